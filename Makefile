@@ -1,0 +1,54 @@
+# Everything runs from a virtual environment in .venv, made from the hash-locked requirements on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test run lint fmt bench docs lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
+
+.venv/installed: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evaluator needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing locked dependencies into .venv (first time: about a minute) ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/installed  ## run the whole service against embedded stand-ins, no key or account needed
+	@$(BIN)/evaluator demo
+
+run: .venv/installed  ## run scheduler and workers for ever against the services in the environment
+	@$(BIN)/evaluator run
+
+test: lint  ## lint, types, import contracts and every test
+	@$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+lint: .venv/installed  ## ruff, mypy (strict), import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+fmt: .venv/installed  ## format and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: .venv/installed  ## time the evaluation path, side by side with a bare loop
+	@$(BIN)/python -m benchmarks
+
+docs: .venv/installed  ## write the generated parts of docs/ and config/schema
+	@$(BIN)/evaluator schema
+	@$(BIN)/python -m tests.generate_docs
+
+lock:  ## resolve requirements/*.txt anew (needs uv on the PATH)
+	@for set in runtime dev; do \
+	  uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --no-annotate pyproject.toml \
+	    $$(test $$set = dev && echo --group dev) -o requirements/$$set.txt --upgrade; \
+	done
+
+clean:  ## forget the virtual environment and every cache
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

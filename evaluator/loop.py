@@ -1,0 +1,69 @@
+"""One asyncio loop on one thread of the process: where all network IO of the evaluation path happens.
+
+Worker threads stay plain and synchronous. They hand a coroutine over and wait for it in short steps, because a wait
+without a timeout cannot be interrupted by Dramatiq's time limit or a shutdown: the job would never leave the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any, Final, Self, TypeVar
+
+T = TypeVar("T")
+_STEP_SECONDS: Final = 0.1
+
+
+class LoopThread:
+    """A running event loop; `call` runs a coroutine on it from any other thread."""
+
+    def __init__(self, name: str = "io") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` and return what it returns, or raise what it raises.
+
+        When the calling thread is interrupted (an exception raised into it), the coroutine is cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while True:
+                try:
+                    return future.result(_STEP_SECONDS)
+                except NotYet:
+                    if future.done():
+                        raise
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Cancel what still runs, then stop the loop and its thread."""
+        if self._loop.is_closed():
+            return
+        try:
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(5)
+        except (NotYet, CancelledError):
+            pass
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

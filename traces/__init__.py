@@ -1,0 +1,49 @@
+"""The domain: what happened (traces) and what we say about it (outcomes, scores).
+
+Everything here is a plain value. Nothing here imports another package of ours, does IO or reads a clock.
+"""
+
+from traces.model import Observation, Session, Trace, TraceRef, TraceRoot
+from traces.outcomes import (
+    Failure,
+    NotApplicable,
+    Outcome,
+    Unscored,
+    Usage,
+    Verdict,
+    outcome_from_json,
+    outcome_to_json,
+)
+from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
+from traces.select import BadPath, Path
+from traces.text import as_text, json_text
+from traces.when import SampleRule, ScoreCondition, When
+
+__all__ = [
+    "BadPath",
+    "DataType",
+    "Failure",
+    "NotApplicable",
+    "Observation",
+    "Outcome",
+    "Path",
+    "RecordedScore",
+    "SampleRule",
+    "Score",
+    "ScoreCondition",
+    "ScoreValue",
+    "Session",
+    "Subject",
+    "Trace",
+    "TraceRef",
+    "TraceRoot",
+    "Unscored",
+    "Usage",
+    "Verdict",
+    "When",
+    "as_text",
+    "json_text",
+    "outcome_from_json",
+    "outcome_to_json",
+    "score_id",
+]

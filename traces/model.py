@@ -1,0 +1,255 @@
+"""Finished work as plain values: an observation, the trace it belongs to, the session a trace belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from traces.text import as_text
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRef:
+    """Enough of a trace for a queue message and a score id; never content.
+
+    `started` and `ended` are the root observation's, timezone-aware.
+    """
+
+    id: str
+    root_id: str
+    environment: str
+    started: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRoot:
+    """What a root observation tells about its trace before anything else is read.
+
+    Filters and sampling see this and nothing more, so an inclusion probability is always a function of what was
+    known when the decision was made. `scores` holds only the scores that some filter asks for.
+    """
+
+    ref: TraceRef
+    name: str = ""
+    level: str = "DEFAULT"
+    user_id: str | None = None
+    session_id: str | None = None
+    tags: tuple[str, ...] = ()
+    release: str | None = None
+    version: str | None = None
+    model: str | None = None
+    prompt_name: str | None = None
+    prompt_version: int | None = None
+    scores: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One step of a trace.
+
+    `type` is Langfuse's (GENERATION, SPAN, EVENT, AGENT, TOOL, CHAIN, RETRIEVER, ...). `input` and `output` are parsed
+    JSON where the recorded text is JSON, else the text itself. `usage` counts tokens by kind (`input`, `output`,
+    `total`, ...), `cost` is in USD, `time_to_first_token` in seconds. `end` is None while the step is still open.
+    `updated` is when Langfuse last changed the row: of two copies of one id the newest wins.
+    """
+
+    id: str
+    trace_id: str
+    type: str
+    name: str
+    start: datetime
+    end: datetime | None = None
+    parent_id: str | None = None
+    is_root: bool = False
+    input: Any = None
+    output: Any = None
+    level: str = "DEFAULT"
+    status_message: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    usage: Mapping[str, float] = field(default_factory=dict)
+    cost: float | None = None
+    prompt_name: str | None = None
+    prompt_version: int | None = None
+    time_to_first_token: float | None = None
+    updated: datetime | None = None
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from start to end; None while open."""
+        return None if self.end is None else (self.end - self.start).total_seconds()
+
+    @property
+    def tokens(self) -> float:
+        """Total tokens: the recorded total, else the sum of input and output."""
+        total = self.usage.get("total")
+        return total if total is not None else self.usage.get("input", 0.0) + self.usage.get("output", 0.0)
+
+    def document(self) -> dict[str, Any]:
+        """Return the plain JSON object that a JSONPath sees."""
+        return {
+            "id": self.id,
+            "parent_id": self.parent_id,
+            "type": self.type,
+            "name": self.name,
+            "input": self.input,
+            "output": self.output,
+            "level": self.level,
+            "status_message": self.status_message,
+            "metadata": dict(self.metadata),
+            "model": self.model,
+            "usage": dict(self.usage),
+            "cost": self.cost,
+            "latency": self.latency,
+            "prompt_name": self.prompt_name,
+            "prompt_version": self.prompt_version,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole request: its root and every observation, in start order (the root among them)."""
+
+    id: str
+    root: Observation
+    observations: tuple[Observation, ...]
+    name: str = ""
+    environment: str = "default"
+    session_id: str | None = None
+    user_id: str | None = None
+    tags: tuple[str, ...] = ()
+    release: str | None = None
+    version: str | None = None
+    _document: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def ref(self) -> TraceRef:
+        """The reference a score needs. A trace without an ended root takes the last moment anything moved."""
+        return TraceRef(self.id, self.root.id, self.environment, self.root.start, self.root.end or self.last_moment)
+
+    @property
+    def last_moment(self) -> datetime:
+        """The latest start or end of any observation."""
+        return max(o.end or o.start for o in self.observations)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any step has not ended. An EVENT is a moment: it never has an end."""
+        return any(o.end is None and o.type != "EVENT" for o in self.observations)
+
+    @property
+    def duration(self) -> timedelta:
+        """From the root's start to its end (to the last moment when it is open)."""
+        return (self.root.end or self.last_moment) - self.root.start
+
+    @property
+    def latency(self) -> float:
+        """`duration` in seconds."""
+        return self.duration.total_seconds()
+
+    @property
+    def generations(self) -> tuple[Observation, ...]:
+        """Calls of a language model, in start order."""
+        return tuple(o for o in self.observations if o.type == "GENERATION")
+
+    @property
+    def tool_calls(self) -> tuple[Observation, ...]:
+        """Calls of a tool, in start order."""
+        return tuple(o for o in self.observations if o.type == "TOOL")
+
+    @property
+    def errors(self) -> tuple[Observation, ...]:
+        """Steps recorded at level ERROR, in start order."""
+        return tuple(o for o in self.observations if o.level == "ERROR")
+
+    @property
+    def tokens(self) -> float:
+        """Total tokens of all generations."""
+        return sum(o.tokens for o in self.generations)
+
+    @property
+    def cost(self) -> float | None:
+        """Cost in USD of all observations that have one; None when none has."""
+        known = [o.cost for o in self.observations if o.cost is not None]
+        return sum(known) if known else None
+
+    @property
+    def model(self) -> str | None:
+        """The model of the last generation: the one that wrote the answer."""
+        return next((o.model for o in reversed(self.observations) if o.type == "GENERATION" and o.model), None)
+
+    @property
+    def prompt(self) -> tuple[str, int] | None:
+        """Name and version of the last generation's prompt, when one is linked."""
+        for o in reversed(self.observations):
+            if o.prompt_name is not None and o.prompt_version is not None:
+                return o.prompt_name, o.prompt_version
+        return None
+
+    def segments(self) -> dict[str, str]:
+        """The keys a monitor may attribute a drop to, as text; absent ones are left out."""
+        prompt = self.prompt
+        known = {
+            "trace_name": self.name or None,
+            "model": self.model,
+            "prompt_version": f"{prompt[0]}:{prompt[1]}" if prompt else None,
+            "release": self.release,
+            "version": self.version,
+            "environment": self.environment,
+            "tags": ",".join(sorted(self.tags)) or None,
+        }
+        return {key: value for key, value in known.items() if value is not None}
+
+    def document(self) -> dict[str, Any]:
+        """Return the trace as one plain JSON object, made once: what a JSONPath sees."""
+        if not self._document:
+            self._document.append(
+                {
+                    "id": self.id,
+                    "name": self.name,
+                    "environment": self.environment,
+                    "session_id": self.session_id,
+                    "user_id": self.user_id,
+                    "tags": list(self.tags),
+                    "release": self.release,
+                    "version": self.version,
+                    "latency": self.latency,
+                    "cost": self.cost,
+                    "root": self.root.document(),
+                    "observations": [o.document() for o in self.observations],
+                }
+            )
+        return self._document[0]
+
+    def transcript(self) -> str:
+        """Return the trace as text a judge can read: each step in start order, indented by depth."""
+        depth: dict[str, int] = {}
+        lines: list[str] = []
+        for o in self.observations:
+            level = depth.setdefault(o.id, depth.get(o.parent_id or "", -1) + 1)
+            lines.extend("  " * level + line for line in _step(o))
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """All traces of one conversation, in order of their start."""
+
+    id: str
+    traces: tuple[Trace, ...]
+
+
+def _step(observation: Observation) -> list[str]:
+    took = observation.latency
+    head = f"[{observation.type} {observation.name}" + (f" {took:.2f}s]" if took is not None else " still open]")
+    lines = [head]
+    if observation.level in {"WARNING", "ERROR"}:
+        lines.append(f"{observation.level}: {observation.status_message or 'no message'}")
+    if observation.input is not None:
+        lines.append(f"in: {as_text(observation.input)}")
+    if observation.output is not None:
+        lines.append(f"out: {as_text(observation.output)}")
+    return lines

@@ -1,0 +1,98 @@
+"""What an evaluator can say of a trace. Failures are values: one never stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost: model calls, tokens, US dollars; `model` is the one that answered."""
+
+    model: str = ""
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            other.model or self.model,
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.usd + other.usd,
+        )
+
+
+NOTHING_USED: Final = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A value with its reason. `confidence` is in [0, 1], None when nothing is known of it."""
+
+    value: float | bool | str
+    reason: str = ""
+    confidence: float | None = None
+    usage: Usage = NOTHING_USED
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplicable:
+    """The evaluator has nothing to say about this trace; `reason` is a short constant phrase, fit to be counted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """The judge answered that it cannot tell. Never a number."""
+
+    reason: str
+    usage: Usage = NOTHING_USED
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something went wrong. `kind` is a short constant phrase, fit to be counted; `reason` the whole story.
+
+    `retryable` says whether the same work may succeed later.
+    """
+
+    kind: str
+    reason: str
+    retryable: bool = False
+    usage: Usage = NOTHING_USED
+
+
+Outcome = Verdict | NotApplicable | Unscored | Failure
+
+_KINDS: Final[Mapping[str, type[Any]]] = {
+    "verdict": Verdict,
+    "not_applicable": NotApplicable,
+    "unscored": Unscored,
+    "failure": Failure,
+}
+_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as a JSON object; `outcome_from_json` is its inverse."""
+    return {"is": _NAMES[type(outcome)], **asdict(outcome)}
+
+
+def outcome_from_json(data: Mapping[str, Any]) -> Outcome:
+    """Read an outcome that `outcome_to_json` wrote.
+
+    Raises:
+        KeyError: the object is not an outcome.
+    """
+    fields = {key: value for key, value in data.items() if key != "is"}
+    if "usage" in fields:
+        fields["usage"] = Usage(**fields["usage"])
+    outcome: Outcome = _KINDS[data["is"]](**fields)
+    return outcome

@@ -1,0 +1,96 @@
+"""The filter that rules and rubrics share: which traces an evaluator looks at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from traces.model import TraceRoot
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+OneOf = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""One text or a list of texts; matches when the trace has any of them."""
+
+
+class ScoreCondition(BaseModel):
+    """A condition on a score the trace already has, for example user feedback."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, description="name of the score in Langfuse")
+    equals: float | bool | str | None = Field(default=None, description="the score's value is exactly this")
+    at_most: float | None = Field(default=None, description="the score's value is at most this")
+    at_least: float | None = Field(default=None, description="the score's value is at least this")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ScoreCondition:
+        if self.equals is None and self.at_most is None and self.at_least is None:
+            msg = "needs one of equals, at_most, at_least"
+            raise ValueError(msg)
+        return self
+
+    def matches(self, root: TraceRoot) -> bool:
+        """Whether the root carries the score and it fits; a missing score never fits."""
+        value = root.scores.get(self.name)
+        if value is None:
+            return False
+        if self.equals is not None and value != self.equals:
+            return False
+        if isinstance(value, str):
+            return self.at_most is None and self.at_least is None
+        return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
+
+
+class When(BaseModel):
+    """Conditions that must all hold. Each is decided from the root observation alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trace_name: OneOf | None = Field(default=None, description="name of the trace")
+    environment: OneOf | None = Field(default=None, description="Langfuse environment")
+    tags: OneOf | None = Field(default=None, description="the trace has any of these tags")
+    user_id: OneOf | None = Field(default=None, description="user of the trace")
+    session_id: OneOf | None = Field(default=None, description="session of the trace")
+    release: OneOf | None = Field(default=None, description="release of the application")
+    version: OneOf | None = Field(default=None, description="version of the trace")
+    level: OneOf | None = Field(default=None, description="level of the root: DEBUG, DEFAULT, WARNING, ERROR")
+    model: OneOf | None = Field(default=None, description="model of the root, when the root is a generation")
+    prompt_name: OneOf | None = Field(default=None, description="prompt of the root, when the root is a generation")
+    score: ScoreCondition | None = Field(default=None, description="a score the trace already has")
+
+    def matches(self, root: TraceRoot) -> bool:
+        """Whether every given condition holds."""
+        wanted_and_known: tuple[tuple[tuple[str, ...] | None, str | None], ...] = (
+            (self.trace_name, root.name),
+            (self.environment, root.ref.environment),
+            (self.user_id, root.user_id),
+            (self.session_id, root.session_id),
+            (self.release, root.release),
+            (self.version, root.version),
+            (self.level, root.level),
+            (self.model, root.model),
+            (self.prompt_name, root.prompt_name),
+        )
+        if any(wanted is not None and known not in wanted for wanted, known in wanted_and_known):
+            return False
+        if self.tags is not None and not set(self.tags) & set(root.tags):
+            return False
+        return self.score is None or self.score.matches(root)
+
+
+class SampleRule(BaseModel):
+    """One line of an evaluator's `sample`: traces that match `when` are taken at `rate`.
+
+    Several may match: the highest rate counts, under the same hash.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    when: When = Field(default=When(), description="which traces; without it, all")
+    rate: float = Field(ge=0, le=1, description="share of the matching traces that are evaluated, from 0 to 1")
