@@ -1,0 +1,1 @@
+"""The service around the domain: what opens, wires, schedules and delivers."""

@@ -7,6 +7,7 @@ without a timeout cannot be interrupted by Dramatiq's time limit or a shutdown: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
@@ -46,10 +47,8 @@ class LoopThread:
         """Cancel what still runs, then stop the loop and its thread."""
         if self._loop.is_closed():
             return
-        try:
+        with contextlib.suppress(NotYet, CancelledError):
             asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(5)
-        except (NotYet, CancelledError):
-            pass
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         if not self._thread.is_alive():

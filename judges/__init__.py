@@ -1,0 +1,1 @@
+"""LLM-as-judge without IO: a rubric becomes prompts, replies become outcomes."""

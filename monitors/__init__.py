@@ -1,0 +1,1 @@
+"""Weekly statistics without IO: series, drop test, attribution, alert state."""

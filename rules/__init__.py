@@ -1,0 +1,1 @@
+"""Deterministic checks of a trace: one small class a kind."""

@@ -9,7 +9,7 @@ import jsonpath_rfc9535
 from pydantic_core import PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
     from traces.model import Trace
 
@@ -50,16 +50,22 @@ class Path:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: type, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        def read(value: str) -> Path:
+        def read(value: object) -> Path:
+            if isinstance(value, cls):
+                return value
+            if not isinstance(value, str):
+                raise PydanticCustomError("jsonpath", "expected a JSONPath such as $.root.output")
             try:
                 return cls.parse(value)
             except BadPath as error:
-                code = "jsonpath"
-                raise PydanticCustomError(code, "{reason}", {"reason": str(error)}) from error
+                raise PydanticCustomError("jsonpath", "{reason}", {"reason": str(error)}) from error
 
-        text = core_schema.no_info_after_validator_function(read, core_schema.str_schema())
-        return core_schema.json_or_python_schema(
-            json_schema=text,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), text]),
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda path: path.text),
+        return core_schema.no_info_plain_validator_function(
+            read, serialization=core_schema.plain_serializer_function_ser_schema(lambda path: path.text)
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\$", "description": "a JSONPath (RFC 9535) over the trace"}
