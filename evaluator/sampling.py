@@ -1,0 +1,57 @@
+"""Which traces an evaluator sees: a keyed hash, so the answer never depends on order, process or other evaluators.
+
+One salt for all evaluators makes the samples nested: whatever a lower rate takes, a higher one takes too, and adding
+or changing one evaluator leaves every other sample as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from traces import SampleRule, TraceRoot, When
+
+_DOMAIN: Final = b"evaluator:sampling:1"
+
+
+class NotTaken(StrEnum):
+    """Why an evaluator does not see a trace."""
+
+    FILTERED = "filtered"
+    SAMPLED_OUT = "sampled_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """An evaluator takes a trace: with which probability it did, and through which line of its `sample`."""
+
+    evaluator: str
+    probability: float
+    stratum: str
+
+
+def position(trace_id: str, salt: str) -> float:
+    """Return where a trace lies in [0, 1): uniform, and the same for ever for one salt."""
+    key = hashlib.blake2b(salt.encode(), digest_size=32).digest()
+    digest = hashlib.blake2b(trace_id.encode(), key=key, digest_size=8, person=_DOMAIN[:16]).digest()
+    return (int.from_bytes(digest) >> 11) / 2**53
+
+
+def decide(root: TraceRoot, evaluator: str, when: When, sample: Sequence[SampleRule], salt: str) -> Sampled | NotTaken:
+    """Decide whether an evaluator takes a trace.
+
+    Of all lines of `sample` that match the highest rate counts, under the same hash: the inclusion probability is
+    then exactly that rate, not a mixture.
+    """
+    if not when.matches(root):
+        return NotTaken.FILTERED
+    matching = [(line.rate, -index) for index, line in enumerate(sample) if line.when.matches(root)]
+    if not matching:
+        return NotTaken.FILTERED
+    rate, index = max(matching)
+    if position(root.ref.id, salt) >= rate:
+        return NotTaken.SAMPLED_OUT
+    return Sampled(evaluator, rate, str(-index))

@@ -1,0 +1,113 @@
+"""Environment variables -> Settings. Every secret may also come from a file named by NAME_FILE."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from evaluator.errors import ConfigError, Problem
+
+
+class Settings(BaseSettings):
+    """Where the services are and who we are; what is evaluated is in the config folder."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    langfuse_base_url: str = Field(
+        default="https://cloud.langfuse.com",
+        validation_alias=AliasChoices("LANGFUSE_BASE_URL", "LANGFUSE_HOST"),
+        description="address of Langfuse; LANGFUSE_HOST is read too",
+    )
+    langfuse_public_key: str = Field(default="", description="project key, pk-lf-...")
+    langfuse_secret_key: SecretStr = Field(default=SecretStr(""), description="project key, sk-lf-...")
+    openai_base_url: str = Field(
+        default="https://api.openai.com/v1", description="any OpenAI-compatible model API, with its /v1"
+    )
+    openai_api_key: SecretStr = Field(default=SecretStr(""), description="key of the model API")
+    redis_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="redis://, rediss:// or unix://; without it an embedded Valkey keeps its data in EVALUATOR_DATA",
+    )
+    slack_webhook_url: SecretStr = Field(default=SecretStr(""), description="incoming webhook for alerts")
+    slack_bot_token: SecretStr = Field(default=SecretStr(""), description="xoxb-...; alerts then carry a chart")
+    slack_channel: str = Field(default="", description="channel id for the bot, for example C0123456789")
+    slack_api_url: str = Field(default="https://slack.com/api/", description="address of Slack's Web API")
+    evaluator_config: Path = Field(default=Path("config"), description="folder with the definitions")
+    evaluator_data: Path = Field(default=Path(".evaluator"), description="folder of the embedded Valkey")
+    evaluator_namespace: str = Field(default="evaluator", description="prefix of every Redis key")
+    evaluator_log: str = Field(default="auto", pattern="^(auto|json|pretty)$", description="auto, json or pretty")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Look at arguments first, then the environment, then the files the environment names."""
+        return init_settings, env_settings, _SecretFiles(settings_cls)
+
+    def missing(self) -> list[Problem]:
+        """Return what must be set before Langfuse can be asked anything."""
+        return [
+            Problem(name, f"is not set: {what}")
+            for name, value, what in (
+                ("LANGFUSE_PUBLIC_KEY", self.langfuse_public_key, "create a key pair in Langfuse, project settings"),
+                ("LANGFUSE_SECRET_KEY", self.langfuse_secret_key.get_secret_value(), "it comes with the public key"),
+            )
+            if not value
+        ]
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigError: a value has the wrong form, or a NAME_FILE cannot be read.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigError(
+            Problem(str(e["loc"][0]).upper(), e["msg"]) for e in error.errors(include_input=False, include_url=False)
+        ) from None
+
+
+def variables() -> list[tuple[str, str, str]]:
+    """Return name, default and description of every variable, for the documentation."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else str(field.default)
+        rows.append((name.upper(), default, field.description or ""))
+    return rows
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """NAME_FILE: the value is what the file holds, as container platforms hand secrets over."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the content of the field's file, when its variable is set."""
+        path = os.environ.get(field_name.upper() + "_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), _alias(field, field_name), False
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([Problem(f"{field_name.upper()}_FILE", f"cannot be read: {error}")]) from error
+
+    def __call__(self) -> dict[str, Any]:
+        """Return every value that came from a file."""
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {key: value for value, key, _ in found if value is not None}
+
+
+def _alias(field: FieldInfo, name: str) -> str:
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name

@@ -1,0 +1,63 @@
+-- What must happen as one step. One script each; state.py names them by the line "-- name".
+
+-- claim
+-- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, trace id, [funnel field, ...]], ...]
+-- Returns how many were new. A trace counts in the funnel once, however often it is claimed.
+local fresh = 0
+for _, one in ipairs(cjson.decode(ARGV[2])) do
+  local bucket = KEYS[1 + one[1]]
+  if redis.call('SADD', bucket, one[2]) == 1 then
+    fresh = fresh + 1
+    for _, field in ipairs(one[3]) do redis.call('HINCRBY', KEYS[1], field, 1) end
+  end
+end
+for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+return fresh
+
+-- settle
+-- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, field, terminal state, funnel field], ...]
+-- The first terminal state of a (trace, evaluator) stays; only it is counted.
+local fresh = 0
+for _, one in ipairs(cjson.decode(ARGV[2])) do
+  if redis.call('HSETNX', KEYS[1 + one[1]], one[2], one[3]) == 1 then
+    fresh = fresh + 1
+    redis.call('HINCRBY', KEYS[1], one[4], 1)
+  end
+end
+for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+return fresh
+
+-- lease
+-- KEYS: lease   ARGV: owner, milliseconds. Returns 1 when the owner holds it now.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+
+-- release
+-- KEYS: lease   ARGV: owner
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+
+-- permit
+-- KEYS: pause, window   ARGV: requests a minute (0: no limit)
+-- Returns 0 when one request may go now, else the milliseconds to wait. Evenly spaced with a burst of a tenth of the
+-- minute's requests (generic cell rate algorithm), on the server's clock, so that all workers agree.
+local pause = redis.call('PTTL', KEYS[1])
+if pause > 0 then return pause end
+local per_minute = tonumber(ARGV[1])
+if per_minute <= 0 then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local spacing = 60000 / per_minute
+local burst = math.max(1, math.floor(per_minute / 10))
+local due = math.max(now, tonumber(redis.call('GET', KEYS[2]) or '0'))
+local wait = due - now - (burst - 1) * spacing
+if wait > 0 then return math.ceil(wait) end
+redis.call('SET', KEYS[2], due + spacing, 'PX', 120000)
+return 0
+
+-- pause
+-- KEYS: pause   ARGV: milliseconds. A shorter pause never cuts a longer one.
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
+return 1

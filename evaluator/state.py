@@ -1,0 +1,319 @@
+"""What the fleet remembers: the only module that knows Redis keys.
+
+Redis may be wiped at any time and nothing becomes wrong, only repeated: traces and scores live in Langfuse and ids are
+deterministic. The exceptions are named in the last column. `N` is the namespace (setting EVALUATOR_NAMESPACE).
+
+| key | type | kept for | holds | if it vanishes |
+|---|---|---|---|---|
+| N:watermark | string | for ever | end of the last window read whole | discovery starts at now; `sweep --since` fills |
+| N:claimed:HOUR | set | `keep` | trace ids handed to the queue, by hour of their end | the overlap is evaluated again |
+| N:settled:HOUR | hash | `keep` | trace id/evaluator -> terminal state | a redelivered message is judged again |
+| N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
+| N:funnel | hash | for ever | evaluator/state/reason -> count | counting starts at 0 |
+| N:lease:NAME | string | its lease | who leads | another scheduler takes over |
+| N:pause:PROVIDER, N:window:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
+| N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
+| N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
+| N:weeks:KEY | string | 35 days | finished weeks | they are read again |
+| N:dead, N:dead:at | hash, zset | 30 days | dead letters with their reason | **the letters are lost** |
+| N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, cast
+
+import orjson
+import redis
+from redis.commands.core import Script
+
+from evaluator.batch import Job, from_message, to_message
+from evaluator.errors import Unavailable
+from traces import Outcome, TraceRef, outcome_from_json, outcome_to_json
+
+_OUTCOMES_KEPT: Final = timedelta(days=2)
+_WEEKS_KEPT: Final = timedelta(days=35)
+_DEAD_KEPT: Final = timedelta(days=30)
+_LOCK_SECONDS: Final = 600
+
+
+class Settled(NamedTuple):
+    """The terminal state of one evaluator on one trace: scored, skipped, unscored, failed or gone, and why."""
+
+    ref: TraceRef
+    evaluator: str
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Work that was given up: what, why and when."""
+
+    id: str
+    job: Job
+    reason: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class MonitorRecord:
+    """A monitor's state while it is locked; `outbox` takes the messages that must go out with the change."""
+
+    state: dict[str, Any] | None
+    outbox: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class State:
+    """Named operations on what the fleet shares. Every method raises `Unavailable` when Redis cannot be reached."""
+
+    def __init__(self, client: redis.Redis, namespace: str, keep: timedelta) -> None:
+        """Use `client`; `keep` is how long claims and terminal states stay, longer than any overlap."""
+        self._redis = client
+        self._namespace = namespace
+        self._keep = int(keep.total_seconds())
+        self._scripts = {name: client.register_script(body) for name, body in _scripts().items()}
+
+    # -- discovery ---------------------------------------------------------------------------------------------------
+
+    def watermark(self) -> datetime | None:
+        """Return the end of the last window that was read whole; None at the first start."""
+        with _reachable():
+            value = cast("bytes | None", self._redis.get(self._key("watermark")))
+        return None if value is None else datetime.fromisoformat(value.decode())
+
+    def advance(self, to: datetime) -> None:
+        """Move the watermark."""
+        with _reachable():
+            self._redis.set(self._key("watermark"), to.isoformat())
+
+    def unclaimed(self, refs: Sequence[TraceRef]) -> set[str]:
+        """Return the ids of those traces that nobody has claimed."""
+        buckets = self._buckets("claimed", refs)
+        with _reachable():
+            pipe = self._redis.pipeline(transaction=False)
+            for bucket, group in buckets.items():
+                pipe.smismember(bucket, [ref.id for ref in group])
+            answers = pipe.execute()
+        claimed = zip(buckets.values(), answers, strict=True)
+        return {ref.id for group, flags in claimed for ref, flag in zip(group, flags, strict=True) if not flag}
+
+    def claim(self, decided: Mapping[TraceRef, Iterable[str]]) -> int:
+        """Mark traces as taken care of, count each `evaluator/state/reason` once; return how many are new."""
+        return self._bucketed("claim", "claimed", [(ref, ref.id, list(fields)) for ref, fields in decided.items()])
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
+
+    def settled(self, jobs: Sequence[Job]) -> dict[tuple[str, str], str]:
+        """Return the terminal states already reached, by (trace id, evaluator)."""
+        wanted = [(job.ref, sample.evaluator) for job in jobs for sample in job.samples]
+        with _reachable():
+            pipe = self._redis.pipeline(transaction=False)
+            for ref, evaluator in wanted:
+                pipe.hget(self._bucket("settled", ref), f"{ref.id}/{evaluator}")
+            states = pipe.execute()
+        return {(ref.id, name): s.decode() for (ref, name), s in zip(wanted, states, strict=True) if s is not None}
+
+    def settle(self, settled: Sequence[Settled]) -> int:
+        """Record terminal states and count each once; return how many are new."""
+        rows = [
+            (s.ref, f"{s.ref.id}/{s.evaluator}", "/".join(filter(None, (s.state, s.reason))), _funnel_field(s))
+            for s in settled
+        ]
+        fresh = self._bucketed("settle", "settled", rows)
+        if settled:
+            with _reachable():
+                self._redis.delete(*{self._key("outcomes", s.ref.id) for s in settled})
+        return fresh
+
+    def remember(self, trace_id: str, evaluator: str, version: str, outcome: Outcome) -> None:
+        """Keep an outcome until its score is written, so that a retry does not pay for it again."""
+        key = self._key("outcomes", trace_id)
+        with _reachable():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hset(key, f"{evaluator}@{version}", orjson.dumps(outcome_to_json(outcome)))
+            pipe.expire(key, _OUTCOMES_KEPT)
+            pipe.execute()
+
+    def remembered(self, trace_ids: Collection[str]) -> dict[tuple[str, str], Outcome]:
+        """Return what `remember` kept of these traces, by (trace id, `evaluator@version`)."""
+        with _reachable():
+            pipe = self._redis.pipeline(transaction=False)
+            for trace_id in trace_ids:
+                pipe.hgetall(self._key("outcomes", trace_id))
+            found = pipe.execute()
+        return {
+            (trace_id, name.decode()): outcome_from_json(orjson.loads(data))
+            for trace_id, outcomes in zip(trace_ids, found, strict=True)
+            for name, data in outcomes.items()
+        }
+
+    def funnel(self) -> Counter[tuple[str, str, str]]:
+        """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
+        with _reachable():
+            counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("funnel")))
+        return Counter({_three(name.decode()): int(count) for name, count in counts.items()})
+
+    # -- dead letters ------------------------------------------------------------------------------------------------
+
+    def bury(self, job: Job, reason: str, now: datetime) -> None:
+        """Keep work that was given up, for 30 days."""
+        letter = {"message": to_message([job]), "reason": reason, "at": now.isoformat()}
+        name = f"{job.ref.id}/{'+'.join(s.evaluator for s in job.samples)}"
+        with _reachable():
+            pipe = self._redis.pipeline()
+            pipe.hset(self._key("dead"), name, orjson.dumps(letter))
+            pipe.zadd(self._key("dead", "at"), {name: now.timestamp()})
+            pipe.execute()
+            self._forget_old_letters(now)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return every dead letter, oldest first."""
+        with _reachable():
+            letters = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("dead")))
+        read = ((name.decode(), orjson.loads(data)) for name, data in letters.items())
+        return sorted(
+            (
+                DeadLetter(name, from_message(d["message"])[0], d["reason"], datetime.fromisoformat(d["at"]))
+                for name, d in read
+            ),
+            key=lambda letter: letter.at,
+        )
+
+    # -- leadership and limits ---------------------------------------------------------------------------------------
+
+    def lease(self, name: str, owner: str, duration: timedelta) -> bool:
+        """Take or renew a lease; whether `owner` holds it now."""
+        with _reachable():
+            return bool(self._scripts["lease"]([self._key("lease", name)], [owner, _milliseconds(duration)]))
+
+    def release(self, name: str, owner: str) -> None:
+        """Give a lease back, when it is ours."""
+        with _reachable():
+            self._scripts["release"]([self._key("lease", name)], [owner])
+
+    def permit(self, provider: str, per_minute: int | None) -> float:
+        """Take one request of a provider's minute; return 0 when it may go now, else the seconds to wait."""
+        keys = [self._key("pause", provider), self._key("window", provider)]
+        with _reachable():
+            return cast("int", self._scripts["permit"](keys, [per_minute or 0])) / 1000
+
+    def pause(self, provider: str, duration: timedelta) -> None:
+        """Let nobody of the fleet ask a provider before `duration` from now."""
+        with _reachable():
+            self._scripts["pause"]([self._key("pause", provider)], [_milliseconds(duration)])
+
+    # -- monitors ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def monitor(self, name: str) -> Iterator[MonitorRecord]:
+        """Lock a monitor's state; on a clean exit state and outbox are saved together, else nothing changes."""
+        key = self._key("monitor", name)
+        with _reachable(), self._redis.lock(f"{key}:lock", timeout=_LOCK_SECONDS, blocking_timeout=_LOCK_SECONDS):
+            data = cast("bytes | None", self._redis.get(key))
+            record = MonitorRecord(None if data is None else orjson.loads(data))
+            yield record
+            pipe = self._redis.pipeline()
+            pipe.set(key, orjson.dumps(record.state))
+            for message, payload in record.outbox.items():
+                pipe.hset(self._key("outbox"), message, orjson.dumps(payload))
+            pipe.execute()
+
+    def outbox(self) -> dict[str, dict[str, Any]]:
+        """Return the messages whose delivery nobody has confirmed."""
+        with _reachable():
+            waiting = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("outbox")))
+        return {name.decode(): orjson.loads(data) for name, data in sorted(waiting.items())}
+
+    def sent(self, message: str) -> None:
+        """Confirm a delivery."""
+        with _reachable():
+            self._redis.hdel(self._key("outbox"), message)
+
+    def weeks(self, key: str) -> bytes | None:
+        """Return a finished week kept by `keep_weeks`."""
+        with _reachable():
+            return cast("bytes | None", self._redis.get(self._key("weeks", key)))
+
+    def keep_weeks(self, key: str, data: bytes) -> None:
+        """Keep a finished week, so that it need not be read again."""
+        with _reachable():
+            self._redis.set(self._key("weeks", key), data, ex=_WEEKS_KEPT)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def ping(self) -> str:
+        """Return the server's name and version."""
+        with _reachable():
+            info = self._redis.info("server")
+        return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version', '?'))}"
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._namespace, *parts))
+
+    def _bucket(self, kind: str, ref: TraceRef) -> str:
+        return self._key(kind, ref.ended.strftime("%Y%m%d%H"))
+
+    def _buckets(self, kind: str, refs: Iterable[TraceRef]) -> dict[str, list[TraceRef]]:
+        buckets: dict[str, list[TraceRef]] = {}
+        for ref in refs:
+            buckets.setdefault(self._bucket(kind, ref), []).append(ref)
+        return buckets
+
+    def _bucketed(self, script: str, kind: str, rows: Sequence[tuple[TraceRef, *tuple[Any, ...]]]) -> int:
+        if not rows:
+            return 0
+        buckets = list(self._buckets(kind, (row[0] for row in rows)))
+        places = {bucket: index for index, bucket in enumerate(buckets, start=1)}
+        payload = [[places[self._bucket(kind, ref)], *rest] for ref, *rest in rows]
+        with _reachable():
+            return cast("int", self._run(script)([self._key("funnel"), *buckets], [self._keep, orjson.dumps(payload)]))
+
+    def _run(self, script: str) -> Script:
+        return self._scripts[script]
+
+    def _forget_old_letters(self, now: datetime) -> None:
+        old = cast("list[bytes]", self._redis.zrangebyscore(self._key("dead", "at"), 0, (now - _DEAD_KEPT).timestamp()))
+        if old:
+            self._redis.hdel(self._key("dead"), *old)
+            self._redis.zrem(self._key("dead", "at"), *old)
+
+
+def connect(url: str) -> redis.Redis:
+    """Return a client for `url` (redis://, rediss:// or unix://); nothing is sent yet."""
+    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30)
+
+
+@contextlib.contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:
+        msg = f"Redis does not answer ({type(error).__name__}): check REDIS_URL and the server"
+        raise Unavailable(msg) from error
+
+
+def _scripts() -> dict[str, str]:
+    text = importlib.resources.files("evaluator").joinpath("state.lua").read_text(encoding="utf-8")
+    parts = re.split(r"^-- ([a-z]+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _funnel_field(settled: Settled) -> str:
+    return f"{settled.evaluator}/{settled.state}/{settled.reason}"
+
+
+def _three(name: str) -> tuple[str, str, str]:
+    evaluator, state, reason = name.split("/", 2)
+    return evaluator, state, reason
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return max(1, int(duration.total_seconds() * 1000))
