@@ -16,6 +16,10 @@ from traces import TraceRef
 VERSION: Final = 1
 
 
+class UnknownVersion(ValueError):
+    """A message was written by a release that this one cannot read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One trace and the evaluators that took it. `attempt` counts how often it was put back."""
@@ -38,11 +42,11 @@ def from_message(message: Mapping[str, Any]) -> tuple[Job, ...]:
     """Read what `to_message` wrote.
 
     Raises:
-        ValueError: the message is of a version this release does not know.
+        UnknownVersion: the message is of a version this release does not know.
     """
     if message.get("v") != VERSION:
         msg = f"queue message of version {message.get('v')!r}; this worker reads version {VERSION}: update the worker"
-        raise ValueError(msg)
+        raise UnknownVersion(msg)
     return tuple(_read(job) for job in message["jobs"])
 
 

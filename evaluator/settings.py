@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     evaluator_config: Path = Field(default=Path("config"), description="folder with the definitions")
     evaluator_data: Path = Field(default=Path(".evaluator"), description="folder of the embedded Valkey")
     evaluator_namespace: str = Field(default="evaluator", description="prefix of every Redis key")
+    evaluator_heartbeat: float = Field(
+        default=20, gt=1, description="seconds; the work of a worker silent for so long is given to others"
+    )
+    evaluator_grace: float = Field(
+        default=25, gt=0, description="seconds that paid judge calls get to finish when the service is told to stop"
+    )
     evaluator_log: str = Field(default="auto", pattern="^(auto|json|pretty)$", description="auto, json or pretty")
 
     @classmethod

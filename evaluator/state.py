@@ -10,6 +10,7 @@ deterministic. The exceptions are named in the last column. `N` is the namespace
 | N:settled:HOUR | hash | `keep` | trace id/evaluator -> terminal state | a redelivered message is judged again |
 | N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
 | N:funnel | hash | for ever | evaluator/state/reason -> count | counting starts at 0 |
+| N:ran:NAME | string | for ever | when a scheduled job last ran | it runs once more |
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
 | N:pause:PROVIDER, N:window:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
@@ -127,11 +128,7 @@ class State:
             (s.ref, f"{s.ref.id}/{s.evaluator}", "/".join(filter(None, (s.state, s.reason))), _funnel_field(s))
             for s in settled
         ]
-        fresh = self._bucketed("settle", "settled", rows)
-        if settled:
-            with _reachable():
-                self._redis.delete(*{self._key("outcomes", s.ref.id) for s in settled})
-        return fresh
+        return self._bucketed("settle", "settled", rows)
 
     def remember(self, trace_id: str, evaluator: str, version: str, outcome: Outcome) -> None:
         """Keep an outcome until its score is written, so that a retry does not pay for it again."""
@@ -154,6 +151,12 @@ class State:
             for trace_id, outcomes in zip(trace_ids, found, strict=True)
             for name, data in outcomes.items()
         }
+
+    def forget(self, trace_ids: Collection[str]) -> None:
+        """Drop the remembered outcomes of traces that are done with."""
+        if trace_ids:
+            with _reachable():
+                self._redis.delete(*(self._key("outcomes", trace_id) for trace_id in trace_ids))
 
     def funnel(self) -> Counter[tuple[str, str, str]]:
         """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
@@ -209,6 +212,17 @@ class State:
         """Let nobody of the fleet ask a provider before `duration` from now."""
         with _reachable():
             self._scripts["pause"]([self._key("pause", provider)], [_milliseconds(duration)])
+
+    def last_run(self, name: str) -> datetime | None:
+        """Return when a scheduled job last ran, None when it never did."""
+        with _reachable():
+            value = cast("bytes | None", self._redis.get(self._key("ran", name)))
+        return None if value is None else datetime.fromisoformat(value.decode())
+
+    def ran(self, name: str, at: datetime) -> None:
+        """Record that a scheduled job ran."""
+        with _reachable():
+            self._redis.set(self._key("ran", name), at.isoformat())
 
     # -- monitors ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,114 @@
+"""The only place where things are opened and wired. The command line, the workers and the tests open the same thing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Final
+
+from evaluator.clock import Clock, SystemClock
+from evaluator.definitions import Definitions, load
+from evaluator.discovery import Discovery, Enqueue
+from evaluator.embedded import embedded_redis
+from evaluator.errors import ConfigError
+from evaluator.langfuse import Langfuse
+from evaluator.limits import FleetGate
+from evaluator.loop import LoopThread
+from evaluator.model import ModelApi
+from evaluator.pipeline import Evaluation
+from evaluator.settings import Settings
+from evaluator.slack import Slack
+from evaluator.state import State, connect
+from evaluator.watch import Watch
+
+_KEPT_BESIDE_OVERLAP: Final = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything a scheduler or a worker needs, open."""
+
+    settings: Settings
+    definitions: Definitions
+    clock: Clock
+    redis_url: str
+    state: State
+    langfuse: Langfuse
+    model: ModelApi
+    slack: Slack | None
+    evaluation: Evaluation
+    watch: Watch
+
+    def discovery(self, enqueue: Enqueue) -> Discovery:
+        """Return the finder of traces, handing them to `enqueue`."""
+        return Discovery(self.definitions, self.langfuse, self.state, self.clock, enqueue)
+
+
+@contextlib.contextmanager
+def open_app(
+    settings: Settings, *, definitions: Definitions | None = None, clock: Clock | None = None
+) -> Iterator[App]:
+    """Open everything and close it in reverse order.
+
+    Raises:
+        ConfigError: the environment or the definitions are wrong, with every problem.
+        Unavailable: the embedded Valkey does not start.
+    """
+    if missing := settings.missing():
+        raise ConfigError(missing)
+    definitions = definitions or load(settings.evaluator_config)
+    clock = clock or SystemClock()
+    with contextlib.ExitStack() as stack:
+        url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
+        client = stack.enter_context(connect(url))
+        state = State(
+            client, settings.evaluator_namespace, definitions.service.discovery.overlap + _KEPT_BESIDE_OVERLAP
+        )
+        loop = stack.enter_context(LoopThread())
+        langfuse = stack.enter_context(contextlib.closing(_langfuse(settings, definitions, state, loop, clock)))
+        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
+        evaluation = stack.enter_context(contextlib.closing(Evaluation(definitions, langfuse, model, state, clock)))
+        slack = _slack(settings)
+        watch = Watch(langfuse, state, definitions.monitors, slack, clock)
+        yield App(settings, definitions, clock, url, state, langfuse, model, slack, evaluation, watch)
+
+
+def _langfuse(settings: Settings, definitions: Definitions, state: State, loop: LoopThread, clock: Clock) -> Langfuse:
+    return Langfuse(
+        base_url=settings.langfuse_base_url,
+        public_key=settings.langfuse_public_key,
+        secret_key=settings.langfuse_secret_key.get_secret_value(),
+        loop=loop,
+        gate=FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute),
+        clock=clock,
+        random=Random(),
+    )
+
+
+def _model(settings: Settings, definitions: Definitions, state: State, loop: LoopThread) -> ModelApi:
+    limits = definitions.service.limits
+    return ModelApi(
+        base_url=settings.openai_base_url,
+        api_key=settings.openai_api_key.get_secret_value(),
+        loop=loop,
+        gate=FleetGate(state, "model", limits.model_requests_per_minute),
+        prices=definitions.prices,
+        max_in_flight=limits.model_calls_in_flight,
+        random=Random(),
+    )
+
+
+def _slack(settings: Settings) -> Slack | None:
+    webhook = settings.slack_webhook_url.get_secret_value()
+    token = settings.slack_bot_token.get_secret_value()
+    if not webhook and not token:
+        return None
+    return Slack(
+        webhook_url=webhook or None,
+        bot_token=token or None,
+        channel=settings.slack_channel or None,
+        api_url=settings.slack_api_url,
+    )

@@ -1,0 +1,141 @@
+"""The first half of walk 1: newly finished traces are found, sampled, handed to the queue and marked as claimed.
+
+Langfuse has no completion signal and pages newest first, so: a window of end times is read whole, again and again with an
+overlap for late arrivals; a trace is enqueued before it is claimed (a crash repeats, never loses); and the watermark
+moves only when the whole window was read (a crash in mid-scan leaves the old end unread).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from evaluator.batch import Job, in_batches
+from evaluator.clock import Clock
+from evaluator.definitions import Definitions
+from evaluator.langfuse import Langfuse, Window
+from evaluator.sampling import NotTaken, Sampled, decide
+from evaluator.state import State
+from traces import ScoreValue, TraceRef, TraceRoot
+
+Enqueue = Callable[[Sequence[Job], timedelta], None]
+"""Hand jobs to the workers as one message, not before the given delay."""
+
+LONGEST_WINDOW: Final = timedelta(hours=6)
+"""Catching up after a long pause goes in steps of this size, so that a crash repeats little."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a sweep found: new finished traces, those of them handed to workers, (trace, evaluator) pairs sampled."""
+
+    traces: int = 0
+    enqueued: int = 0
+    sampled: int = 0
+
+    def __add__(self, other: Found) -> Found:
+        return Found(self.traces + other.traces, self.enqueued + other.enqueued, self.sampled + other.sampled)
+
+
+class Discovery:
+    """Finds finished traces and hands them to the queue."""
+
+    def __init__(
+        self, definitions: Definitions, langfuse: Langfuse, state: State, clock: Clock, enqueue: Enqueue
+    ) -> None:
+        self._definitions = definitions
+        self._langfuse = langfuse
+        self._state = state
+        self._clock = clock
+        self._enqueue = enqueue
+
+    def catch_up(self) -> Found:
+        """Read from the watermark to now and move it; the first call ever only sets it.
+
+        Raises:
+            Unavailable, Refused: Langfuse or Redis; the watermark stays where the last whole window ended.
+        """
+        until = self._clock.now() - self._definitions.service.discovery.quiet_for
+        mark = self._state.watermark()
+        if mark is None:
+            self._state.advance(until)
+            return Found()
+        found = Found()
+        for window in _steps(mark - self._definitions.service.discovery.overlap, until):
+            found += self.sweep(window)
+            self._state.advance(max(mark, window.end))
+        return found
+
+    def since(self, start: datetime) -> Found:
+        """Read from `start` to now, leaving the watermark alone; what was claimed before is not taken again."""
+        until = self._clock.now() - self._definitions.service.discovery.quiet_for
+        return sum((self.sweep(window) for window in _steps(start, until)), Found())
+
+    def sweep(self, window: Window) -> Found:
+        """Hand over every unclaimed trace whose root ended in `window`."""
+        discovery = self._definitions.service.discovery
+        pages = self._langfuse.finished_roots(
+            window, longest=discovery.longest_trace, exclude_environments=discovery.exclude_environments
+        )
+        found = sum((self._take(page) for page in pages), Found())
+        if found.traces:
+            _log.info("traces found", traces=found.traces, enqueued=found.enqueued, until=window.end.isoformat())
+        return found
+
+    def _take(self, page: Sequence[TraceRoot]) -> Found:
+        fresh = self._state.unclaimed([root.ref for root in page])
+        roots = self._with_scores([root for root in page if root.ref.id in fresh])
+        jobs: list[Job] = []
+        decided: dict[TraceRef, list[str]] = {}
+        for root in roots:
+            decisions = self._decide(root)
+            decided[root.ref] = [f"{name}/{_state_of(decision)}/" for name, decision in decisions.items()]
+            samples = tuple(d for d in decisions.values() if isinstance(d, Sampled))
+            if samples:
+                jobs.append(Job(root.ref, samples))
+        for batch in in_batches(jobs, self._definitions.service.batch_size):
+            self._enqueue(batch, timedelta())
+        self._state.claim(decided)
+        return Found(len(roots), len(jobs), sum(len(job.samples) for job in jobs))
+
+    def _decide(self, root: TraceRoot) -> dict[str, Sampled | NotTaken]:
+        salt = self._definitions.service.sampling.salt
+        return {e.name: decide(root, e.name, e.when, e.sample, salt) for e in self._definitions.evaluators}
+
+    def _with_scores(self, roots: Sequence[TraceRoot]) -> list[TraceRoot]:
+        names = _score_names(self._definitions)
+        if not names or not roots:
+            return list(roots)
+        found: dict[str, dict[str, ScoreValue]] = {}
+        starts = min(root.ref.started for root in roots)
+        window = Window(starts, self._clock.now() + timedelta(minutes=1))
+        for page in self._langfuse.scores(window, names=names, trace_ids=[root.ref.id for root in roots]):
+            for score in page:
+                if score.trace_id is not None:
+                    # Newest first: the first one seen is the one that holds.
+                    found.setdefault(score.trace_id, {}).setdefault(score.name, score.value)
+        return [replace(root, scores=found.get(root.ref.id, {})) for root in roots]
+
+
+def _steps(start: datetime, end: datetime) -> Iterator[Window]:
+    while start < end:
+        until = min(start + LONGEST_WINDOW, end)
+        yield Window(start, until)
+        start = until
+
+
+def _state_of(decision: Sampled | NotTaken) -> str:
+    return "sampled" if isinstance(decision, Sampled) else decision.value
+
+
+def _score_names(definitions: Definitions) -> list[str]:
+    conditions = (
+        when.score for e in definitions.evaluators for when in (e.when, *(line.when for line in e.sample)) if when.score
+    )
+    return sorted({condition.name for condition in conditions})

@@ -1,0 +1,286 @@
+"""The second half of walk 1: a batch of traces becomes scores in Langfuse.
+
+At-least-once delivery, exactly-once effect. Judge outcomes are remembered as each one ends, scores are written under
+deterministic ids, and only what Langfuse accepted is settled; whatever is left goes back to the queue as a new message
+before the old one is acknowledged. A crash anywhere repeats work at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from evaluator.batch import Job
+from evaluator.clock import Clock
+from evaluator.definitions import Definitions, Evaluator
+from evaluator.errors import EvaluatorError, Refused, Unavailable
+from evaluator.langfuse import Langfuse
+from evaluator.model import INTERRUPTED, ModelApi
+from evaluator.sampling import Sampled
+from evaluator.scoring import score_of
+from evaluator.state import Settled, State
+from judges import Question
+from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Verdict
+
+ATTEMPTS: Final = 8
+"""A judge that keeps failing on a trace is given up after this many tries, about half an hour."""
+
+LOOKS: Final = 8
+"""A trace that stays invisible is gone after this many looks, about half an hour."""
+
+_FIRST_DELAY: Final = timedelta(seconds=10)
+_LONGEST_DELAY: Final = timedelta(minutes=10)
+_OUTAGE_DELAY: Final = timedelta(seconds=15)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Jobs to put back, not before `delay` from now."""
+
+    jobs: tuple[Job, ...]
+    delay: timedelta
+
+
+@dataclass(slots=True)
+class _Work:
+    """One (trace, evaluator) pair on its way through a batch."""
+
+    job: Job
+    sampled: Sampled
+    trace: Trace
+    evaluator: Evaluator
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class _Result:
+    """What a batch comes to: terminal states, and what must come back and when."""
+
+    settled: list[Settled] = field(default_factory=list)
+    back: list[tuple[Job, timedelta]] = field(default_factory=list)
+
+    def settle(self, job: Job, samples: Iterable[Sampled], state: str, reason: str = "") -> None:
+        self.settled.extend(Settled(job.ref, sampled.evaluator, state, reason) for sampled in samples)
+
+    def again(self) -> list[Again]:
+        """Return what comes back: one job a trace and attempt, one message a delay."""
+        merged: dict[tuple[str, int, timedelta], Job] = {}
+        for job, delay in self.back:
+            key = (job.ref.id, job.attempt, delay)
+            samples = merged[key].samples + job.samples if key in merged else job.samples
+            merged[key] = Job(job.ref, samples, job.attempt)
+        delays: dict[timedelta, list[Job]] = {}
+        for (_, _, delay), job in merged.items():
+            delays.setdefault(delay, []).append(job)
+        return [Again(tuple(jobs), delay) for delay, jobs in delays.items()]
+
+
+class Evaluation:
+    """Evaluates batches of jobs. Safe for many threads."""
+
+    def __init__(
+        self, definitions: Definitions, langfuse: Langfuse, model: ModelApi, state: State, clock: Clock
+    ) -> None:
+        self._definitions = definitions
+        self._evaluators = {evaluator.name: evaluator for evaluator in definitions.evaluators}
+        self._langfuse = langfuse
+        self._model = model
+        self._state = state
+        self._clock = clock
+        # Outcomes are remembered off the event loop, which must never wait for Redis.
+        self._notes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="remember")
+
+    def evaluate(self, jobs: Sequence[Job]) -> list[Again]:
+        """Evaluate jobs, write their scores, and return what must be put back before they are acknowledged.
+
+        Raises:
+            Unavailable: Redis cannot be reached; nothing was acknowledged, the message will come again.
+        """
+        result = _Result()
+        jobs = self._unsettled(jobs)
+        if jobs:
+            traces = self._fetch(jobs, result)
+            ready = [job for job in jobs if job.ref.id in traces and self._is_finished(job, traces[job.ref.id], result)]
+            work = list(self._work(ready, traces, result))
+            self._judge(work)
+            self._write(work, result)
+        self._state.settle(result.settled)
+        self._state.forget({s.ref.id for s in result.settled} - {job.ref.id for job, _ in result.back})
+        return result.again()
+
+    def give_up(self, job: Job, reason: str) -> None:
+        """Bury a job whose evaluation keeps raising, and settle it as failed."""
+        result = _Result()
+        self._give_up(job, job.samples, "worker error", reason, result)
+        self._state.settle(result.settled)
+
+    def close(self) -> None:
+        """Wait for what is still being remembered."""
+        self._notes.shutdown(wait=True)
+
+    # -- what is there to do -----------------------------------------------------------------------------------------
+
+    def _unsettled(self, jobs: Sequence[Job]) -> list[Job]:
+        done = self._state.settled(jobs)
+        left = [
+            Job(job.ref, tuple(s for s in job.samples if (job.ref.id, s.evaluator) not in done), job.attempt)
+            for job in jobs
+        ]
+        return [job for job in left if job.samples]
+
+    def _fetch(self, jobs: Sequence[Job], result: _Result) -> Mapping[str, Trace]:
+        try:
+            traces = self._langfuse.fetch([job.ref for job in jobs])
+        except Unavailable as error:
+            _log.warning("Langfuse does not answer, the batch comes again", reason=str(error), traces=len(jobs))
+            delay = timedelta(seconds=error.retry_after) if error.retry_after else _OUTAGE_DELAY
+            result.back.extend((job, delay) for job in jobs)
+            return {}
+        except Refused as error:
+            return self._fetch_apart(jobs, error, result)
+        for job in jobs:
+            if job.ref.id not in traces:
+                self._is_invisible(job, result)
+        return traces
+
+    def _fetch_apart(self, jobs: Sequence[Job], error: Refused, result: _Result) -> Mapping[str, Trace]:
+        """One trace that Langfuse will not give must not take the others with it."""
+        if len(jobs) == 1:
+            self._give_up(jobs[0], jobs[0].samples, "fetch refused", str(error), result)
+            return {}
+        middle = len(jobs) // 2
+        return {**self._fetch(jobs[:middle], result), **self._fetch(jobs[middle:], result)}
+
+    def _is_invisible(self, job: Job, result: _Result) -> None:
+        if job.attempt >= LOOKS:
+            result.settle(job, job.samples, "gone", "not visible in Langfuse")
+        else:
+            result.back.append((job.again(), _backoff(job.attempt)))
+
+    def _is_finished(self, job: Job, trace: Trace, result: _Result) -> bool:
+        discovery = self._definitions.service.discovery
+        now = self._clock.now()
+        if now >= job.ref.ended + discovery.max_wait:
+            return True
+        quiet = now - _last_change(trace)
+        if not trace.is_open and quiet >= discovery.quiet_for:
+            return True
+        result.back.append((job, max(discovery.quiet_for - quiet, discovery.quiet_for / 4)))
+        return False
+
+    # -- outcomes ----------------------------------------------------------------------------------------------------
+
+    def _work(self, jobs: Sequence[Job], traces: Mapping[str, Trace], result: _Result) -> Iterable[_Work]:
+        remembered = self._state.remembered([job.ref.id for job in jobs])
+        for job in jobs:
+            for sampled in job.samples:
+                evaluator = self._evaluators.get(sampled.evaluator)
+                if evaluator is None:
+                    result.settle(job, [sampled], "skipped", "evaluator no longer defined")
+                    continue
+                known = remembered.get((job.ref.id, f"{evaluator.name}@{evaluator.version}"))
+                yield _Work(job, sampled, traces[job.ref.id], evaluator, known)
+
+    def _judge(self, work: Sequence[_Work]) -> None:
+        """Rules at once, then one `ask` with every question of every rubric of every trace."""
+        asked: list[_Work] = []
+        questions: list[Question] = []
+        for item in work:
+            if item.outcome is not None:
+                continue
+            first = _first_outcome(item)
+            if isinstance(first, Question):
+                asked.append(item)
+                questions.append(first)
+            else:
+                item.outcome = first
+        if not questions:
+            return
+        notes: list[Future[None]] = []
+
+        def finished(index: int, outcome: Outcome) -> None:
+            if not isinstance(outcome, Failure) or not outcome.retryable:
+                item = asked[index]
+                note = self._state.remember
+                notes.append(
+                    self._notes.submit(note, item.trace.id, item.evaluator.name, item.evaluator.version, outcome)
+                )
+
+        for item, outcome in zip(asked, self._model.ask(questions, finished), strict=True):
+            item.outcome = outcome
+        for note in notes:
+            note.result()
+
+    # -- scores ------------------------------------------------------------------------------------------------------
+
+    def _write(self, work: Sequence[_Work], result: _Result) -> None:
+        scored: list[tuple[_Work, Score]] = []
+        project = self._langfuse.capabilities().project_id if work else ""
+        for item in work:
+            match item.outcome:
+                case Verdict() as verdict:
+                    score = score_of(verdict, item.trace, item.evaluator, item.sampled, project)
+                    scored.append((item, score))
+                case NotApplicable(reason):
+                    result.settle(item.job, [item.sampled], "skipped", reason)
+                case Unscored():
+                    result.settle(item.job, [item.sampled], "unscored", "judge could not tell")
+                case Failure() as failure:
+                    self._has_failed(item, failure, result)
+                case None:
+                    msg = f"no outcome for {item.evaluator.name}"
+                    raise AssertionError(msg)
+        answers = self._langfuse.write([score for _, score in scored]) if scored else []
+        for (item, _), answer in zip(scored, answers, strict=True):
+            self._is_written(item, answer, result)
+
+    def _is_written(self, item: _Work, answer: EvaluatorError | None, result: _Result) -> None:
+        if answer is None:
+            result.settle(item.job, [item.sampled], "scored")
+        elif isinstance(answer, Unavailable):
+            result.back.append((Job(item.job.ref, (item.sampled,), item.job.attempt), _OUTAGE_DELAY))
+        else:
+            self._give_up(item.job, [item.sampled], "score refused", str(answer), result)
+
+    def _has_failed(self, item: _Work, failure: Failure, result: _Result) -> None:
+        job = Job(item.job.ref, (item.sampled,), item.job.attempt)
+        if failure.kind == INTERRUPTED:
+            result.back.append((job, timedelta()))
+        elif failure.retryable and job.attempt < ATTEMPTS:
+            result.back.append((job.again(), _backoff(job.attempt)))
+        else:
+            self._give_up(job, job.samples, failure.kind, failure.reason, result)
+
+    def _give_up(self, job: Job, samples: Sequence[Sampled], kind: str, reason: str, result: _Result) -> None:
+        for sampled in samples:
+            _log.warning("evaluation failed", trace_id=job.ref.id, evaluator=sampled.evaluator, kind=kind, why=reason)
+            self._state.bury(Job(job.ref, (sampled,), job.attempt), f"{kind}: {reason}", self._clock.now())
+        result.settle(job, samples, "failed", kind)
+
+
+def _first_outcome(item: _Work) -> Outcome | Question:
+    evaluator = item.evaluator
+    try:
+        if evaluator.rubric is not None:
+            return evaluator.rubric.question(item.trace)
+        if evaluator.rule is not None:
+            return evaluator.rule.check(item.trace)
+    except Exception as error:  # noqa: BLE001 - a team's own rule may raise anything; it must not stop the others
+        return Failure("rule error", f"{type(error).__name__} in {evaluator.name}")
+    return NotApplicable("evaluator without rule or rubric")
+
+
+def _last_change(trace: Trace) -> datetime:
+    """When anything in the trace last moved, as far as its clock and Langfuse's tell."""
+    return max(trace.last_moment, *(o.updated for o in trace.observations if o.updated is not None), trace.root.start)
+
+
+def _backoff(attempt: int) -> timedelta:
+    return min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY)

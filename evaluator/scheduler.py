@@ -1,0 +1,104 @@
+"""When things happen: APScheduler jobs behind a leader lease, so that any number of schedulers may run."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
+
+from evaluator.app import App
+from evaluator.discovery import Discovery
+from evaluator.errors import EvaluatorError
+
+LEASE: Final = timedelta(seconds=45)
+"""Another scheduler takes over when the leader is silent for so long."""
+
+_RENEW: Final = timedelta(seconds=10)
+_DUE: Final = timedelta(seconds=20)
+
+_log = structlog.get_logger(__name__)
+
+
+class Scheduler:
+    """Runs discovery, the daily look and the weekly digest, as long as it leads."""
+
+    def __init__(self, app: App, discovery: Discovery) -> None:
+        self._app = app
+        self._discovery = discovery
+        self._owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
+        self._leads = False
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the jobs in the background; on leaving, a running one finishes and the lease is given back."""
+        jobs = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
+        every = self._app.definitions.service.discovery.every
+        for job, interval in ((self.renew, _RENEW), (self.discover, every), (self.due, _DUE)):
+            jobs.add_job(job, "interval", seconds=interval.total_seconds(), misfire_grace_time=None)
+        self.renew()
+        jobs.start()
+        try:
+            for job in (self.discover, self.due):
+                jobs.add_job(job)
+            yield
+        finally:
+            jobs.shutdown(wait=True)
+            with contextlib.suppress(EvaluatorError):
+                self._app.state.release("scheduler", self._owner)
+
+    def renew(self) -> None:
+        """Take or keep the lead."""
+        try:
+            leads = self._app.state.lease("scheduler", self._owner, LEASE)
+        except EvaluatorError as error:
+            _log.warning("cannot renew the lead", reason=str(error))
+            leads = False
+        if leads != self._leads:
+            _log.info("leading" if leads else "following another scheduler", owner=self._owner)
+        self._leads = leads
+
+    def discover(self) -> None:
+        """Hand newly finished traces to the queue."""
+        self._run("discovery", self._discovery.catch_up)
+
+    def due(self) -> None:
+        """Run what has come due since it last ran: a look or digest missed while nobody led is made up for."""
+        schedule = self._app.definitions.service.watch
+        at = schedule.daily_at
+        daily = CronTrigger(hour=at.hour, minute=at.minute, timezone="UTC")
+        weekly_at = schedule.weekly_at
+        weekly = CronTrigger(
+            day_of_week=schedule.weekly_on[:3], hour=weekly_at.hour, minute=weekly_at.minute, timezone="UTC"
+        )
+        self._run("delivery", self._app.watch.deliver)
+        self._run_due("look", daily, self._app.watch.look)
+        self._run_due("digest", weekly, self._app.watch.digest)
+
+    def _run_due(self, name: str, trigger: BaseTrigger, job: Callable[[], object]) -> None:
+        def run() -> None:
+            now = self._app.clock.now()
+            last = self._app.state.last_run(name)
+            if last is None:
+                # A first start waits for its time: there is nothing to look at yet.
+                self._app.state.ran(name, now)
+            elif (due := trigger.get_next_fire_time(None, last)) is not None and due <= now:
+                job()
+                self._app.state.ran(name, now)
+
+        self._run(name, run)
+
+    def _run(self, name: str, job: Callable[[], object]) -> None:
+        if not self._leads:
+            return
+        try:
+            job()
+        except EvaluatorError as error:
+            _log.warning("job failed, it runs again", job=name, reason=str(error))

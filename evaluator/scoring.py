@@ -1,0 +1,46 @@
+"""A verdict becomes the score Langfuse receives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evaluator.definitions import Evaluator
+from evaluator.sampling import Sampled
+from traces import DataType, Score, ScoreValue, Subject, Trace, Verdict, score_id
+
+
+def score_of(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled, project_id: str) -> Score:
+    """Return the score of one verdict.
+
+    Identity and timestamp are functions of the trace and the evaluator's name alone, so writing again replaces. The
+    metadata carries what a monitor needs later: how likely the trace was to be taken, and to which segments it belongs.
+    """
+    subject = Subject(trace_id=trace.id)
+    return Score(
+        id=score_id(project_id, subject, evaluator.name),
+        subject=subject,
+        name=evaluator.name,
+        value=_value(verdict.value, evaluator.data_type),
+        data_type=evaluator.data_type,
+        timestamp=trace.ref.ended,
+        environment=trace.environment,
+        comment=verdict.reason,
+        metadata=_metadata(verdict, trace, evaluator, sampled),
+    )
+
+
+def _value(value: float | bool | str, data_type: DataType) -> ScoreValue:  # noqa: FBT001 - a verdict may be a boolean
+    return str(value) if data_type is DataType.CATEGORICAL else float(value)
+
+
+def _metadata(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled) -> dict[str, Any]:
+    known = {
+        "evaluator_version": evaluator.version,
+        "inclusion_probability": sampled.probability,
+        "stratum": sampled.stratum,
+        "session_id": trace.session_id,
+        "judge_model": verdict.usage.model or None,
+        "confidence": verdict.confidence,
+        "segments": trace.segments(),
+    }
+    return {**verdict.details, **{key: value for key, value in known.items() if value is not None}}
