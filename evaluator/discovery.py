@@ -1,7 +1,7 @@
 """The first half of walk 1: newly finished traces are found, sampled, handed to the queue and marked as claimed.
 
-Langfuse has no completion signal and pages newest first, so: a window of end times is read whole, again and again with an
-overlap for late arrivals; a trace is enqueued before it is claimed (a crash repeats, never loses); and the watermark
+Langfuse has no completion signal and pages newest first, so: a window of end times is read whole, again and again with
+an overlap for late arrivals; a trace is enqueued before it is claimed (a crash repeats, never loses); and the watermark
 moves only when the whole window was read (a crash in mid-scan leaves the old end unread).
 """
 

@@ -25,7 +25,7 @@ from evaluator.sampling import Sampled
 from evaluator.scoring import score_of
 from evaluator.state import Settled, State
 from judges import Question
-from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Verdict
+from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Usage, Verdict
 
 ATTEMPTS: Final = 8
 """A judge that keeps failing on a trace is given up after this many tries, about half an hour."""
@@ -217,6 +217,7 @@ class Evaluation:
             item.outcome = outcome
         for note in notes:
             note.result()
+        self._state.spend(_used(asked))
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
@@ -275,6 +276,15 @@ def _first_outcome(item: _Work) -> Outcome | Question:
     except Exception as error:  # noqa: BLE001 - a team's own rule may raise anything; it must not stop the others
         return Failure("rule error", f"{type(error).__name__} in {evaluator.name}")
     return NotApplicable("evaluator without rule or rubric")
+
+
+def _used(work: Iterable[_Work]) -> dict[str, Usage]:
+    used: dict[str, Usage] = {}
+    for item in work:
+        if isinstance(item.outcome, Verdict | Unscored | Failure) and item.outcome.usage.calls:
+            name = item.evaluator.name
+            used[name] = used.get(name, Usage()) + item.outcome.usage
+    return used
 
 
 def _last_change(trace: Trace) -> datetime:

@@ -11,6 +11,7 @@ deterministic. The exceptions are named in the last column. `N` is the namespace
 | N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
 | N:funnel | hash | for ever | evaluator/state/reason -> count | counting starts at 0 |
 | N:ran:NAME | string | for ever | when a scheduled job last ran | it runs once more |
+| N:usage | hash | for ever | evaluator/what -> judge calls, tokens, USD | counting starts at 0 |
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
 | N:pause:PROVIDER, N:window:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
@@ -27,7 +28,7 @@ import importlib.resources
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
@@ -37,12 +38,16 @@ from redis.commands.core import Script
 
 from evaluator.batch import Job, from_message, to_message
 from evaluator.errors import Unavailable
-from traces import Outcome, TraceRef, outcome_from_json, outcome_to_json
+from traces import Outcome, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
 _WEEKS_KEPT: Final = timedelta(days=35)
 _DEAD_KEPT: Final = timedelta(days=30)
 _LOCK_SECONDS: Final = 600
+
+
+Funnel = Counter[tuple[str, str, str]]
+"""How many (trace, evaluator) pairs reached a state: (evaluator, state, reason) -> count."""
 
 
 class Settled(NamedTuple):
@@ -158,11 +163,36 @@ class State:
             with _reachable():
                 self._redis.delete(*(self._key("outcomes", trace_id) for trace_id in trace_ids))
 
-    def funnel(self) -> Counter[tuple[str, str, str]]:
+    def funnel(self) -> Funnel:
         """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
         with _reachable():
             counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("funnel")))
         return Counter({_three(name.decode()): int(count) for name, count in counts.items()})
+
+    def spend(self, used: Mapping[str, Usage]) -> None:
+        """Add what judge calls cost, by evaluator."""
+        if not used:
+            return
+        key = self._key("usage")
+        with _reachable():
+            pipe = self._redis.pipeline()
+            for evaluator, usage in used.items():
+                pipe.hincrby(key, f"{evaluator}/calls", usage.calls)
+                pipe.hincrby(key, f"{evaluator}/input_tokens", usage.input_tokens)
+                pipe.hincrby(key, f"{evaluator}/output_tokens", usage.output_tokens)
+                pipe.hincrbyfloat(key, f"{evaluator}/usd", usage.usd)
+            pipe.execute()
+
+    def spending(self) -> dict[str, Usage]:
+        """Return what judge calls cost so far, by evaluator."""
+        with _reachable():
+            counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("usage")))
+        used: dict[str, Usage] = {}
+        for name, count in counts.items():
+            evaluator, what = name.decode().rsplit("/", 1)
+            value = float(count)
+            used[evaluator] = replace(used.get(evaluator, Usage()), **{what: value if what == "usd" else int(value)})
+        return used
 
     # -- dead letters ------------------------------------------------------------------------------------------------
 

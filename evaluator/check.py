@@ -1,0 +1,118 @@
+"""`evaluator check`: is everything as it must be, and what will happen when the service runs?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evaluator.app import App, open_app
+from evaluator.definitions import Definitions, Evaluator, load
+from evaluator.errors import ConfigError, EvaluatorError
+from evaluator.settings import Settings
+from traces import When
+
+
+def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
+    """Print what is defined and whether every service answers; return whether all is well.
+
+    Raises:
+        ConfigError: the definitions are wrong, with every problem of every file.
+    """
+    definitions = load(settings.evaluator_config)
+    _print_definitions(definitions, out)
+    if offline:
+        return True
+    with contextlib.ExitStack() as stack:
+        try:
+            app = stack.enter_context(open_app(settings, definitions=definitions))
+        except ConfigError as error:
+            for problem in error.problems:
+                _print_result(out, problem.where, problem.what, good=False)
+            return False
+        probes: tuple[tuple[str, Callable[[App], str]], ...] = (
+            ("Redis", _redis),
+            ("Langfuse", _langfuse),
+            ("model API", _model),
+            ("Slack", _slack),
+        )
+        return all([_try(out, name, probe, app) for name, probe in probes])
+
+
+def _print_definitions(definitions: Definitions, out: Console) -> None:
+    table = Table(title=f"{len(definitions.evaluators)} evaluators from {definitions.folder}", title_justify="left")
+    for column in ("score", "kind", "type", "on", "rate", "version"):
+        table.add_column(column)
+    for evaluator in definitions.evaluators:
+        table.add_row(
+            evaluator.name,
+            evaluator.kind,
+            evaluator.data_type.value.lower(),
+            escape(_filter(evaluator.when)),
+            escape(_rates(evaluator)),
+            evaluator.version,
+        )
+    out.print(table)
+    watched = ", ".join(monitor.score for monitor in definitions.monitors)
+    out.print(f"watched: {watched or 'nothing; add a score to monitors.yaml'}", highlight=False)
+    for note in definitions.notes:
+        out.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _filter(when: When) -> str:
+    conditions = when.model_dump(exclude_none=True, mode="json")
+    return ", ".join(f"{name}={_words(value)}" for name, value in conditions.items()) or "every trace"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {inner}" for key, inner in value.items())
+    return "|".join(str(v) for v in value) if isinstance(value, list) else str(value)
+
+
+def _rates(evaluator: Evaluator) -> str:
+    lines = (f"{line.rate:.0%}" if line.rate >= 0.01 else f"{line.rate:.2%}" for line in evaluator.sample)
+    conditions = (_filter(line.when) for line in evaluator.sample)
+    return ", ".join(
+        rate if condition == "every trace" else f"{rate} where {condition}"
+        for rate, condition in zip(lines, conditions, strict=True)
+    )
+
+
+def _try(out: Console, name: str, probe: Callable[[App], str], app: App) -> bool:
+    try:
+        _print_result(out, name, probe(app), good=True)
+    except EvaluatorError as error:
+        _print_result(out, name, str(error), good=False)
+        return False
+    return True
+
+
+def _print_result(out: Console, name: str, what: str, *, good: bool) -> None:
+    mark = "[green]ok  [/green]" if good else "[red]FAIL[/red]"
+    out.print(f"{mark} {escape(name)}: {escape(what)}", highlight=False)
+
+
+def _redis(app: App) -> str:
+    return app.state.ping() + ("" if app.settings.redis_url.get_secret_value() else ", embedded")
+
+
+def _langfuse(app: App) -> str:
+    able = app.langfuse.capabilities()
+    writes = "scores in batches" if able.batch_scores else "one score per request (batches need 4.59)"
+    return f"{able.version}, project {able.project_name}, {writes}"
+
+
+def _model(app: App) -> str:
+    if not any(evaluator.kind == "rubric" for evaluator in app.definitions.evaluators):
+        return "not needed: no rubrics"
+    return app.model.probe()
+
+
+def _slack(app: App) -> str:
+    if app.slack is None:
+        return "not set: alerts are only logged; set SLACK_WEBHOOK_URL, or SLACK_BOT_TOKEN and SLACK_CHANNEL"
+    return app.slack.probe()

@@ -1,0 +1,186 @@
+"""The command line: each command opens the application, does one thing and closes it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from evaluator import demo as demonstration
+from evaluator.app import App, open_app
+from evaluator.check import check as check_everything
+from evaluator.definitions import Duration, schemas, starter
+from evaluator.discovery import Found
+from evaluator.errors import ConfigError, EvaluatorError
+from evaluator.service import serve, until_told_to_stop
+from evaluator.service import sweep as sweep_once
+from evaluator.settings import Settings, load_settings
+from evaluator.state import Funnel
+from evaluator.telemetry import configure_logs
+
+cli = typer.Typer(
+    name="evaluator",
+    help="Online evaluation for LLM applications traced in Langfuse.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_out = Console(soft_wrap=True)
+_errors = Console(stderr=True, soft_wrap=True)
+
+Threads = Annotated[int | None, typer.Option(help="worker threads; by default as many as the limits call for", min=1)]
+
+
+def main() -> None:
+    """Run the command line; a problem a person must solve is told in words, without a traceback."""
+    try:
+        cli()
+    except ConfigError as error:
+        for problem in error.problems:
+            _errors.print(str(problem), markup=False, highlight=False)
+        sys.exit(2)
+    except EvaluatorError as error:
+        _errors.print(f"evaluator: {error}", markup=False, highlight=False)
+        sys.exit(1)
+
+
+@cli.command()
+def demo(
+    weeks: Annotated[int, typer.Option(help="weeks of traffic", min=6)] = 13,
+    traces_per_week: Annotated[int, typer.Option(help="traces a week", min=50)] = 300,
+) -> None:
+    """Run the whole service against embedded stand-ins: no key, no account."""
+    configure_logs("pretty", level=30)
+    demonstration.run(weeks, traces_per_week, _out)
+
+
+@cli.command()
+def run(threads: Threads = None) -> None:
+    """Run scheduler and workers in one process, for ever."""
+    _serve(schedule=True, work=True, threads=threads)
+
+
+@cli.command()
+def scheduler() -> None:
+    """Run only the scheduler; any number may run, one leads."""
+    _serve(schedule=True, work=False)
+
+
+@cli.command()
+def worker(threads: Threads = None) -> None:
+    """Run only workers; as many processes on as many machines as you like, against one Redis."""
+    _serve(schedule=False, work=True, threads=threads)
+
+
+@cli.command()
+def sweep(
+    since: Annotated[str, typer.Option(help="how far back: 90s, 15m, 24h, 7d")] = "24h",
+    drain: Annotated[bool, typer.Option("--drain", help="wait until everything found is evaluated")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the summary as one JSON object")] = False,
+    work: Annotated[bool, typer.Option(help="evaluate in this process too")] = True,
+    threads: Threads = None,
+) -> None:
+    """Find what finished in the given time, hand it to the workers, print a summary: for cron and tests."""
+    with _opened() as app, until_told_to_stop() as told, _bar(shown=drain and _errors.is_terminal) as report:
+        swept = sweep_once(app, _duration(since), drain=drain, work=work, threads=threads, progress=report, told=told)
+    summary = swept.as_json()
+    if as_json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+        return
+    _out.print(f"{summary['traces']} traces finished since {since} that were not known before")
+    for state, count in summary["evaluations"].items():
+        _out.print(f"  {count:>8,} {state.replace('_', ' ')}")
+    for reason, count in summary["reasons"].items():
+        _out.print(f"  {count:>8,} {reason}", style="dim")
+    _out.print(f"{swept.used.calls:,} judge calls, {swept.used.usd:.4f} USD; {swept.left} messages left in the queue")
+
+
+@cli.command()
+def check(
+    offline: Annotated[bool, typer.Option("--offline", help="only the files; ask no service")] = False,
+) -> None:
+    """Validate the definitions, say what will be evaluated, and try every service."""
+    if not check_everything(load_settings(), _out, offline=offline):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def schema() -> None:
+    """Write JSON Schemas for the YAML files, so that editors complete and check them."""
+    folder = load_settings().evaluator_config
+    target = folder / "schema"
+    target.mkdir(parents=True, exist_ok=True)
+    for name, content in schemas(folder).items():
+        path = target / name
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _out.print(f"wrote {path}", highlight=False)
+
+
+@cli.command()
+def init(folder: Annotated[Path, typer.Argument(help="where to write it")] = Path("config")) -> None:
+    """Write a starter configuration; files that exist are kept."""
+    for path, written in starter(folder):
+        _out.print(f"{'wrote' if written else 'kept '} {path}", highlight=False)
+
+
+@cli.command()
+def sandbox(
+    replay: Annotated[Path | None, typer.Option(help="recorded runs in OpenAI chat format, .json or .json.gz")] = None,
+    weeks: Annotated[int, typer.Option(help="weeks of generated traffic to play in", min=0)] = 0,
+    port: Annotated[int, typer.Option(help="port of the Langfuse stand-in; model and Slack take the next two")] = 8100,
+) -> None:
+    """Serve stand-ins for Langfuse, the model API and Slack, for trying things out."""
+    demonstration.serve_sandbox(replay, weeks, port)
+
+
+def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:
+    settings = load_settings()
+    if schedule != work and not settings.redis_url.get_secret_value():
+        _errors.print("note: without REDIS_URL only processes with the same EVALUATOR_DATA folder find each other")
+    with _opened(settings) as app, until_told_to_stop() as told:
+        serve(app, told, schedule=schedule, work=work, threads=threads)
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings | None = None) -> Iterator[App]:
+    settings = settings or load_settings()
+    configure_logs(settings.evaluator_log)
+    with open_app(settings) as app:
+        yield app
+
+
+@contextlib.contextmanager
+def _bar(*, shown: bool):  # noqa: ANN202 - a callback for sweep
+    if not shown:
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_errors, transient=True) as bar:
+        task = bar.add_task("evaluating", total=None)
+
+        def report(found: Found, funnel: Funnel) -> None:
+            done = sum(n for (_, state, _), n in funnel.items() if state not in {"filtered", "sampled_out", "sampled"})
+            bar.update(task, total=found.sampled, completed=min(done, found.sampled))
+
+        yield report
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"], param_hint="--since") from error
+
+
+if __name__ == "__main__":
+    main()

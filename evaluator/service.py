@@ -1,0 +1,152 @@
+"""The long-running commands: scheduler, worker, both in one, and a sweep that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+
+from evaluator.app import App
+from evaluator.discovery import Found
+from evaluator.errors import Unavailable
+from evaluator.scheduler import Scheduler
+from evaluator.state import Funnel
+from evaluator.worker import Queue, open_queue, working
+from traces import Usage
+
+_POLL_SECONDS: Final = 0.25
+
+_log = structlog.get_logger(__name__)
+
+
+@contextlib.contextmanager
+def until_told_to_stop() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    told = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        if told.is_set():
+            raise SystemExit(128 + number)
+        _log.info("stopping: paid calls finish, the rest goes back to the queue", signal=signal.Signals(number).name)
+        told.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve(app: App, told: threading.Event, *, schedule: bool, work: bool, threads: int | None = None) -> None:
+    """Run scheduler, workers or both until told to stop."""
+    queue = open_queue(app)
+    with contextlib.ExitStack() as stack:
+        if work:
+            stack.enter_context(working(app, queue, threads))
+        if schedule:
+            stack.enter_context(Scheduler(app, app.discovery(queue.put)).running())
+        told.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep came to. `funnel` and `used` hold what was added while it ran."""
+
+    found: Found
+    funnel: Funnel
+    used: Usage
+    left: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary as plain JSON."""
+        states: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for (_, state, reason), count in self.funnel.items():
+            states[state] += count
+            if reason:
+                reasons[f"{state}: {reason}"] += count
+        return {
+            "traces": self.found.traces,
+            "evaluations": dict(sorted(states.items())),
+            "reasons": dict(sorted(reasons.items())),
+            "judge": {
+                "calls": self.used.calls,
+                "input_tokens": self.used.input_tokens,
+                "output_tokens": self.used.output_tokens,
+                "usd": round(self.used.usd, 6),
+            },
+            "left_in_queue": self.left,
+        }
+
+
+def sweep(
+    app: App,
+    since: timedelta,
+    *,
+    drain: bool,
+    work: bool = True,
+    threads: int | None = None,
+    progress: Callable[[Found, Funnel], None] | None = None,
+    told: threading.Event | None = None,
+) -> Swept:
+    """Hand over what finished since then, and with `drain` wait until the queue is empty.
+
+    Args:
+        app: the open application.
+        since: how far back, before now.
+        drain: wait until everything is evaluated, with workers of this process unless `work` is off.
+        work: whether this process evaluates.
+        threads: worker threads, by default as many as the limits call for.
+        progress: told from time to time what was found and how far its evaluation is.
+        told: set when the wait should be given up.
+    """
+    queue = open_queue(app)
+    before, paid = app.state.funnel(), app.state.spending()
+    with contextlib.ExitStack() as stack:
+        if drain and work:
+            stack.enter_context(working(app, queue, threads))
+        found = app.discovery(queue.put).since(app.clock.now() - since)
+        if drain:
+            _wait_until_empty(app, queue, told or threading.Event(), lambda: _report(app, before, found, progress))
+    used = _added(app.state.spending(), paid)
+    return Swept(found, app.state.funnel() - before, used, queue.size())
+
+
+def _wait_until_empty(app: App, queue: Queue, told: threading.Event, report: Callable[[], None]) -> None:
+    while not told.wait(_POLL_SECONDS):
+        try:
+            report()
+            if queue.size() == 0:
+                return
+        except Unavailable as error:
+            _log.warning("cannot see the queue", reason=str(error))
+            app.clock.sleep(_POLL_SECONDS)
+
+
+def _report(app: App, before: Funnel, found: Found, progress: Callable[[Found, Funnel], None] | None) -> None:
+    if progress is not None:
+        progress(found, app.state.funnel() - before)
+
+
+def _added(after: dict[str, Usage], before: dict[str, Usage]) -> Usage:
+    total = Usage()
+    for name, now in after.items():
+        then = before.get(name, Usage())
+        total += Usage(
+            "",
+            now.calls - then.calls,
+            now.input_tokens - then.input_tokens,
+            now.output_tokens - then.output_tokens,
+            now.usd - then.usd,
+        )
+    return total
