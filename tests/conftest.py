@@ -1,0 +1,40 @@
+"""Fixtures every test may use: a real Redis-compatible server, one a test process, emptied before each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from evaluator.embedded import embedded_redis
+from evaluator.state import State, connect
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with embedded_redis(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[redis.Redis]:
+    with connect(valkey_url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def state(valkey: redis.Redis) -> State:
+    return State(valkey, "test", timedelta(hours=1))
+
+
+@pytest.fixture
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("the recorded data of ../shared is not on this machine")
+    return SHARED

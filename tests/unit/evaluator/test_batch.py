@@ -1,0 +1,41 @@
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluator.batch import Job, UnknownVersion, from_message, in_batches, to_message
+from evaluator.sampling import Sampled
+from traces import TraceRef
+
+times = st.datetimes(min_value=datetime(2020, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is given beside
+refs = st.builds(TraceRef, st.text(min_size=1), st.text(min_size=1), st.text(), times, times)
+samples = st.builds(Sampled, st.text(min_size=1), st.floats(0, 1), st.text())
+jobs = st.lists(st.builds(Job, refs, st.lists(samples, max_size=4).map(tuple), st.integers(0, 50)), max_size=6)
+
+
+@given(jobs)
+def test_a_message_brings_back_the_jobs_it_was_made_of(several: list[Job]) -> None:
+    sent = orjson.dumps(to_message(several))
+    assert list(from_message(orjson.loads(sent))) == several
+
+
+@given(st.lists(st.integers(), max_size=200), st.integers(1, 60))
+def test_batches_hold_everything_once_in_order(numbers: list[int], size: int) -> None:
+    cut = list(in_batches(numbers, size))  # type: ignore[type-var, arg-type] # any sequence is cut alike
+    assert [n for batch in cut for n in batch] == numbers
+    assert all(0 < len(batch) <= size for batch in cut)
+
+
+def test_a_message_of_a_newer_release_is_refused_with_what_to_do() -> None:
+    with pytest.raises(UnknownVersion, match="update the worker"):
+        from_message({"v": 99, "jobs": []})
+
+
+def test_a_job_put_back_counts_its_attempts() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    job = Job(TraceRef("t", "r", "e", now, now), (Sampled("a", 1, "0"), Sampled("b", 1, "0")))
+    again = job.again([job.samples[1]])
+    assert (again.attempt, again.samples) == (1, (Sampled("b", 1, "0"),))
+    assert job.again().samples == job.samples

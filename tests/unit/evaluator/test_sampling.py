@@ -1,0 +1,81 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluator.sampling import NotTaken, Sampled, decide, position
+from traces import SampleRule, TraceRef, TraceRoot, When
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+ids = st.text("0123456789abcdef", min_size=32, max_size=32)
+rates = st.floats(0, 1)
+
+
+def root(trace_id: str, **known: object) -> TraceRoot:
+    return TraceRoot(TraceRef(trace_id, "r", "production", NOW, NOW), **known)  # type: ignore[arg-type] # free-form
+
+
+@given(ids, st.text())
+def test_a_position_is_in_the_unit_interval_and_always_the_same(trace_id: str, salt: str) -> None:
+    where = position(trace_id, salt)
+    assert 0 <= where < 1
+    assert position(trace_id, salt) == where
+
+
+@given(ids, rates, rates)
+def test_samples_are_nested(trace_id: str, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    taken_low = isinstance(decide(root(trace_id), "a", When(), (SampleRule(rate=low),), "s"), Sampled)
+    taken_high = isinstance(decide(root(trace_id), "b", When(), (SampleRule(rate=high),), "s"), Sampled)
+    assert taken_high or not taken_low
+
+
+@given(ids, st.lists(rates, min_size=1, max_size=4))
+def test_the_highest_matching_rate_counts_under_one_hash(trace_id: str, several: list[float]) -> None:
+    lines = tuple(SampleRule(rate=rate) for rate in several)
+    decision = decide(root(trace_id), "a", When(), lines, "s")
+    assert isinstance(decision, Sampled) == (position(trace_id, "s") < max(several))
+    if isinstance(decision, Sampled):
+        assert decision.probability == max(several)
+        assert several[int(decision.stratum)] == max(several)
+
+
+def test_positions_spread_evenly() -> None:
+    counts = [0] * 10
+    for number in range(20_000):
+        counts[int(position(f"{number:032x}", "salt") * 10)] += 1
+    # Ten cells of 2,000 with a standard deviation of 42: five of them on either side.
+    assert all(1_790 < count < 2_210 for count in counts)
+
+
+def test_another_salt_is_another_sample() -> None:
+    ids_ = [f"{number:032x}" for number in range(2_000)]
+    both = sum(position(i, "one") < 0.5 and position(i, "two") < 0.5 for i in ids_)
+    assert 400 < both < 600
+
+
+def test_an_evaluator_that_is_added_leaves_the_others_as_they_were() -> None:
+    lines = (SampleRule(rate=0.5),)
+    ids_ = [f"{number:032x}" for number in range(500)]
+    before = [decide(root(i), "a", When(), lines, "s") for i in ids_]
+    _ = [decide(root(i), "new", When(), (SampleRule(rate=0.6),), "s") for i in ids_]
+    assert [decide(root(i), "a", When(), lines, "s") for i in ids_] == before
+
+
+@pytest.mark.parametrize(
+    ("line", "known", "expected"),
+    [
+        (SampleRule(when=When(level=("ERROR",)), rate=1), {"level": "ERROR"}, 1.0),
+        (SampleRule(when=When(level=("ERROR",)), rate=1), {"level": "DEFAULT"}, NotTaken.FILTERED),
+        (SampleRule(rate=0), {}, NotTaken.SAMPLED_OUT),
+    ],
+)
+def test_a_line_counts_only_where_it_matches(line: SampleRule, known: dict[str, object], expected: object) -> None:
+    decision = decide(root("ab" * 16, **known), "a", When(), (line,), "s")
+    assert (decision.probability if isinstance(decision, Sampled) else decision) == expected
+
+
+def test_a_filter_comes_before_sampling() -> None:
+    only = When(trace_name=("checkout",))
+    assert decide(root("ab" * 16, name="search"), "a", only, (SampleRule(rate=1),), "s") is NotTaken.FILTERED

@@ -1,0 +1,75 @@
+"""The embedded Valkey: started on demand, shared, persistent, and gone when its owner is."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from evaluator.embedded import embedded_redis
+from evaluator.errors import Unavailable
+from evaluator.state import connect
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def answers(url: str) -> bool:
+    with connect(url) as client, contextlib.suppress(redis.ConnectionError):
+        return bool(client.ping())
+    return False
+
+
+def test_data_survives_and_the_server_goes_with_its_owner(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as url, connect(url) as client:
+        client.set("kept", "yes")
+    assert not answers(url)
+    with embedded_redis(tmp_path) as url, connect(url) as client:
+        assert client.get("kept") == b"yes"
+
+
+def test_a_second_command_uses_the_server_that_runs(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as first:
+        with embedded_redis(tmp_path) as second:
+            assert second == first
+        assert answers(first)
+
+
+def test_a_path_too_long_for_a_socket_still_works(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 60) / ("y" * 60)
+    with embedded_redis(deep) as url:
+        assert answers(url)
+        assert len(url) < 110
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "appendonlydir").write_text("in the way")
+    with pytest.raises(Unavailable, match="does not start"), embedded_redis(tmp_path):
+        pass
+
+
+def test_an_owner_killed_outright_leaves_no_server_behind(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib; from evaluator.embedded import embedded_redis\n"
+        "with embedded_redis(pathlib.Path(sys.argv[1])) as url: print(url, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        url = owner.stdout.readline().strip()
+        assert answers(url)
+        owner.send_signal(signal.SIGKILL)
+    assert eventually(lambda: not answers(url))

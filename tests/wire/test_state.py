@@ -1,0 +1,162 @@
+"""State against a real server: what must be atomic, idempotent and honest about an unreachable Redis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+
+from evaluator.batch import Job
+from evaluator.errors import Unavailable
+from evaluator.sampling import Sampled
+from evaluator.state import Settled, State, connect
+from traces import Failure, NotApplicable, TraceRef, Unscored, Usage, Verdict
+
+NOW = datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC)
+
+
+def ref(number: int, ended: datetime = NOW) -> TraceRef:
+    return TraceRef(f"trace-{number}", "root", "production", ended - timedelta(seconds=3), ended)
+
+
+def job(number: int, *evaluators: str) -> Job:
+    return Job(ref(number), tuple(Sampled(name, 0.5, "0") for name in evaluators))
+
+
+def test_the_watermark_comes_back_as_it_was_set(state: State) -> None:
+    assert state.watermark() is None
+    state.advance(NOW)
+    assert state.watermark() == NOW
+
+
+def test_a_trace_is_claimed_and_counted_once(state: State) -> None:
+    # Two hours, so two buckets.
+    refs = [ref(n, NOW + timedelta(seconds=n % 2)) for n in range(10)]
+    assert state.unclaimed(refs) == {r.id for r in refs}
+    decided = {r: ["faithfulness/sampled/", "length/filtered/"] for r in refs}
+    assert state.claim(decided) == 10
+    assert state.claim(decided) == 0
+    assert state.unclaimed(refs) == set()
+    assert state.funnel() == Counter({("faithfulness", "sampled", ""): 10, ("length", "filtered", ""): 10})
+
+
+def test_claims_and_terminal_states_expire(state: State, valkey: redis.Redis) -> None:
+    state.claim({ref(1): []})
+    state.settle([Settled(ref(1), "a", "scored")])
+    lives = [valkey.ttl(key) for key in valkey.keys("test:claimed:*") + valkey.keys("test:settled:*")]
+    assert len(lives) == 2
+    assert all(0 < seconds <= 3600 for seconds in lives)
+
+
+def test_the_first_terminal_state_stays_and_is_counted_once(state: State) -> None:
+    assert state.settle([Settled(ref(1), "a", "scored"), Settled(ref(1), "b", "failed", "bad answer/odd")]) == 2
+    assert state.settle([Settled(ref(1), "a", "failed", "late")]) == 0
+    assert state.settled([job(1, "a", "b", "c")]) == {
+        ("trace-1", "a"): "scored",
+        ("trace-1", "b"): "failed/bad answer/odd",
+    }
+    assert state.funnel() == Counter({("a", "scored", ""): 1, ("b", "failed", "bad answer/odd"): 1})
+
+
+def test_many_workers_settling_the_same_count_once(state: State) -> None:
+    settled = [Settled(ref(n), "a", "scored") for n in range(50)]
+    with ThreadPoolExecutor(8) as pool:
+        fresh = list(pool.map(lambda _: state.settle(settled), range(16)))
+    assert sum(fresh) == 50
+    assert state.funnel()["a", "scored", ""] == 50
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Verdict(4.0, "good", 0.9, Usage("gpt", 1, 10, 5, 0.01), {"truncated": ["answer"]}),
+        Verdict(value=True),
+        NotApplicable("no documents"),
+        Unscored("cannot tell", Usage("gpt", 1)),
+        Failure("bad_answer", "no number", retryable=False, usage=Usage("gpt", 2)),
+    ],
+)
+def test_an_outcome_is_remembered_as_it_was(
+    state: State, outcome: Verdict | NotApplicable | Unscored | Failure
+) -> None:
+    state.remember("t", "faithfulness", "v1", outcome)
+    assert state.remembered(["t", "other"]) == {("t", "faithfulness@v1"): outcome}
+    state.forget(["t"])
+    assert state.remembered(["t"]) == {}
+
+
+def test_dead_letters_keep_the_work_and_the_reason(state: State) -> None:
+    state.bury(job(1, "a"), "bad answer: no number", NOW)
+    state.bury(job(2, "a"), "refused", NOW - timedelta(days=31))
+    state.bury(job(3, "a"), "refused", NOW)
+    letters = state.dead_letters()
+    assert [(letter.job, letter.reason) for letter in letters] == [
+        (job(1, "a"), "bad answer: no number"),
+        (job(3, "a"), "refused"),
+    ]
+
+
+def test_one_leads_until_its_lease_ends(state: State) -> None:
+    assert state.lease("scheduler", "one", timedelta(seconds=30))
+    assert not state.lease("scheduler", "two", timedelta(seconds=30))
+    assert state.lease("scheduler", "one", timedelta(seconds=30))
+    state.release("scheduler", "two")
+    assert not state.lease("scheduler", "two", timedelta(seconds=30))
+    state.release("scheduler", "one")
+    assert state.lease("scheduler", "two", timedelta(seconds=30))
+
+
+def test_a_pause_holds_everybody_and_a_shorter_one_does_not_cut_it(state: State) -> None:
+    assert state.permit("langfuse", None) == 0
+    state.pause("langfuse", timedelta(seconds=20))
+    state.pause("langfuse", timedelta(seconds=1))
+    assert 15 < state.permit("langfuse", None) <= 20
+    assert state.permit("model", None) == 0
+
+
+def test_requests_of_a_minute_are_spaced_after_a_small_burst(state: State) -> None:
+    waits = [state.permit("langfuse", 60) for _ in range(8)]
+    assert waits[:6] == [0] * 6
+    assert all(0 < wait <= 1 for wait in waits[6:])
+
+
+def test_a_monitor_and_its_messages_are_saved_together_or_not_at_all(state: State) -> None:
+    with state.monitor("faithfulness") as record:
+        assert record.state is None
+        record.state = {"open": "2026-W47"}
+        record.outbox["a"] = {"text": "fell"}
+    assert list(state.outbox().items()) == [("a", {"text": "fell"})]
+
+    def crash() -> None:
+        with state.monitor("faithfulness") as record:
+            record.state = {"open": None}
+            record.outbox["b"] = {"text": "again"}
+            raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        crash()
+    with state.monitor("faithfulness") as record:
+        assert record.state == {"open": "2026-W47"}
+    state.sent("a")
+    assert state.outbox() == {}
+
+
+def test_spending_adds_up(state: State) -> None:
+    for _ in range(3):
+        state.spend({"faithfulness": Usage("gpt", 1, 100, 20, 0.25)})
+    state.spend({})
+    assert state.spending() == {"faithfulness": Usage("", 3, 300, 60, 0.75)}
+
+
+def test_jobs_run_when_they_last_ran(state: State) -> None:
+    assert state.last_run("look") is None
+    state.ran("look", NOW)
+    assert state.last_run("look") == NOW
+
+
+def test_a_redis_that_does_not_answer_is_unavailable_in_words() -> None:
+    with connect("redis://127.0.0.1:1/0") as client, pytest.raises(Unavailable, match="REDIS_URL"):
+        State(client, "test", timedelta(hours=1)).watermark()
