@@ -39,7 +39,8 @@ def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
             ("model API", _model),
             ("Slack", _slack),
         )
-        return all([_try(out, name, probe, app) for name, probe in probes])
+        results = [_try(out, name, probe, app) for name, probe in probes]
+        return all(results)
 
 
 def _print_definitions(definitions: Definitions, out: Console) -> None:

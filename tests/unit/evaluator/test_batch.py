@@ -21,10 +21,10 @@ def test_a_message_brings_back_the_jobs_it_was_made_of(several: list[Job]) -> No
     assert list(from_message(orjson.loads(sent))) == several
 
 
-@given(st.lists(st.integers(), max_size=200), st.integers(1, 60))
-def test_batches_hold_everything_once_in_order(numbers: list[int], size: int) -> None:
-    cut = list(in_batches(numbers, size))  # type: ignore[type-var, arg-type] # any sequence is cut alike
-    assert [n for batch in cut for n in batch] == numbers
+@given(jobs, st.integers(1, 60))
+def test_batches_hold_everything_once_in_order(several: list[Job], size: int) -> None:
+    cut = list(in_batches(several, size))
+    assert [job for batch in cut for job in batch] == several
     assert all(0 < len(batch) <= size for batch in cut)
 
 
