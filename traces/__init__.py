@@ -14,19 +14,23 @@ from traces.outcomes import (
     outcome_from_json,
     outcome_to_json,
 )
+from traces.patterns import BadPattern, Pattern
 from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
-from traces.select import BadPath, Path
-from traces.text import as_text, json_text
+from traces.select import BadPath, Located, Path
+from traces.text import as_text, json_text, well_formed
 from traces.when import SampleRule, ScoreCondition, When
 
 __all__ = [
     "BadPath",
+    "BadPattern",
     "DataType",
     "Failure",
+    "Located",
     "NotApplicable",
     "Observation",
     "Outcome",
     "Path",
+    "Pattern",
     "RecordedScore",
     "SampleRule",
     "Score",
@@ -46,4 +50,5 @@ __all__ = [
     "outcome_from_json",
     "outcome_to_json",
     "score_id",
+    "well_formed",
 ]

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import jsonpath_rfc9535
-from pydantic_core import PydanticCustomError, core_schema
+
+from traces.jsonpath import Environment
+from traces.parsed import Parsed
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-
     from traces.model import Trace
 
-_ENVIRONMENT = jsonpath_rfc9535.JSONPathEnvironment()
+_ENVIRONMENT: Final = Environment()
 
 
 class BadPath(ValueError):
     """A text is not a JSONPath; the message says what is wrong with it and at which column."""
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Located(NamedTuple):
+    """A selected value and where it was: a normalized path such as `$['root']['output']`."""
+
+    where: str
+    value: Any
+
+
+class Path(Parsed):
     """A compiled JSONPath over `Trace.document()`: `$.root.input`, `$.observations[?@.type == 'TOOL'].output`."""
 
-    text: str
-    _query: jsonpath_rfc9535.JSONPathQuery = field(repr=False, compare=False)
+    __slots__ = ("_query",)
+
+    expected: ClassVar = "a JSONPath such as $.root.output"
+    json_schema: ClassVar = {
+        "type": "string",
+        "pattern": r"^\$",
+        "description": "a JSONPath (RFC 9535) over the trace",
+    }
+
+    def __init__(self, text: str, query: jsonpath_rfc9535.JSONPathQuery) -> None:
+        super().__init__(text)
+        self._query = query
 
     @classmethod
     def parse(cls, text: str) -> Path:
@@ -36,36 +51,28 @@ class Path:
         """
         try:
             return cls(text, _ENVIRONMENT.compile(text))
-        except jsonpath_rfc9535.JSONPathError as error:
-            msg = f"{text!r} is not a JSONPath (RFC 9535): {error}; for example $.root.output"
-            raise BadPath(msg) from error
+        except (jsonpath_rfc9535.JSONPathError, RecursionError) as error:
+            said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            shown = text if len(text) <= 200 else f"{text[:199]}…"
+            raise BadPath(f"{shown!r} is not a JSONPath (RFC 9535): {said}; for example $.root.output") from error
 
     def values(self, trace: Trace) -> list[Any]:
-        """Return every value the path selects, in document order; an empty list when nothing matches."""
-        return list(self._query.find(trace.document()).values())
+        """Return every value the path selects, in document order; an empty list when nothing matches.
+
+        A filter that compares values nested more deeply than the interpreter can follow selects nothing.
+        """
+        return [node.value for node in self._nodes(trace)]
+
+    def located(self, trace: Trace) -> list[Located]:
+        """Return `values` together with the place of each."""
+        return [Located(node.path(), node.value) for node in self._nodes(trace)]
 
     def first(self, trace: Trace) -> Any:
         """Return the first selected value, None when nothing matches."""
         return next(iter(self.values(trace)), None)
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: type, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        def read(value: object) -> Path:
-            if isinstance(value, cls):
-                return value
-            if not isinstance(value, str):
-                raise PydanticCustomError("jsonpath", "expected a JSONPath such as $.root.output")
-            try:
-                return cls.parse(value)
-            except BadPath as error:
-                raise PydanticCustomError("jsonpath", "{reason}", {"reason": str(error)}) from error
-
-        return core_schema.no_info_plain_validator_function(
-            read, serialization=core_schema.plain_serializer_function_ser_schema(lambda path: path.text)
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\$", "description": "a JSONPath (RFC 9535) over the trace"}
+    def _nodes(self, trace: Trace) -> list[jsonpath_rfc9535.JSONPathNode]:
+        try:
+            return list(self._query.find(trace.document()))
+        except RecursionError:
+            return []

@@ -1,33 +1,122 @@
-"""Text forms of recorded values."""
+"""Text forms of recorded values: total (no recorded value raises) and well-formed (every edge can encode them)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, Final
+
+DEEPEST: Final = 100
+"""Levels of nesting that are written out when a value is nested too deeply to be written whole."""
+
+_MESSAGE_KEYS: Final = frozenset({"role", "content", "tool_calls"})
+_BOOKKEEPING: Final = frozenset({"id", "index", "name", "tool_call_id", "type", "status"})
+"""Keys of a chat message that a reader does not miss."""
 
 
 def as_text(value: object) -> str:
     """Return a recorded value as the text a person or a judge reads.
 
-    Text stays as it is, a chat message becomes `role: content`, a list of them one line each, anything else JSON.
+    Text stays as it is, a chat message becomes `role: content` with its tool calls one line each, a list of messages
+    one after the other, anything else JSON. Nothing is left out: an object that only resembles a message stays JSON.
     """
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping) and isinstance(value.get("content"), str) and "tool_calls" not in value:
-        role = value.get("role")
-        return f"{role}: {value['content']}" if isinstance(role, str) else cast("str", value["content"])
-    if isinstance(value, list) and value and all(isinstance(v, Mapping) and "content" in v for v in value):
-        return "\n".join(as_text(v) for v in value)
+        return well_formed(value)
+    if _is_message(value):
+        return _message(value)
+    if isinstance(value, list) and value and all(_is_message(item) for item in value):
+        return "\n".join(_message(item) for item in value)
     return json_text(value)
 
 
 def json_text(value: object) -> str:
-    """Return a value as compact JSON; what JSON cannot hold becomes its text, never an error."""
+    """Return a value as compact JSON; what JSON cannot hold becomes its text, never an error.
+
+    A value nested more deeply than the interpreter can follow is cut at `DEEPEST` levels, with … in place of the rest.
+    """
+    try:
+        text = _dump(value)
+    except (RecursionError, TypeError):
+        # Too deep, or keys that are no text: neither comes from JSON we would write, both from JSON strangers write.
+        text = _dump(_pruned(value, DEEPEST))
+    return well_formed(text)
+
+
+def well_formed(text: str) -> str:
+    """Return `text` with every lone surrogate replaced, so that it can be encoded; pairs become their character."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _is_message(value: object) -> bool:
+    """Whether `value` is a chat message and has nothing in it that `_message` would leave out."""
+    if not isinstance(value, Mapping) or not (value.get("content") or value.get("tool_calls")):
+        return False
+    if not isinstance(value.get("role"), str):
+        return value.keys() == {"content"} and isinstance(value["content"], str)
+    return (
+        not any(held for key, held in value.items() if key not in _MESSAGE_KEYS | _BOOKKEEPING)
+        and _is_content(value.get("content"))
+        and _are_calls(value.get("tool_calls"))
+    )
+
+
+def _is_content(content: object) -> bool:
+    return content is None or isinstance(content, str) or (isinstance(content, list) and all(map(_is_part, content)))
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, str) or (isinstance(part, Mapping) and isinstance(part.get("type"), str))
+
+
+def _are_calls(calls: object) -> bool:
+    return calls is None or (
+        isinstance(calls, list)
+        and all(isinstance(call, Mapping) and isinstance(call.get("function"), Mapping) for call in calls)
+    )
+
+
+def _message(value: Any) -> str:
+    role = value.get("role")
+    content = value.get("content")
+    calls = value.get("tool_calls") or ()
+    said = content if isinstance(content, str) else "\n".join(_part(part) for part in content or ())
+    lines = [f"{role}: {said}" if role else said] if said or not calls else []
+    lines.extend(f"{role} calls {call['function'].get('name')}({_arguments(call['function'])})" for call in calls)
+    return well_formed("\n".join(lines))
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    return part["text"] if part["type"] == "text" and isinstance(part.get("text"), str) else json_text(part)
+
+
+def _arguments(function: Mapping[str, Any]) -> str:
+    arguments = function.get("arguments", "")
+    return arguments if isinstance(arguments, str) else json_text(arguments)
+
+
+def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), default=_plain)
 
 
 def _plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def _pruned(value: object, levels: int) -> object:
+    if levels == 0 and isinstance(value, (Mapping, list, tuple)):
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(key): _pruned(item, levels - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pruned(item, levels - 1) for item in value]
+    return value

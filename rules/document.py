@@ -1,0 +1,95 @@
+"""The reference page of rule kinds, written from the classes themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from textwrap import dedent
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+from rules.base import Rule
+from traces import json_text
+
+_INTRODUCTION: Final = """\
+# Rules
+
+*Generated from the classes in `rules/`; edit those.*
+
+A rule is a check in code: it costs nothing, so it usually runs on every trace. Its definition in `config/rules.yaml` \
+has a `name` (the name of the score), a `rule` (the kind, below), optionally `when`, `sample` and `description`, and \
+the kind's own parameters. A BOOLEAN score is 1 when the check passed. The score's comment says what was found and \
+where. A trace that a rule has nothing to say about (no such value, no cost recorded) gets no score, and is counted \
+as skipped with the reason.
+
+Values are chosen with JSONPath (RFC 9535) over the whole trace: `$.root.output` is the answer, \
+`$.observations[?@.type == 'TOOL'].output` the results of all tools.
+
+A kind of your own is a class in a Python file of the folder that `rules_path` names: a subclass of `rules.Rule` (or \
+`rules.TextRule`) whose fields are its parameters and whose `check(trace)` answers `rules.passed(...)`, \
+`rules.failed(...)`, `rules.measured(...)` or `traces.NotApplicable(...)`.
+"""
+
+
+def markdown(kinds: Mapping[str, type[Rule]]) -> str:
+    """Return the page: one section a kind, with its documentation, its parameters and an example."""
+    index = "\n".join(f"| [{name}](#{name}) | {rule.gives} | {_first_line(rule)} |" for name, rule in kinds.items())
+    table = f"| rule | gives | |\n|---|---|---|\n{index}\n"
+    return "\n".join([_INTRODUCTION, table, *(_section(rule) for rule in kinds.values())])
+
+
+def _section(rule: type[Rule]) -> str:
+    parts = [f"## {rule.kind}", f"Gives {rule.gives}.", inspect.getdoc(rule) or "", _parameters(rule)]
+    if rule.example:
+        parts.append(f"```yaml\n{_yaml([dict(rule.example)])}```")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _parameters(rule: type[Rule]) -> str:
+    schema = rule.model_json_schema(by_alias=True)
+    required = set(schema.get("required", ()))
+    rows = [
+        f"| `{name}` | {_type(spec)} | {_default(name, spec, required)} | {_cell(spec.get('description', ''))} |"
+        for name, spec in schema["properties"].items()
+    ]
+    return "\n".join(["| parameter | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
+
+
+def _type(spec: Mapping[str, Any]) -> str:
+    if "enum" in spec:
+        return " or ".join(f"`{value}`" for value in spec["enum"])
+    if "anyOf" in spec:
+        return " or ".join(_type(one) for one in _without_null(spec["anyOf"]))
+    if spec.get("type") == "array":
+        return f"list of {_type(spec.get('items', {}))}"
+    return str(spec.get("format") or spec.get("type", "any"))
+
+
+def _without_null(specs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [spec for spec in specs if spec.get("type") != "null"]
+
+
+def _default(name: str, spec: Mapping[str, Any], required: set[str]) -> str:
+    if name in required:
+        return "required"
+    return f"`{json_text(spec['default'])}`" if spec.get("default") not in (None, []) else "none"
+
+
+def _first_line(rule: type[Rule]) -> str:
+    return _cell((inspect.getdoc(rule) or "").split("\n\n")[0])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _yaml(value: Any) -> str:
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    out = StringIO()
+    yaml.dump(value, out)
+    return dedent(out.getvalue())
