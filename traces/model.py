@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from textwrap import indent
 from typing import Any
 
-from traces.text import as_text
+from traces.text import as_text, well_formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Trace:
 
     @property
     def prompt(self) -> tuple[str, int] | None:
-        """Name and version of the last generation's prompt, when one is linked."""
+        """Name and version of the last prompt that a step is linked to."""
         for o in reversed(self.observations):
             if o.prompt_name is not None and o.prompt_version is not None:
                 return o.prompt_name, o.prompt_version
@@ -226,12 +227,10 @@ class Trace:
 
     def transcript(self) -> str:
         """Return the trace as text a judge can read: each step in start order, indented by depth."""
-        depth: dict[str, int] = {}
-        lines: list[str] = []
-        for o in self.observations:
-            level = depth.setdefault(o.id, depth.get(o.parent_id or "", -1) + 1)
-            lines.extend("  " * level + line for line in _step(o))
-        return "\n".join(lines)
+        parents = {o.id: o.parent_id for o in self.observations}
+        depths: dict[str, int] = {}
+        parts = (indent(_step(o), "  " * _depth(o.id, parents, depths)) for o in self.observations)
+        return "\n".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,14 +241,33 @@ class Session:
     traces: tuple[Trace, ...]
 
 
-def _step(observation: Observation) -> list[str]:
+def _depth(step: str, parents: Mapping[str, str | None], known: dict[str, int]) -> int:
+    """Return how many recorded steps stand above `step`; remembers in `known` what it learns on the way.
+
+    A child may have started before its parent (clocks differ between machines) and a parent may be missing or, in
+    broken data, be its own descendant: what is missing or already passed counts as the top.
+    """
+    way: dict[str, None] = {}  # in order, each once
+    current: str | None = step
+    while current is not None and current in parents and current not in known and current not in way:
+        way[current] = None
+        current = parents[current]
+    depth = known.get(current, -1) if current is not None else -1
+    for passed in reversed(way):
+        depth += 1
+        known[passed] = depth
+    return known[step]
+
+
+def _step(observation: Observation) -> str:
     took = observation.latency
-    head = f"[{observation.type} {observation.name}" + (f" {took:.2f}s]" if took is not None else " still open]")
-    lines = [head]
+    lines = [f"[{observation.type} {observation.name}" + (f" {took:.2f}s]" if took is not None else " still open]")]
+    if observation.type == "EVENT":
+        lines = [f"[EVENT {observation.name}]"]
     if observation.level in {"WARNING", "ERROR"}:
         lines.append(f"{observation.level}: {observation.status_message or 'no message'}")
     if observation.input is not None:
         lines.append(f"in: {as_text(observation.input)}")
     if observation.output is not None:
         lines.append(f"out: {as_text(observation.output)}")
-    return lines
+    return well_formed("\n".join(lines))

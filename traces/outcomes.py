@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 
@@ -88,11 +88,18 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
 def outcome_from_json(data: Mapping[str, Any]) -> Outcome:
     """Read an outcome that `outcome_to_json` wrote.
 
+    Fields unknown here are left out: a newer version of the service may have written it.
+
     Raises:
         KeyError: the object is not an outcome.
     """
-    fields = {key: value for key, value in data.items() if key != "is"}
-    if "usage" in fields:
-        fields["usage"] = Usage(**fields["usage"])
-    outcome: Outcome = _KINDS[data["is"]](**fields)
+    kind = _KINDS[data["is"]]
+    known = _known(kind, data)
+    if "usage" in known:
+        known["usage"] = Usage(**_known(Usage, known["usage"]))
+    outcome: Outcome = kind(**known)
     return outcome
+
+
+def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: data[field.name] for field in fields(kind) if field.name in data}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,10 @@ class RecordedScore:
 
 
 def score_id(project_id: str, subject: Subject, name: str) -> str:
-    """Return the identity of a score: a function of project, subject and name only, so that any retry agrees."""
-    kind = "session" if subject.session_id else "observation" if subject.observation_id else "trace"
-    return str(uuid.uuid5(_NAMESPACE, "\x00".join((project_id, kind, str(subject), name))))
+    """Return the identity of a score: a function of project, subject and name only, so that any retry agrees.
+
+    Ids may hold anything (users choose those of sessions), so the parts are joined as JSON: different parts can never
+    read the same.
+    """
+    parts = [project_id, subject.trace_id, subject.observation_id, subject.session_id, name]
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 if TYPE_CHECKING:
     from traces.model import TraceRoot
@@ -14,8 +14,24 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-OneOf = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+def _one_or_list(one: dict[str, object]) -> WithJsonSchema:
+    """Tell editors that one text needs no brackets."""
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+
+
+Level = Literal["DEBUG", "DEFAULT", "WARNING", "ERROR"]
+"""Langfuse's levels of an observation."""
+
+OneOf = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1), _one_or_list({"type": "string"})]
 """One text or a list of texts; matches when the trace has any of them."""
+
+OneLevelOf = Annotated[
+    tuple[Level, ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    _one_or_list({"enum": list(get_args(Level))}),
+]
+"""One level or a list of levels."""
 
 
 class ScoreCondition(BaseModel):
@@ -31,8 +47,9 @@ class ScoreCondition(BaseModel):
     @model_validator(mode="after")
     def _says_something(self) -> ScoreCondition:
         if self.equals is None and self.at_most is None and self.at_least is None:
-            msg = "needs one of equals, at_most, at_least"
-            raise ValueError(msg)
+            raise ValueError("needs one of equals, at_most, at_least")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least ({self.at_least:g}) is above at_most ({self.at_most:g}): nothing can match")
         return self
 
     def matches(self, root: TraceRoot) -> bool:
@@ -59,7 +76,7 @@ class When(BaseModel):
     session_id: OneOf | None = Field(default=None, description="session of the trace")
     release: OneOf | None = Field(default=None, description="release of the application")
     version: OneOf | None = Field(default=None, description="version of the trace")
-    level: OneOf | None = Field(default=None, description="level of the root: DEBUG, DEFAULT, WARNING, ERROR")
+    level: OneLevelOf | None = Field(default=None, description="level of the root")
     model: OneOf | None = Field(default=None, description="model of the root, when the root is a generation")
     prompt_name: OneOf | None = Field(default=None, description="prompt of the root, when the root is a generation")
     score: ScoreCondition | None = Field(default=None, description="a score the trace already has")
