@@ -41,7 +41,7 @@ bench: .venv/installed  ## time the evaluation path, side by side with a bare lo
 
 docs: .venv/installed  ## write the generated parts of docs/ and config/schema
 	@$(BIN)/evaluator schema
-	@$(BIN)/python -m tests.generate_docs
+	@$(BIN)/python docs/generate.py
 
 lock:  ## resolve requirements/*.txt anew (needs uv on the PATH)
 	@for set in runtime dev; do \

@@ -7,6 +7,8 @@ moves only when the whole window was read (a crash in mid-scan leaves the old en
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -54,6 +56,11 @@ class Discovery:
         self._state = state
         self._clock = clock
         self._enqueue = enqueue
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let a running sweep end at its next page; what it did not read is read again by the next one."""
+        self._stopped.set()
 
     def catch_up(self) -> Found:
         """Read from the watermark to now and move it; the first call ever only sets it.
@@ -69,6 +76,8 @@ class Discovery:
         found = Found()
         for window in _steps(mark - self._definitions.service.discovery.overlap, until):
             found += self.sweep(window)
+            if self._stopped.is_set():
+                break
             self._state.advance(max(mark, window.end))
         return found
 
@@ -83,7 +92,8 @@ class Discovery:
         pages = self._langfuse.finished_roots(
             window, longest=discovery.longest_trace, exclude_environments=discovery.exclude_environments
         )
-        found = sum((self._take(page) for page in pages), Found())
+        unstopped = itertools.takewhile(lambda _: not self._stopped.is_set(), pages)
+        found = sum((self._take(page) for page in unstopped), Found())
         if found.traces:
             _log.info("traces found", traces=found.traces, enqueued=found.enqueued, until=window.end.isoformat())
         return found

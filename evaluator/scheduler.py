@@ -41,15 +41,15 @@ class Scheduler:
         """Run the jobs in the background; on leaving, a running one finishes and the lease is given back."""
         jobs = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
         every = self._app.definitions.service.discovery.every
-        for job, interval in ((self.renew, _RENEW), (self.discover, every), (self.due, _DUE)):
-            jobs.add_job(job, "interval", seconds=interval.total_seconds(), misfire_grace_time=None)
         self.renew()
+        now = self._app.clock.now()
+        for job, interval in ((self.renew, _RENEW), (self.discover, every), (self.due, _DUE)):
+            jobs.add_job(job, "interval", seconds=interval.total_seconds(), next_run_time=now, misfire_grace_time=None)
         jobs.start()
         try:
-            for job in (self.discover, self.due):
-                jobs.add_job(job)
             yield
         finally:
+            self._discovery.stop()
             jobs.shutdown(wait=True)
             with contextlib.suppress(EvaluatorError):
                 self._app.state.release("scheduler", self._owner)

@@ -29,7 +29,7 @@ def score_of(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Samp
     )
 
 
-def _value(value: float | bool | str, data_type: DataType) -> ScoreValue:  # noqa: FBT001 - a verdict may be a boolean
+def _value(value: float | bool | str, data_type: DataType) -> ScoreValue:
     return str(value) if data_type is DataType.CATEGORICAL else float(value)
 
 

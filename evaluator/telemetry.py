@@ -46,3 +46,5 @@ def configure_logs(form: str = "auto", stream: TextIO = sys.stderr, level: int =
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("evaluator").setLevel(level)
+    # A catch-up that takes longer than its interval is normal, not a warning every 30 seconds.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
