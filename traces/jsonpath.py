@@ -20,6 +20,10 @@ from jsonpath_rfc9535.tokens import Token, TokenStream
 
 from traces.patterns import BadPattern, Pattern
 
+DEEPEST: Final = 1100
+"""Levels that `..` descends: more than the JSON parser lets in (1024), and few enough that nobody can fill the memory,
+since every node carries its whole location."""
+
 _REMEMBERED: Final = 256
 """Compiled patterns kept; those that a document supplies are as many as strangers like."""
 
@@ -54,7 +58,7 @@ class _Matching(FilterFunction):
 
 
 class _Descent(JSONPathRecursiveDescentSegment):
-    """`..` without recursion: as deep as the value goes, in the same order."""
+    """`..` without recursion: as deep as recorded values go, in the same order."""
 
     def _visit(self, node: JSONPathNode, depth: int = 1) -> Iterable[JSONPathNode]:  # noqa: ARG002 - overridden
         left = [node]
@@ -123,7 +127,7 @@ def _dots_stay_on_the_line(text: str) -> str:
 
 def _inner(node: JSONPathNode) -> list[JSONPathNode]:
     """Return the children that may have children."""
-    value = node.value
+    value = node.value if len(node.location) < DEEPEST else None
     items: Iterable[tuple[str | int, Any]]
     if isinstance(value, dict):
         items = value.items()
