@@ -16,6 +16,8 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Final
 
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
 from rules.base import Rule
 
 RESERVED: Final = frozenset({"name", "rule", "when", "sample", "description"})
@@ -96,8 +98,11 @@ def _rules_of(module: ModuleType) -> list[type[Rule]]:
 def _refuse_what_is_no_kind(rule: type[Rule]) -> None:
     if _KIND.fullmatch(rule.kind) is None:
         raise ValueError(f"{_place(rule)}: kind {rule.kind!r} must be in snake case, such as not_empty")
-    names = {name for field, info in rule.model_fields.items() for name in (info.alias or field,)}
-    taken = sorted(names & RESERVED)
+    try:
+        rule.model_rebuild()
+    except (PydanticUndefinedAnnotation, PydanticUserError) as error:
+        raise ValueError(f"{_place(rule)}: a field's type cannot be understood: {error}") from error
+    taken = sorted({info.alias or field for field, info in rule.model_fields.items()} & RESERVED)
     if taken:
         raise ValueError(f"{_place(rule)}: a field may not be called {taken[0]!r}, which every definition has")
 

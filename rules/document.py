@@ -41,10 +41,15 @@ def markdown(kinds: Mapping[str, type[Rule]]) -> str:
 
 
 def _section(rule: type[Rule]) -> str:
-    parts = [f"## {rule.kind}", f"Gives {rule.gives}.", inspect.getdoc(rule) or "", _parameters(rule)]
+    parts = [f"## {rule.kind}", f"Gives {rule.gives}.", _documentation(rule), _parameters(rule)]
     if rule.example:
         parts.append(f"```yaml\n{_yaml([dict(rule.example)])}```")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _documentation(rule: type[Rule]) -> str:
+    """Return the class's own docstring, never that of a base."""
+    return inspect.cleandoc(rule.__doc__ or "")
 
 
 def _parameters(rule: type[Rule]) -> str:
@@ -78,7 +83,7 @@ def _default(name: str, spec: Mapping[str, Any], required: set[str]) -> str:
 
 
 def _first_line(rule: type[Rule]) -> str:
-    return _cell((inspect.getdoc(rule) or "").split("\n\n")[0])
+    return _cell(_documentation(rule).split("\n\n")[0])
 
 
 def _cell(text: str) -> str:

@@ -40,13 +40,22 @@ def _check_pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> I
         yield ValidationError("does not match")
 
 
+def _check_properties(
+    validator: Any, properties: Mapping[str, Any], value: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    if isinstance(value, dict):
+        for key, schema in properties.items():
+            if key in value:
+                yield from _property(validator, value[key], schema, key)
+
+
 def _check_pattern_properties(
     validator: Any, patterns: Mapping[str, Any], value: Any, _schema: Any
 ) -> Iterator[ValidationError]:
     for pattern, schema in patterns.items() if isinstance(value, dict) else ():
         for key in value:
             if _pattern(pattern).search(key) is not None:
-                yield from validator.descend(value[key], schema, path=key, schema_path=pattern)
+                yield from _property(validator, value[key], schema, key)
 
 
 def _check_additional_properties(
@@ -56,14 +65,23 @@ def _check_additional_properties(
         return
     patterns = [_pattern(text) for text in schema.get("patternProperties", ())]
     for key in value:
-        if key not in schema.get("properties", {}) and not any(p.search(key) for p in patterns):
-            yield from validator.descend(value[key], wanted, path=key)
+        if key not in schema.get("properties", {}) and all(p.search(key) is None for p in patterns):
+            yield from _property(validator, value[key], wanted, key)
+
+
+def _property(validator: Any, value: Any, schema: Any, key: str) -> Iterator[ValidationError]:
+    """Check one property; jsonschema itself does not say which one a `false` forbids."""
+    if schema is False:
+        yield ValidationError("not allowed", path=[key], validator="false", validator_value=False)
+    else:
+        yield from validator.descend(value, schema, path=key)
 
 
 _Validator: Final = extend(  # type: ignore[no-untyped-call]  # the stubs leave it untyped
     Draft202012Validator,
     {
         "pattern": _check_pattern,
+        "properties": _check_properties,
         "patternProperties": _check_pattern_properties,
         "additionalProperties": _check_additional_properties,
     },
@@ -80,6 +98,7 @@ class Schema:
             BadSchema: it is not a JSON Schema 2020-12, or one that could stall, loop or reach out.
         """
         _refuse_what_is_no_schema(document)
+        self._document = document
         resource = DRAFT202012.create_resource(document)
         _refuse_what_is_unsafe(document, Registry().resolver_with_root(resource), "$")
         self._validator = _Validator(document, registry=Registry())
@@ -87,6 +106,11 @@ class Schema:
         for probe in probes:
             if self.problem(probe) == f"$ {_TOO_DEEP}":
                 raise BadSchema("the schema refers to itself without end")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and other._document == self._document
+
+    __hash__ = None  # type: ignore[assignment]  # a document is a dict: it has no hash either
 
     def problem(self, value: Any) -> str | None:
         """Return what is wrong with `value` and where, in one line without its content; None when it fits."""
