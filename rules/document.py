@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from rules.base import Rule
 from traces import json_text
 
-_INTRODUCTION: Final = """\
+_INTRODUCTION: Final = '''\
 # Rules
 
 *Generated from the classes in `rules/`; edit those.*
@@ -29,8 +29,27 @@ Values are chosen with JSONPath (RFC 9535) over the whole trace: `$.root.output`
 
 A kind of your own is a class in a Python file of the folder that `rules_path` names: a subclass of `rules.Rule` (or \
 `rules.TextRule`) whose fields are its parameters and whose `check(trace)` answers `rules.passed(...)`, \
-`rules.failed(...)`, `rules.measured(...)` or `traces.NotApplicable(...)`.
-"""
+`rules.failed(...)`, `rules.measured(...)` or `traces.NotApplicable(...)`:
+
+```python
+from pydantic import Field
+
+from rules import TextRule, failed, passed
+from traces import Verdict
+
+
+class MaxQuestions(TextRule):
+    """The answer does not ask the user too many questions."""
+
+    most: int = Field(default=2, ge=0, description="how many question marks are allowed")
+
+    def check_text(self, text: str) -> Verdict:
+        asked = text.count("?")
+        return passed(f"{asked} asked") if asked <= self.most else failed(f"{asked} asked, {self.most} allowed")
+```
+
+In `rules.yaml` this is `- {name: few-questions, rule: max_questions, most: 1}`.
+'''
 
 
 def markdown(kinds: Mapping[str, type[Rule]]) -> str:

@@ -1,17 +1,19 @@
 """JSON Schema 2020-12 over values from strangers: no network, no backtracking, no endless references.
 
-jsonschema searches `pattern` and `patternProperties` with Python's backtracking engine and would fetch remote
-references; here patterns run on RE2, and a schema that needs anything from outside is refused when it is read.
+jsonschema searches `pattern` and `patternProperties` with Python's backtracking engine, compares unique items each with
+each, and would fetch remote references. Here patterns run on RE2, items are compared by hash, and a schema that needs
+anything from outside is refused when it is read. What is left to the schema's author: alternatives that each descend
+into the same recursive definition double the work with every level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, SchemaError, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -20,8 +22,16 @@ from referencing.jsonschema import DRAFT202012
 from traces import BadPattern, Pattern
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_DATA: Final = frozenset({"const", "enum", "default", "examples"})
-"""Keywords whose contents are values, not schemas."""
+_ONE: Final = (
+    *("additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then"),
+    *("unevaluatedItems", "unevaluatedProperties"),
+)
+_SEVERAL: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
+_NAMED: Final = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
+"""Keywords that hold a schema, a list of schemas, schemas by name. What other keywords hold is data."""
+
+_NO_FORMATS: Final = FormatChecker(())
+"""Patterns are checked by RE2: Python's engine knows less (`\\p{L}`) and more (look-arounds)."""
 
 _TOO_DEEP: Final = "is nested too deeply to be checked"
 
@@ -69,6 +79,20 @@ def _check_additional_properties(
             yield from _property(validator, value[key], wanted, key)
 
 
+def _check_unique_items(_validator: Any, unique: Any, value: Any, _schema: Any) -> Iterator[ValidationError]:
+    if unique and isinstance(value, list) and len({_identity(item) for item in value}) < len(value):
+        yield ValidationError("repeats an item")
+
+
+def _identity(value: Any) -> Hashable:
+    """Return something equal for values that JSON Schema calls equal: 1 is 1.0 but not true."""
+    if isinstance(value, dict):
+        return "object", frozenset((key, _identity(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return "array", tuple(map(_identity, value))
+    return isinstance(value, bool), value
+
+
 def _property(validator: Any, value: Any, schema: Any, key: str) -> Iterator[ValidationError]:
     """Check one property; jsonschema itself does not say which one a `false` forbids."""
     if schema is False:
@@ -84,6 +108,7 @@ _Validator: Final = extend(  # type: ignore[no-untyped-call]  # the stubs leave 
         "properties": _check_properties,
         "patternProperties": _check_pattern_properties,
         "additionalProperties": _check_additional_properties,
+        "uniqueItems": _check_unique_items,
     },
 )
 
@@ -99,8 +124,7 @@ class Schema:
         """
         _refuse_what_is_no_schema(document)
         self._document = document
-        resource = DRAFT202012.create_resource(document)
-        _refuse_what_is_unsafe(document, Registry().resolver_with_root(resource), "$")
+        _refuse_what_is_unsafe(document)
         self._validator = _Validator(document, registry=Registry())
         probes: tuple[Any, ...] = ({}, [], "", 0, None)
         for probe in probes:
@@ -128,7 +152,7 @@ def _refuse_what_is_no_schema(document: Mapping[str, Any] | bool) -> None:
     if str(dialect).rstrip("#") != _DIALECT:
         raise BadSchema(f"$schema is {dialect!r}; only JSON Schema 2020-12 ({_DIALECT}) is supported")
     try:
-        Draft202012Validator.check_schema(document)
+        Draft202012Validator.check_schema(document, format_checker=_NO_FORMATS)
     except SchemaError as error:
         place = "".join(f"[{part!r}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
         raise BadSchema(f"not a JSON Schema (2020-12): ${place}: {error.message[:200]}") from error
@@ -136,39 +160,56 @@ def _refuse_what_is_no_schema(document: Mapping[str, Any] | bool) -> None:
         raise BadSchema("the schema is nested too deeply") from error
 
 
-def _refuse_what_is_unsafe(schema: Any, resolver: Any, where: str) -> None:
-    """Walk a schema for patterns RE2 does not know and for references that lead outside or nowhere."""
-    if isinstance(schema, list):
-        for index, item in enumerate(schema):
-            _refuse_what_is_unsafe(item, resolver, f"{where}[{index}]")
-    if not isinstance(schema, Mapping):
-        return
-    _check_reference(schema, resolver, where)
-    _check_patterns(schema, where)
-    for key, item in schema.items():
-        if key not in _DATA:
-            _refuse_what_is_unsafe(item, resolver, f"{where}.{key}")
+def _refuse_what_is_unsafe(document: Mapping[str, Any] | bool) -> None:
+    """Look at every schema in the document for patterns RE2 does not know and references that lead out or nowhere."""
+    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(document))
+    left: list[tuple[str, Any]] = [("$", document)]
+    seen: dict[int, Any] = {}
+    keywords: set[str] = set()
+    while left:
+        where, schema = left.pop()
+        if not isinstance(schema, Mapping) or id(schema) in seen:
+            continue
+        seen[id(schema)] = schema
+        keywords.update(schema)
+        _check_patterns(schema, where)
+        left.extend(_referred(schema, resolver, where))
+        left.extend(_inside(schema, where))
+    if {"patternProperties", "unevaluatedProperties"} <= keywords:
+        raise BadSchema("patternProperties together with unevaluatedProperties is not supported")
 
 
-def _check_reference(schema: Mapping[str, Any], resolver: Any, where: str) -> None:
-    if where != "$" and isinstance(schema.get("$id"), str):
+def _inside(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
+    for key in _ONE:
+        yield f"{where}.{key}", schema.get(key)
+    for key in _SEVERAL:
+        yield from ((f"{where}.{key}[{index}]", item) for index, item in enumerate(schema.get(key, ())))
+    for key in _NAMED:
+        yield from ((f"{where}.{key}.{name}", item) for name, item in schema.get(key, {}).items())
+
+
+def _referred(schema: Mapping[str, Any], resolver: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Return what a schema refers to, which may stand where no keyword expects a schema."""
+    if where != "$" and "$id" in schema:
         raise BadSchema(f"{where}.$id: a schema inside the schema may not have its own $id")
     for key in ("$ref", "$dynamicRef"):
         target = schema.get(key)
-        if not isinstance(target, str):
+        if target is None:
             continue
+        if not target.startswith("#"):
+            raise BadSchema(f"{where}.{key}: {target!r} leads outside; put it under $defs and say #/$defs/NAME")
         try:
-            if not target.startswith("#"):
-                raise BadSchema(f"{where}.{key}: {target!r} leads outside; put it under $defs and say #/$defs/NAME")
-            resolver.lookup(target)
+            found = resolver.lookup(target).contents
+            Draft202012Validator.check_schema(found, format_checker=_NO_FORMATS)
         except Unresolvable as error:
             raise BadSchema(f"{where}.{key}: {target!r} leads nowhere") from error
+        except SchemaError as error:
+            raise BadSchema(f"{where}.{key}: {target!r} does not lead to a JSON Schema") from error
+        yield target, found
 
 
 def _check_patterns(schema: Mapping[str, Any], where: str) -> None:
     by_name = schema.get("patternProperties")
-    if isinstance(by_name, Mapping) and "unevaluatedProperties" in schema:
-        raise BadSchema(f"{where}: patternProperties beside unevaluatedProperties is not supported")
     texts = [schema.get("pattern"), *(by_name if isinstance(by_name, Mapping) else ())]
     for text in texts:
         if isinstance(text, str):

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from rules import Rule, collect, passed
 from rules.collect import RESERVED
 from rules.document import markdown
+from tests.building import trace
 from traces import Trace, Verdict
 
 PAGE = File(__file__).parents[3] / "docs" / "rules.md"
@@ -64,6 +65,18 @@ def test_every_example_is_a_definition_that_works(kind: str) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9-]*", example["name"])
     parameters = {key: value for key, value in example.items() if key not in RESERVED}
     assert isinstance(KINDS[kind].model_validate(parameters), Rule)
+
+
+def test_the_kind_of_your_own_on_the_page_works(tmp_path: File) -> None:
+    page = markdown(KINDS)
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (line,) = re.findall(r"this is `- (\{.*?\})`", page)
+    (tmp_path / "own.py").write_text(code)
+    definition = YAML(typ="safe").load(StringIO(line))
+    kind = collect(tmp_path)[definition["rule"]]
+    rule = kind.model_validate({key: value for key, value in definition.items() if key not in RESERVED})
+    assert rule.check(trace(output="Why? When?")) == Verdict(False, "2 asked, 1 allowed")
+    assert rule.check(trace(output="Why?")) == Verdict(True, "1 asked")
 
 
 def test_the_index_links_to_every_kind() -> None:

@@ -129,15 +129,16 @@ def test_every_kind_has_a_json_schema_for_editors(kind: type[Rule]) -> None:
     assert all("description" in spec for spec in schema.get("properties", {}).values())
 
 
+@pytest.fixture(scope="module")
+def runs() -> list[Trace]:
+    if not RUNS.exists():
+        pytest.skip(f"{RUNS} is not on this machine")
+    with gzip.open(RUNS, "rt") as file:
+        return [_as_trace(run["traj"], run["reward"]) for run in json.load(file)]
+
+
 class TestRealRuns:
     """Two hundred recorded gpt-4o runs, each as the trace a tracing SDK would make of it."""
-
-    @pytest.fixture(scope="class")
-    def runs(self) -> list[Trace]:
-        if not RUNS.exists():
-            pytest.skip(f"{RUNS} is not on this machine")
-        with gzip.open(RUNS, "rt") as file:
-            return [_as_trace(run["traj"], run["reward"]) for run in json.load(file)]
 
     def test_every_kind_says_something_of_every_run(self, runs: list[Trace]) -> None:
         outcomes = {rule.kind: [check(rule, run) for run in runs] for rule in RULES}

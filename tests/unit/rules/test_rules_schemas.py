@@ -43,6 +43,12 @@ def test_patterns_leave_other_values_alone() -> None:
     assert Schema({"pattern": "^a"}).problem(7) is None
 
 
+@given(st.lists(st.sampled_from([0, 1, 1.0, 0.0, True, False, None, "1", [1], [True], {"a": 1}, {"a": 1.0}, {}, []])))
+def test_it_agrees_with_the_reference_on_what_is_unique(value: list[Any]) -> None:
+    document = {"uniqueItems": True}
+    assert (Schema(document).problem(value) is None) is jsonschema.Draft202012Validator(document).is_valid(value)
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("document", "why"),
@@ -59,10 +65,17 @@ class TestRefused:
             ({"$ref": "#"}, "refers to itself without end"),
             ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "without end"),
             ({"pattern": "(?=a)"}, "look-arounds and backreferences are not supported"),
-            ({"pattern": "("}, "not a"),
+            ({"pattern": "("}, r"\$: '\(' is not a regular expression: missing \)"),
             ({"properties": {"a": {"patternProperties": {r"(a)\1": {}}}}}, r"\$\.properties\.a: .*not supported"),
             ({"anyOf": [{}, {"pattern": "(?!a)"}]}, r"\$\.anyOf\[1\]: "),
             ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "is not supported"),
+            ({"allOf": [{"patternProperties": {"a": {}}}], "unevaluatedProperties": False}, "is not supported"),
+            ({"properties": {"const": {"pattern": "("}}}, r"\$\.properties\.const: "),
+            ({"properties": {"default": {"$ref": "#/nowhere"}}}, "leads nowhere"),
+            ({"x-notes": {"pattern": "(?=a)"}, "$ref": "#/x-notes"}, "not supported"),
+            ({"x-notes": {"type": "objekt"}, "$ref": "#/x-notes"}, "does not lead to a JSON Schema"),
+            ({"x-notes": "text", "$ref": "#/x-notes"}, "does not lead to a JSON Schema"),
+            ({"$dynamicRef": "#nowhere"}, "leads nowhere"),
             ({"$defs": {"a": {"$id": "https://example.com/a"}}}, "may not have its own"),
         ],
     )
@@ -92,6 +105,9 @@ class TestAccepted:
             {"const": {"$ref": "nowhere", "pattern": "("}},
             {"enum": [{"$ref": "nowhere"}]},
             {"default": {"pattern": "("}, "examples": [{"$id": "x"}]},
+            {"x-notes": {"pattern": "(", "$ref": "nowhere"}},
+            {"x-notes": {"type": "object"}, "$ref": "#/x-notes"},
+            {"unevaluatedProperties": False},
         ],
     )
     def test_what_is_in_order(self, document: dict[str, Any] | bool) -> None:
@@ -114,6 +130,11 @@ class TestAccepted:
     def test_what_is_forbidden_is_named(self, document: dict[str, Any], place: str) -> None:
         assert Schema(document).problem({"a": {"b": 1}}) == f"{place} is not allowed"
 
+    def test_patterns_are_those_of_re2(self) -> None:
+        letters = Schema({"pattern": r"^\p{L}+\z"})
+        assert letters.problem("é漢") is None
+        assert letters.problem("é7") is not None
+
     def test_recursive_schemas_work(self) -> None:
         tree = Schema({"$defs": {"n": {"type": "array", "items": {"$ref": "#/$defs/n"}}}, "$ref": "#/$defs/n"})
         assert tree.problem([[], [[]]]) is None
@@ -128,6 +149,11 @@ class TestHostileValues:
     def test_keys_that_would_stall_patterns_do_not(self) -> None:
         document = {"patternProperties": {"^(a|a)*$": False}, "additionalProperties": True}
         assert Schema(document).problem({"a" * 50_000 + "b": 1}) is None
+
+    def test_many_items_are_compared_in_linear_time(self) -> None:
+        # Each with each would be half a billion comparisons.
+        assert Schema({"uniqueItems": True}).problem([{"n": number} for number in range(30_000)]) is None
+        assert Schema({"uniqueItems": False}).problem([1, 1]) is None
 
     @pytest.mark.parametrize("levels", [400, 1000, 10_000])
     def test_depth_is_a_problem_not_an_exception(self, levels: int) -> None:
