@@ -45,7 +45,7 @@ def refusal(*conditions: Any) -> Refusal:
     return caught.value
 
 
-# --- which column takes which type ------------------------------------------------------------------------------------
+# --- which column takes which type ---
 
 
 @pytest.mark.parametrize("column", sorted(COLUMNS))
@@ -125,7 +125,7 @@ def test_matches_is_for_texts_only() -> None:
     assert "matches" in refusal(condition("string", "name", "matches")).body["message"]
 
 
-# --- what they mean -----------------------------------------------------------------------------------------------------
+# --- what they mean ---
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from sandbox.langfuse.timeline import Timeline
 from sandbox.langfuse.times import day, iso, javascript_date, milliseconds, now_ms
 from sandbox.langfuse.xxhash import trace_hash, xxh32
 
-# --- times --------------------------------------------------------------------------------------------------------
+# --- times ---
 
 
 def test_iso_has_milliseconds_and_a_z() -> None:
@@ -64,7 +64,7 @@ def test_now_is_now() -> None:
     assert abs(now_ms() - time.time() * 1000) < 5000
 
 
-# --- xxHash32: vectors published with the algorithm ------------------------------------------------------------------
+# --- xxHash32: vectors published with the algorithm ---
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_trace_hash_is_of_the_text() -> None:
     assert trace_hash("abc") == xxh32(b"abc")
 
 
-# --- environments -----------------------------------------------------------------------------------------------------
+# --- environments ---
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_nobody_writes_into_langfuse_environments(text: str) -> None:
     assert not environment_name(text).startswith(("langfuse-", "langfuse_"))
 
 
-# --- timeline ---------------------------------------------------------------------------------------------------------
+# --- timeline ---
 
 
 @dataclass(eq=False)
@@ -174,7 +174,7 @@ def test_count_is_the_size_of_the_range() -> None:
     assert line.count((7,), (3,)) == 0
 
 
-# --- rate limits --------------------------------------------------------------------------------------------------------
+# --- rate limits ---
 
 
 def passed(
@@ -243,7 +243,7 @@ def test_retry_after_is_never_zero() -> None:
     assert caught.value.headers["Retry-After"] == "1"
 
 
-# --- prices -----------------------------------------------------------------------------------------------------------
+# --- prices ---
 
 
 def enriched(**values: Any) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def test_an_unknown_model_has_neither_price_nor_cost() -> None:
     assert (body["modelId"], body["inputPrice"], body["totalCost"]) == (None, None, None)
 
 
-# --- set-up -----------------------------------------------------------------------------------------------------------
+# --- set-up ---
 
 
 @pytest.mark.parametrize(
@@ -300,12 +300,12 @@ def test_behaviour_changes_by_name() -> None:
 @pytest.mark.parametrize("values", [{"lag": 1}, {"version": 4}, {"late": "often"}, {"late": [1]}])
 def test_behaviour_refuses_what_it_does_not_know(values: dict[str, Any]) -> None:
     set_up = Behaviour()
-    with pytest.raises(ValueError, match="known|cannot be"):
+    with pytest.raises(ValueError, match=r"known|cannot be"):
         set_up.change(values)
     assert set_up == Behaviour()
 
 
-# --- refusals -----------------------------------------------------------------------------------------------------------
+# --- refusals ---
 
 
 def test_error_bodies() -> None:

@@ -51,7 +51,7 @@ def time_condition(column: str, operator: str, ms: int) -> dict[str, Any]:
     return {"type": "datetime", "column": column, "operator": operator, "value": iso(ms)}
 
 
-# --- order and pages ---------------------------------------------------------------------------------------------------
+# --- order and pages ---
 
 
 def test_newest_first() -> None:
@@ -118,7 +118,7 @@ def test_limits_at_the_edge_and_the_default() -> None:
     assert ask(made, limit="0") == {"data": [], "meta": {}}
 
 
-# --- fields -------------------------------------------------------------------------------------------------------------
+# --- fields ---
 
 
 def test_default_groups_are_core_and_basic() -> None:
@@ -168,7 +168,7 @@ def test_metadata_alone_is_cut_and_with_io_whole() -> None:
     assert len(ask(made, fields="metadata,io")["data"][0]["metadata"]["long"]) == 300
 
 
-# --- parameters ----------------------------------------------------------------------------------------------------------
+# --- parameters ---
 
 
 @pytest.mark.parametrize("name", ["traceId", "name", "level", "userId", "sessionId", "version", "type"])
@@ -242,7 +242,7 @@ def test_the_index_on_start_time_agrees_with_the_conditions(low: int, high: int,
     assert ids(made, filter=conditions) == [f"o{n}" for n in reversed(expected)]
 
 
-# --- how storage shows through -------------------------------------------------------------------------------------------
+# --- how storage shows through ---
 
 
 def test_rows_are_invisible_until_their_time() -> None:
