@@ -120,6 +120,7 @@ class Scores:
         if older is not None:
             older.gone = True
             row.created = older.created
+            row.visible_at = min(row.visible_at, older.visible_at)  # an update never hides a score for a while
         versions[row.key] = row
         if row.trace_id is not None:
             self._traces.setdefault(row.trace_id, {})[row.id] = None

@@ -136,7 +136,8 @@ class LangfuseStandIn:
 
     def _store(self, found: Row) -> None:
         doubled = self._random.random() < self.behaviour.duplicates
-        self._observations.add(found)
+        # Until the new version can be read the old one is, and then both are, not merged yet.
+        self._observations.add(found, keep_older=found.visible_at > now_ms())
         if doubled:
             self._observations.add(older_version(found, self.behaviour, self._random), keep_older=True)
 
