@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from hypothesis import strategies as st
+
 from traces import Observation, Trace
+
+ANY_TEXT: Final = st.text(st.characters(codec=None, exclude_categories=()) | st.sampled_from("\ud800\udfff\x00\n"))
+"""Text of any kind, halves of characters and NULs among it."""
 
 START: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

@@ -9,10 +9,8 @@ from pydantic import Field, ValidationError
 
 from rules import Rule, failed, measured, passed, quoted
 from rules.base import LONGEST_REASON, counted
-from tests.building import trace
+from tests.building import ANY_TEXT, trace
 from traces import DataType, Trace, Verdict
-
-ANY_TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=()))
 
 
 class SaysHello2World(Rule):

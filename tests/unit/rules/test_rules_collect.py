@@ -3,13 +3,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path as File
+from types import ModuleType
 
 import pytest
 
 import rules
-from rules import Rule, collect
+from rules import Rule, collect, passed
 from rules.collect import RESERVED
 from tests.building import trace
+from traces import Trace, Verdict
 
 EXPECTED = {
     "contains",
@@ -61,6 +63,12 @@ class PoliteClosing(Choice):
 ALIAS = PoliteClosing
 '''
 
+
+class Elsewhere(Rule):
+    def check(self, trace: Trace) -> Verdict:
+        return passed(trace.id)
+
+
 Write = Callable[[str, str], File]
 
 
@@ -107,6 +115,20 @@ class TestOfATeam:
     def test_a_file_adds_its_kinds_and_nothing_it_imported_or_left_abstract(self, write: Write) -> None:
         folder = write("closing.py", TEAM).parent
         assert set(collect(folder)) - EXPECTED == {"polite_closing"}
+
+    def test_a_kind_imported_from_elsewhere_is_not_the_files_own(
+        self, write: Write, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        library = ModuleType("their_library")
+        vars(library)["Elsewhere"] = Elsewhere
+        monkeypatch.setitem(sys.modules, "their_library", library)
+        folder = write("own.py", "from their_library import Elsewhere\n" + named("Mine")).parent
+        assert set(collect(folder)) - EXPECTED == {"mine"}
+
+    def test_a_kind_may_build_on_one_of_ours(self, write: Write) -> None:
+        text = "from rules.text import Forbids\nclass NoSwearing(Forbids):\n    phrases: tuple[str, ...] = ('damn',)"
+        kind = collect(write("own.py", text).parent)["no_swearing"]
+        assert kind().check(trace(output="Damn!")).reason == "found 'damn' at character 0"
 
     def test_annotations_that_are_only_text_are_understood(self, write: Write) -> None:
         kind = collect(write("closing.py", TEAM).parent)["polite_closing"]

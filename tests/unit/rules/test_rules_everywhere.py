@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rules import Rule, collect
 from rules.base import LONGEST_REASON
 from rules.collect import RESERVED
-from tests.building import nested, step, tool, trace
+from tests.building import ANY_TEXT, nested, step, tool, trace
 from traces import DataType, NotApplicable, Observation, Outcome, Trace, Verdict
 
 RUNS = File(__file__).parents[4] / "shared" / "data" / "tau_bench_airline" / "gpt-4o-airline.json.gz"
@@ -32,7 +32,6 @@ EVERYWHERE = [
     if "value" in kind.model_fields
 ]
 
-ANY_TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=()))
 RECORDED = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),

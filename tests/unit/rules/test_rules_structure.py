@@ -75,7 +75,10 @@ class TestJsonValid:
     def test_a_fence_may_be_allowed(self, output: str) -> None:
         assert verdict(JsonValid(fenced=True), output).value is True
 
-    @pytest.mark.parametrize("output", ["```json\nno\n```", "```", '```json\n{"a": 1}', 'Sure:\n```\n{"a": 1}\n```'])
+    @pytest.mark.parametrize(
+        "output",
+        ["```\nno\n```", "```", '```json\n{"a": 1}', '```json\n{"a": 1}\nDone.', 'Sure:\n```\n{"a": 1}\n```'],
+    )
     def test_a_fence_must_hold_json_and_nothing_beside(self, output: str) -> None:
         assert verdict(JsonValid(fenced=True), output).value is False
 

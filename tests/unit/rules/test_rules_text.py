@@ -186,6 +186,8 @@ class TestContains:
             ("$5", "US$5", True),
             ("$5", "US$55", False),
             ("as an AI", "as an AIR", False),
+            ("क", "कि", False),
+            ("कि", "यह कि वह", True),
         ],
     )
     def test_whole_words(self, phrase: str, text: str, there: bool) -> None:

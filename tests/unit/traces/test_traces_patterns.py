@@ -4,14 +4,12 @@ from contextlib import suppress
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from tests.building import ANY_TEXT
 from traces import BadPattern, Pattern
 from traces.jsonpath import compile_iregexp
 from traces.patterns import LONGEST_PATTERN
-
-ANY_TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=()), max_size=40)
 
 
 class Holder(BaseModel):

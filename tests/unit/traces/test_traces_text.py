@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.building import nested
+from tests.building import ANY_TEXT, nested
 from traces import as_text, json_text, well_formed
 from traces.text import DEEPEST
 
@@ -145,7 +145,7 @@ class TestWellFormed:
     def test_halves_are_replaced_and_pairs_joined(self, text: str, mended: str) -> None:
         assert well_formed(text) == mended
 
-    @given(st.text(alphabet=st.characters(codec=None, exclude_categories=())))
+    @given(ANY_TEXT)
     def test_the_result_can_always_be_encoded_and_does_not_change_again(self, text: str) -> None:
         once = well_formed(text)
         once.encode()
