@@ -15,6 +15,7 @@ class Behaviour:
         version: What /health reports. Below 4.59 POST /scores takes one object only; below 4 there are no v4 reads.
         requests_per_minute: Limit of the General API bucket a window; None is unlimited, as when self-hosted.
         ingestion_per_minute: The same for OTLP and /ingestion.
+        metrics_per_day: The same for v2/metrics, whose window is a day long whatever `window_seconds` says.
         window_seconds: Length of a rate limit window.
         visible_after: Seconds until ingested observations can be read.
         scores_visible_after: Seconds until accepted scores can be read.
@@ -30,6 +31,7 @@ class Behaviour:
     version: str = "4.60.0"
     requests_per_minute: int | None = None
     ingestion_per_minute: int | None = None
+    metrics_per_day: int | None = None
     window_seconds: float = 60.0
     visible_after: float = 0.0
     scores_visible_after: float = 0.0

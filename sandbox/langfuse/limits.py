@@ -16,6 +16,7 @@ class Bucket(StrEnum):
 
     GENERAL = "public-api"
     INGESTION = "ingestion"
+    METRICS = "public-api-v2-metrics"
     NONE = "none"
 
 

@@ -166,6 +166,12 @@ async def _read_scores(langfuse: LangfuseStandIn, request: web.Request) -> web.R
     return answer(langfuse.scores(request.query))
 
 
+async def _metrics(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    if not langfuse.behaviour.has_v4_reads:
+        not_found(V4_OFF)
+    return answer(langfuse.metrics(request.query.get("query")))
+
+
 async def _delete_score(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
     langfuse.delete_score(request.match_info["id"])
     return answer({"message": "Score deletion queued successfully"}, 202)
@@ -239,6 +245,7 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("POST", "scores", _create_scores, Bucket.GENERAL),
     ("DELETE", "scores/{id}", _delete_score, Bucket.NONE),
     ("GET", "v3/scores", _read_scores, Bucket.GENERAL),
+    ("GET", "v2/metrics", _metrics, Bucket.METRICS),
     ("GET", "score-configs", _configs, Bucket.GENERAL),
     ("GET", "score-configs/{id}", _config, Bucket.GENERAL),
     ("DELETE", "traces", _delete_traces, Bucket.NONE),

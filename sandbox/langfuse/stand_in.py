@@ -18,6 +18,7 @@ from sandbox.langfuse import otlp
 from sandbox.langfuse.answers import Refusal
 from sandbox.langfuse.behaviour import Behaviour
 from sandbox.langfuse.limits import Bucket, RateLimiter
+from sandbox.langfuse.metrics import answer_metrics_query, read_metrics_query
 from sandbox.langfuse.query import answer_query, read_query
 from sandbox.langfuse.rows import Row, row
 from sandbox.langfuse.score_query import answer_score_query, read_score_query
@@ -109,10 +110,19 @@ class LangfuseStandIn:
         Raises:
             Refusal: 429.
         """
-        set_up = self.behaviour
-        limit = set_up.ingestion_per_minute if bucket is Bucket.INGESTION else set_up.requests_per_minute
+        limit, window_seconds = self._limit(bucket)
         with self._lock:
-            self._limiter.take(bucket, limit, set_up.window_seconds, now_ms())
+            self._limiter.take(bucket, limit, window_seconds, now_ms())
+
+    def _limit(self, bucket: Bucket) -> tuple[int | None, float]:
+        set_up = self.behaviour
+        match bucket:
+            case Bucket.METRICS:
+                return set_up.metrics_per_day, 86_400.0
+            case Bucket.INGESTION:
+                return set_up.ingestion_per_minute, set_up.window_seconds
+            case _:
+                return set_up.requests_per_minute, set_up.window_seconds
 
     # --- observations -----------------------------------------------------------------------------------------------
 
@@ -232,6 +242,16 @@ class LangfuseStandIn:
         query = read_score_query(params)
         with self._lock:
             return answer_score_query(query, self._scores, self.project_id, now_ms())
+
+    def metrics(self, query: str | None) -> dict[str, Any]:
+        """Answer GET /v2/metrics.
+
+        Raises:
+            Refusal: 400.
+        """
+        parsed = read_metrics_query(query)
+        with self._lock:
+            return answer_metrics_query(parsed, self._scores, now_ms())
 
     def all_scores(self) -> list[dict[str, Any]]:
         """Return every stored row of every score, visible or not, with all fields, oldest timestamp first."""

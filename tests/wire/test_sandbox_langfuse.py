@@ -526,3 +526,16 @@ def test_scores_of_the_sdk_arrive_as_a_batch(api: Caller, sdk: Langfuse) -> None
 def test_the_sdk_accepts_project_and_health(sdk: Langfuse) -> None:
     assert sdk.auth_check()
     assert sdk.api.health.health().version == "4.60.0"
+
+
+def test_metrics_count_what_the_tables_hold(api: Caller, sdk: Langfuse) -> None:
+    api.post("scores", [score(n, value=n) for n in range(3)])
+    query = {
+        "view": "scores-numeric",
+        "metrics": [{"measure": "count", "aggregation": "count"}],
+        "fromTimestamp": "2026-11-01T00:00:00Z",
+        "toTimestamp": "2026-12-01T00:00:00Z",
+    }
+    assert api.get("v2/metrics", query=query) == (200, {"data": [{"count_count": 3}]})
+    assert sdk.api.metrics.metrics(query=json.dumps(query)).data == [{"count_count": 3}]
+    assert api.get("v2/metrics")[0] == 400
