@@ -81,6 +81,7 @@ def open_queue(app: App) -> Queue:
 @contextlib.contextmanager
 def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[dramatiq.Worker]:
     """Run worker threads; on leaving, paid calls finish within the grace period and the rest goes back to the queue."""
+    app.model.accept()
     worker = dramatiq.Worker(queue.broker, worker_threads=threads or thread_count(app), worker_timeout=200)
     worker.start()
     _log.info("worker started", threads=worker.worker_threads)
