@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from tests.building import nested, step, tool, trace
+from tests.building import ANY_TEXT, nested, step, tool, trace
 from traces import BadPath, Path
 
 RECORDED = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec=None, exclude_categories=())),
+    st.none() | st.booleans() | st.integers() | ANY_TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
