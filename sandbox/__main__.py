@@ -6,6 +6,7 @@ Prints one JSON line with the URLs and keys once every port accepts connections.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import signal
 import sys
@@ -54,6 +55,10 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def fill(sandbox: Sandbox, *, replay: Path | None, weeks: int) -> None:
     """Load recorded runs and play sample traffic into the running sandbox."""
+    if replay is not None:
+        importlib.import_module("sandbox.replay").replay(sandbox, replay)
+    if weeks:
+        importlib.import_module("sandbox.traffic").play(sandbox, weeks)
 
 
 if __name__ == "__main__":

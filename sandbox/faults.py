@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -173,6 +175,9 @@ def injecting(faults: Faults, answer: Callable[[Fault], web.StreamResponse]) -> 
 def cut(request: web.Request) -> web.Response:
     """Reset the connection of `request`; the returned response never arrives."""
     if request.transport is not None:
+        if (connection := request.transport.get_extra_info("socket")) is not None:
+            # Lingering for no time makes the kernel send a reset instead of an orderly end.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     return web.Response(status=499, reason="connection reset by the sandbox")
 

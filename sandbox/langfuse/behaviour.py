@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -69,11 +70,19 @@ class Behaviour:
         Raises:
             ValueError: A name is unknown, or a value is no number (or no version).
         """
-        known = {field.name for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self)}
         for name, value in values.items():
-            if name not in known:
-                raise ValueError(f"no behaviour is called {name!r}; known: {', '.join(sorted(known))}")
-            if (name == "version") != isinstance(value, str) or (value is not None and isinstance(value, (list, dict))):
-                raise ValueError(f"{name} cannot be {value!r}")
+            if name not in defaults:
+                raise ValueError(f"no behaviour is called {name!r}; known: {', '.join(sorted(defaults))}")
+            if not _fits(value, defaults[name]):
+                raise ValueError(f"{name} cannot be {value!r}; the default is {defaults[name]!r}")
         for name, value in values.items():
             setattr(self, name, value)
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(default, str):
+        return isinstance(value, str) and re.fullmatch(r"\d+\.\d+(\.\S+)?", value) is not None
+    if value is None:
+        return default is None
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0

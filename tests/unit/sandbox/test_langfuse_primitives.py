@@ -297,7 +297,10 @@ def test_behaviour_changes_by_name() -> None:
     assert set_up.requests_per_minute is None
 
 
-@pytest.mark.parametrize("values", [{"lag": 1}, {"version": 4}, {"late": "often"}, {"late": [1]}])
+@pytest.mark.parametrize(
+    "values",
+    [{"lag": 1}, {"version": 4}, {"version": "new"}, {"late": "often"}, {"late": [1]}, {"late": None}, {"late": -1}],
+)
 def test_behaviour_refuses_what_it_does_not_know(values: dict[str, Any]) -> None:
     set_up = Behaviour()
     with pytest.raises(ValueError, match=r"known|cannot be"):
