@@ -1,0 +1,179 @@
+"""The only user of Slack's wire: delivery by incoming webhook, or by a bot that can attach a chart.
+
+The SDK's own retries are off; a message is tried a few times here, and what still fails stays in the outbox
+(watch.py) until it is through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from typing import Any, Final
+
+import structlog
+from slack_sdk import WebClient, WebhookClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from evaluator.clock import Clock, SystemClock
+from evaluator.errors import ConfigError, Problem, Refused, Unavailable
+from evaluator.message import DigestLine, Message, digest, message
+
+__all__ = ["DigestLine", "Message", "Slack", "digest", "message"]
+
+_TIMEOUT_SECONDS: Final = 15
+_ATTEMPTS: Final = 3
+_PATIENCE_SECONDS: Final = 20.0
+"""A pause longer than this is not waited for: the outbox comes back later."""
+
+_PASSING: Final = frozenset(
+    {
+        "fatal_error",
+        "internal_error",
+        "ratelimited",
+        "rate_limited",
+        "request_timeout",
+        "service_unavailable",
+        "team_added_to_org",
+    }
+)
+"""Error codes of the Web API that the same request may get past later."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Slack:
+    """Posts messages. Every method raises `Unavailable` or `Refused` when Slack does not take one."""
+
+    def __init__(
+        self,
+        *,
+        webhook_url: str | None = None,
+        bot_token: str | None = None,
+        channel: str | None = None,
+        api_url: str = "https://slack.com/api/",
+        clock: Clock | None = None,
+    ) -> None:
+        """Use a bot (`bot_token` and `channel`, an id) when there is one, else the webhook.
+
+        Raises:
+            ConfigError: there is neither.
+        """
+        self._sleep = (clock or SystemClock()).sleep
+        self._channel = channel or ""
+        self._bot: WebClient | None = None
+        self._webhook: WebhookClient | None = None
+        if bot_token and channel:
+            base = api_url if api_url.endswith("/") else f"{api_url}/"
+            self._bot = WebClient(bot_token, base_url=base, timeout=_TIMEOUT_SECONDS, retry_handlers=[])
+        elif webhook_url:
+            self._webhook = WebhookClient(webhook_url, timeout=_TIMEOUT_SECONDS, retry_handlers=[])
+        else:
+            raise ConfigError([Problem("SLACK_CHANNEL" if bot_token else "SLACK_WEBHOOK_URL", "is not set")])
+
+    @property
+    def takes_charts(self) -> bool:
+        """Whether a chart can go with a message."""
+        return self._bot is not None
+
+    def post(self, content: Message, chart: bytes | None = None) -> None:
+        """Send a message, then its chart into the message's thread.
+
+        A chart that fails is logged and left out: sending the message again for it would tell people twice.
+        """
+        if self._webhook is not None:
+            self._patiently(self._by_webhook, self._webhook, content)
+            return
+        assert self._bot is not None  # noqa: S101 - one of the two exists since __init__
+        sent = self._patiently(_by_bot, self._bot, {**content, "channel": self._channel})
+        if chart is not None:
+            try:
+                self._patiently(_upload, self._bot, {"chart": chart, **sent})
+            except (Unavailable, Refused) as error:
+                _log.warning("the alert is out, its chart is not", reason=str(error))
+
+    def probe(self) -> str:
+        """Return who we are to Slack; a webhook can only be tried by posting, so it is not."""
+        if self._bot is None:
+            return "incoming webhook, not tried (that would post)"
+        answer = self._patiently(_whoami, self._bot, {})
+        return f"bot {answer.get('user', '?')} in {answer.get('team', '?')}, channel {self._channel}"
+
+    def _by_webhook(self, client: WebhookClient, content: Message) -> Mapping[str, Any]:
+        answer = client.send_dict(content)
+        if answer.status_code == 200:
+            return {}
+        said = f"Slack's webhook answers {answer.status_code}: {answer.body[:200]}"
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise Unavailable(said, _retry_after(answer.headers))
+        raise Refused(f"{said}; check SLACK_WEBHOOK_URL")
+
+    def _patiently(self, send: Callable[[Any, Any], Mapping[str, Any]], client: Any, content: Any) -> Mapping[str, Any]:
+        attempts = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            stop=lambda state: stop_after_attempt(_ATTEMPTS)(state) or _wait(state) > _PATIENCE_SECONDS,
+            wait=_wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return attempts(_translated, send, client, content)
+
+
+def _translated(send: Callable[[Any, Any], Mapping[str, Any]], client: Any, content: Any) -> Mapping[str, Any]:
+    """Send, with every way to fail sorted by what the caller must do."""
+    try:
+        return send(client, content)
+    except SlackApiError as error:
+        raise _sorted(error) from error
+    except SlackClientError as error:
+        raise Unavailable(f"Slack's file server did not take the chart: {str(error)[:200]}") from error
+    except (OSError, HTTPException) as error:
+        raise Unavailable(f"Slack does not answer ({type(error).__name__})") from error
+
+
+def _sorted(error: SlackApiError) -> Unavailable | Refused:
+    answer = error.response
+    code = str(answer.get("error") or answer.get("body") or "no reason given")[:200]
+    status = getattr(answer, "status_code", 200)
+    if code in _PASSING or status == 429 or status >= 500:
+        return Unavailable(f"Slack is busy: {code}", _retry_after(getattr(answer, "headers", {})))
+    return Refused(
+        f"Slack refuses: {code}; check SLACK_BOT_TOKEN, its scopes (chat:write, files:write) and SLACK_CHANNEL"
+    )
+
+
+def _by_bot(client: WebClient, content: Message) -> Mapping[str, Any]:
+    answer = client.chat_postMessage(**content)
+    return {"channel": answer["channel"], "thread_ts": answer["ts"]}
+
+
+def _upload(client: WebClient, content: Mapping[str, Any]) -> Mapping[str, Any]:
+    client.files_upload_v2(
+        filename="weekly.png",
+        title="Weekly means with 95 % intervals",
+        alt_txt="Line chart of weekly means; the last week is marked",
+        content=content["chart"],
+        channel=content["channel"],
+        thread_ts=content["thread_ts"],
+    )
+    return {}
+
+
+def _whoami(client: WebClient, _: object) -> Mapping[str, Any]:
+    data = client.auth_test().data
+    return data if isinstance(data, dict) else {}
+
+
+def _wait(state: RetryCallState) -> float:
+    """Return seconds until the next attempt: what Slack asks for, else 1, 2, 4."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, Unavailable) else None
+    return asked if asked is not None else float(2 ** (state.attempt_number - 1))
+
+
+def _retry_after(headers: Mapping[str, Any]) -> float | None:
+    for name, held in headers.items():
+        if name.lower() == "retry-after":
+            first = held[0] if isinstance(held, list) else held
+            return float(first) if str(first).isdigit() else None
+    return None

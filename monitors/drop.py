@@ -1,0 +1,203 @@
+"""Did the score fall this week? A moderated t test over weeks, not over traces.
+
+Weeks differ a little for no reason anybody wants a page for. So the week is the unit of replication: this week's mean
+residual is held against the spread of the K weeks before it. That spread, known from few weeks, is moderated towards
+what sampling alone predicts plus a usual wobble (Smyth 2004), and only ever upwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from monitors.expected import residuals
+from monitors.series import FEWEST, Estimate, Floats, WeeklySeries
+from monitors.spec import MINIMUM_WEEKS
+
+_PRIOR_WEEKS: Final = 2.0
+_WOBBLE: Final = 0.0075
+"""The usual spread of weekly means for no reason at all, as a share of the scale's range."""
+
+_DAILY: Final = 0.004
+_WEEKLY: Final = 0.6 / 52
+_LARGEST_ALPHA: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class DropTest:
+    """This week against the baseline, in points of the score.
+
+    `drop` is the fall at an unchanged mix of traffic (negative: a rise), `low` to `high` its 95 % interval; `mix` is
+    what the changed mix added to the plain mean (`mean`). `smallest` is the least drop worth reporting. `p` is
+    one-sided.
+    """
+
+    baseline: float
+    mean: float
+    drop: float
+    low: float
+    high: float
+    p: float
+    alpha: float
+    smallest: float
+    weeks: int
+    n: int
+    n_baseline: int
+    sessions: int
+    effective: float
+
+    @property
+    def now(self) -> float:
+        """This week's level at the baseline's mix of traffic."""
+        return self.baseline - self.drop
+
+    @property
+    def mix(self) -> float:
+        """What the changed mix of traffic did to the plain mean."""
+        return self.mean - self.now
+
+    @property
+    def fired(self) -> bool:
+        """Whether people should hear of it."""
+        return self.p < self.alpha and self.drop >= self.smallest
+
+    def relative(self, points: float) -> float | None:
+        """Return points of the score as a share of the baseline; None when the baseline is not above 0."""
+        return points / self.baseline if self.baseline > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class NotEnoughHistory:
+    """No test: `reason` says what is missing. `mean` of this week's `n` scores is None when there are none."""
+
+    reason: str
+    weeks: int
+    n: int
+    mean: float | None
+
+
+class Residuals(NamedTuple):
+    """Score minus expectation, one a row of the series; what the test and the attribution share."""
+
+    baseline: list[int]
+    values: Floats
+    level: float
+
+
+def alpha(false_alerts_per_year: float, *, looks_per_week: int = 7) -> float:
+    """Return the p below which to fire, so that chance alone fires that often a year.
+
+    Daily looks at a rolling week are strongly dependent: .004 keeps 1 a year in simulation (docs/monitors.md), for one
+    look a week .6 / 52 does.
+    """
+    single = _DAILY if looks_per_week > 1 else _WEEKLY
+    return min(single * false_alerts_per_year, _LARGEST_ALPHA)
+
+
+def expect(series: WeeklySeries, *, most_weeks: int | None = None) -> Residuals | NotEnoughHistory:
+    """Return the residuals against the newest `most_weeks` comparable weeks, or why nothing can be compared yet."""
+    baseline = series.baseline()[:most_weeks]
+    n = int((series.week == 0).sum())
+    mean = series.estimate(0).mean if n else None
+    if reason := _missing(series, len(baseline), n):
+        return NotEnoughHistory(reason, len(baseline), n, mean)
+    values, level = residuals(series, baseline)
+    return Residuals(baseline, values, level)
+
+
+def drop_test(
+    series: WeeklySeries,
+    expected: Residuals,
+    *,
+    alpha: float,
+    smallest_drop: float,
+    scale: tuple[float, float] | None = None,
+) -> DropTest:
+    """Test whether this week lies below the baseline.
+
+    Args:
+        series: the scores.
+        expected: their residuals.
+        alpha: fire below this p.
+        smallest_drop: least drop that matters, as a share of the baseline.
+        scale: lowest and highest possible score; by default what was seen.
+    """
+    now = series.estimate(0, expected.values)
+    weeks = [series.estimate(week, expected.values) for week in expected.baseline]
+    span = _range(series, scale)
+    error, df = _standard_error(now, weeks, _WOBBLE * span)
+    drop = -now.mean
+    p = _tail(drop, error, df)
+    if series.binary:
+        p = max(p, _predictive_tail(expected.level, drop, now.effective, sum(week.effective for week in weeks)))
+    half = float(stats.t.ppf(0.975, df)) * error
+    return DropTest(
+        baseline=expected.level,
+        mean=series.estimate(0).mean,
+        drop=drop,
+        low=drop - half,
+        high=drop + half,
+        p=p,
+        alpha=alpha,
+        smallest=smallest_drop * (expected.level if expected.level > 0 else span),
+        weeks=len(weeks),
+        n=now.n,
+        n_baseline=sum(week.n for week in weeks),
+        sessions=now.sessions,
+        effective=now.effective,
+    )
+
+
+def _missing(series: WeeklySeries, weeks: int, n: int) -> str:
+    if 0 in series.excluded:
+        return "this week is excluded"
+    if n < FEWEST:
+        return f"{n} scores this week; {FEWEST} are needed"
+    if weeks < MINIMUM_WEEKS:
+        return f"{weeks} earlier weeks to compare with; {MINIMUM_WEEKS} are needed"
+    return ""
+
+
+def _standard_error(now: Estimate, weeks: list[Estimate], wobble: float) -> tuple[float, float]:
+    """Return the standard error of this week against the mean of the others, and its degrees of freedom."""
+    count = len(weeks)
+    sampling = float(np.mean([week.variance for week in weeks]))
+    prior = sampling + wobble**2
+    seen = float(np.var([week.mean for week in weeks], ddof=1))
+    moderated = (_PRIOR_WEEKS * prior + (count - 1) * seen) / (_PRIOR_WEEKS + count - 1)
+    # One-sided: where weeks wobble more than the prior says, they are believed.
+    variance, df = (seen, count - 1.0) if seen > prior else (moderated, count - 1 + _PRIOR_WEEKS)
+    # A thinner week than the others is also noisier; it must not look like a fall.
+    one = float(np.mean([week.variance * week.effective for week in weeks]))
+    thin = max(0.0, one / now.effective - sampling)
+    return float(np.sqrt(variance * (1 + 1 / count) + thin)), df
+
+
+def _tail(drop: float, error: float, df: float) -> float:
+    if error == 0:  # every score of every week is the same number, this week's perhaps another
+        return 0.0 if drop > 0 else 1.0
+    return float(stats.t.sf(drop / error, df))
+
+
+def _predictive_tail(level: float, drop: float, effective: float, effective_baseline: float) -> float:
+    """Return how likely so few passes are, given the baseline's (Jeffreys prior, beta-binomial).
+
+    The t alone fires too often at high pass rates of few traces, this tail alone at many traces: both must agree.
+    """
+    n = max(1, round(effective))
+    passed = round(n * min(1.0, max(0.0, level - drop)))
+    good = min(1.0, max(0.0, level)) * effective_baseline
+    return float(stats.betabinom.cdf(passed, n, good + 0.5, effective_baseline - good + 0.5))
+
+
+def _range(series: WeeklySeries, scale: tuple[float, float] | None) -> float:
+    if scale is not None:
+        return scale[1] - scale[0]
+    if series.binary:
+        return 1.0
+    # Not minimum to maximum: one absurd value would blind the test.
+    low, high = np.quantile(series.values, [0.01, 0.99])
+    return float(high - low) or float(np.ptp(series.values))

@@ -1,0 +1,300 @@
+"""Scores of some weeks as columns, and the weighted means of a week.
+
+A week is a block of seven days: block 0 ends now, block 1 ends where the baseline ends (normally where block 0
+begins), so a look on any day compares whole weeks and the day of the week cancels.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+WEEK: Final = timedelta(days=7)
+NONE: Final = "(none)"
+"""The segment of traces that have no value in a dimension."""
+
+FEWEST: Final = 5
+"""Scores a week, or a segment of the baseline, needs to count at all."""
+
+_LISTS: Final = frozenset({"tags"})
+"""Dimensions whose text is a comma list: a trace belongs to each of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One score as evidence.
+
+    `weight` is one over the probability that the trace was taken; `session` clusters what is not independent (the
+    trace id when there is no session); `version` names what measured it: scores of different ones are not compared.
+    """
+
+    value: float
+    at: datetime
+    trace_id: str = ""
+    weight: float = 1.0
+    session: str = ""
+    segments: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    comment: str = ""
+    boolean: bool = False
+
+
+class Span(NamedTuple):
+    """A stretch of time, from `start` up to but not including `end`."""
+
+    start: datetime
+    end: datetime
+
+
+class Estimate(NamedTuple):
+    """A weighted mean. `variance` is that of the mean, robust to dependence within sessions (infinite for one session).
+
+    `effective` is Kish's sample size: how many equally weighted scores would tell as much.
+    """
+
+    mean: float
+    variance: float
+    n: int
+    sessions: int
+    effective: float
+
+
+@dataclass(frozen=True, slots=True)
+class WeekMean:
+    """One week of the line people see: a 95 % interval around the mean; all None where there were too few scores."""
+
+    start: datetime
+    n: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dimension:
+    """Who belongs to which segment: pair `j` says that row `rows[j]` has value `values[codes[j]]`.
+
+    `portion` is 1 / (number of values of that row), so that portions of a row add up to one. `joint` is one code a
+    row, the same for rows with the same set of values.
+    """
+
+    values: tuple[str, ...]
+    rows: Ints
+    codes: Ints
+    portion: Floats
+    joint: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeeklySeries:
+    """Comparable scores of this week (`week` 0) and of baseline weeks (1 is the newest), one row a score.
+
+    `version` measured all of them; `left_out` scores of these weeks were measured by others, `since` is when this one
+    began. `excluded` are blocks the operator wants left alone. `recent` tells of each row of week 0 (by row number)
+    the trace, session and comment.
+    """
+
+    now: datetime
+    baseline_end: datetime
+    weeks: int
+    values: Floats
+    weights: Floats
+    week: Ints
+    session: Ints
+    dimensions: Mapping[str, Dimension]
+    recent: Mapping[int, Judged]
+    excluded: frozenset[int]
+    binary: bool
+    version: str | None = None
+    left_out: int = 0
+    since: datetime | None = None
+
+    def start(self, week: int) -> datetime:
+        """Return when a block begins."""
+        return self.now - WEEK if week == 0 else self.baseline_end - week * WEEK
+
+    def estimate(self, week: int, values: Floats | None = None) -> Estimate:
+        """Return the mean of a week's scores, or of `values` (one a row) in their place."""
+        rows = self.week == week
+        return hajek((self.values if values is None else values)[rows], self.weights[rows], self.session[rows])
+
+    def baseline(self) -> list[int]:
+        """Return the blocks fit to compare with, newest first."""
+        counts = np.bincount(self.week, minlength=self.weeks + 1)
+        return [
+            week
+            for week in range(1, self.weeks + 1)
+            if counts[week] >= FEWEST
+            and week not in self.excluded
+            and np.unique(self.session[self.week == week]).size > 1
+        ]
+
+    def line(self) -> tuple[WeekMean, ...]:
+        """Return the weekly means, oldest first, this week last."""
+        return tuple(self._week_mean(week) for week in range(self.weeks, -1, -1))
+
+    def _week_mean(self, week: int) -> WeekMean:
+        n = int((self.week == week).sum())
+        if n < FEWEST or week in self.excluded:
+            return WeekMean(self.start(week), n)
+        estimate = self.estimate(week)
+        if not np.isfinite(estimate.variance):
+            return WeekMean(self.start(week), n)
+        half = stats.t.ppf(0.975, estimate.sessions - 1) * np.sqrt(estimate.variance)
+        return WeekMean(self.start(week), n, estimate.mean, estimate.mean - half, estimate.mean + half)
+
+
+def hajek(values: Floats, weights: Floats, sessions: Ints) -> Estimate:
+    """Return the Hajek mean sum(w y) / sum(w) and the variance that compares weeks (Binder 1983), sessions as clusters.
+
+    Raises:
+        ValueError: there is nothing to average; missing data is never 0.
+    """
+    if values.size == 0:
+        raise ValueError("no scores: there is no mean")
+    total = weights.sum()
+    mean = float(weights @ values / total)
+    _, cluster = np.unique(sessions, return_inverse=True)
+    errors = np.bincount(cluster, weights * (values - mean))
+    count = errors.size
+    variance = float(errors @ errors / total**2 * count / (count - 1)) if count > 1 else np.inf
+    return Estimate(mean, variance, values.size, count, float(total**2 / (weights @ weights)))
+
+
+def weekly(
+    scores: Iterable[Judged],
+    *,
+    now: datetime,
+    weeks: int,
+    segments: Sequence[str] = (),
+    baseline_end: datetime | None = None,
+    since: datetime | None = None,
+    excluded: Sequence[Span] = (),
+) -> WeeklySeries:
+    """Put scores into weeks; each is looked at once and let go, so a stream of any length will do.
+
+    Args:
+        scores: in any order; those outside the weeks are ignored.
+        now: end of this week (exclusive).
+        weeks: number of baseline blocks.
+        segments: dimensions to keep.
+        baseline_end: end of the newest baseline block; `now - 7 days` unless an open alert has frozen it.
+        since: nothing before it is comparable.
+        excluded: spans of time; a block that any of them touches is left out.
+    """
+    end = baseline_end or now - WEEK
+    columns = _Columns(segments)
+    for score in scores:
+        block = _block(score.at, now, end)
+        if block is not None and block <= weeks and (since is None or score.at >= since):
+            columns.add(score, block)
+    blocks = ((block, now - WEEK if block == 0 else end - block * WEEK) for block in range(weeks + 1))
+    left_alone = frozenset(block for block, start in blocks if _touches(start, excluded))
+    return columns.series(now, end, weeks, left_alone)
+
+
+def _block(at: datetime, now: datetime, end: datetime) -> int | None:
+    if now - WEEK <= at < now:
+        return 0
+    return -((at - end) // WEEK) if at < end else None
+
+
+def _touches(start: datetime, spans: Sequence[Span]) -> bool:
+    return any(span.start < start + WEEK and span.end > start for span in spans)
+
+
+class _Columns:
+    """Rows as they come in. Plain arrays: a million scores must fit."""
+
+    def __init__(self, segments: Sequence[str]) -> None:
+        self._values, self._weights, self._at = array("d"), array("d"), array("d")
+        self._week, self._session, self._version = array("q"), array("q"), array("q")
+        self._sessions: dict[str, int] = {}
+        self._versions: dict[str, int] = {}
+        self._dimensions = {name: (array("q"), dict[str, int]()) for name in segments}
+        self._recent: dict[int, Judged] = {}
+        self._boolean = True
+
+    def add(self, score: Judged, block: int) -> None:
+        if block == 0:
+            self._recent[len(self._values)] = score
+        self._values.append(score.value)
+        self._weights.append(score.weight)
+        self._at.append(score.at.timestamp())
+        self._week.append(block)
+        self._session.append(_code(self._sessions, score.session or score.trace_id))
+        self._version.append(_code(self._versions, score.version))
+        self._boolean = self._boolean and score.boolean
+        for name, (codes, known) in self._dimensions.items():
+            codes.append(_code(known, score.segments.get(name) or NONE))
+
+    def series(self, now: datetime, end: datetime, weeks: int, excluded: frozenset[int]) -> WeeklySeries:
+        version = self._ruling()
+        versions = np.array(self._version, dtype=np.int64)
+        kept = versions == version if version is not None else np.ones(versions.size, dtype=bool)
+        places = np.cumsum(kept) - 1
+        values = np.array(self._values)[kept]
+        at = np.array(self._at)[kept]
+        return WeeklySeries(
+            now=now,
+            baseline_end=end,
+            weeks=weeks,
+            values=values,
+            weights=np.array(self._weights)[kept],
+            week=np.array(self._week, dtype=np.int64)[kept],
+            session=np.array(self._session, dtype=np.int64)[kept],
+            dimensions={n: _dimension(n, codes, known, kept) for n, (codes, known) in self._dimensions.items()},
+            recent={int(places[row]): score for row, score in self._recent.items() if kept[row]},
+            excluded=excluded,
+            binary=_is_binary(values, self._boolean),
+            version=None if version is None else list(self._versions)[version],
+            left_out=int(versions.size - values.size),
+            since=datetime.fromtimestamp(at.min(), UTC) if at.size else None,
+        )
+
+    def _ruling(self) -> int | None:
+        """Return the version that measured most of the newest week that has scores.
+
+        Most, not the newest: a judge that falls back to another model now and then does not change the ruler.
+        """
+        if not self._week:
+            return None
+        newest = min(self._week)
+        counts = Counter(v for v, week in zip(self._version, self._week, strict=True) if week == newest)
+        names = list(self._versions)
+        return max(counts, key=lambda code: (counts[code], names[code]))
+
+
+def _code(known: dict[str, int], value: str) -> int:
+    return known.setdefault(value, len(known))
+
+
+def _is_binary(values: Floats, declared: bool) -> bool:
+    """Whether scores are pass or fail: declared so, or a 0/1 score that has been 0 at least once."""
+    return values.size > 0 and bool(np.isin(values, (0.0, 1.0)).all()) and (declared or bool((values == 0).any()))
+
+
+def _dimension(name: str, codes: Sequence[int], known: Mapping[str, int], kept: NDArray[np.bool_]) -> Dimension:
+    joint = np.array(codes, dtype=np.int64)[kept]
+    if name not in _LISTS:
+        return Dimension(tuple(known), np.arange(joint.size), joint, np.ones(joint.size), joint)
+    single: dict[str, int] = {}
+    members = [np.array([_code(single, value) for value in _listed(text)], dtype=np.int64) for text in known]
+    sizes = np.array([member.size for member in members], dtype=np.int64)[joint]
+    flat = np.concatenate([members[code] for code in joint]) if joint.size else joint
+    return Dimension(tuple(single), np.repeat(np.arange(joint.size), sizes), flat, np.repeat(1 / sizes, sizes), joint)
+
+
+def _listed(text: str) -> list[str]:
+    return sorted({part.strip() for part in text.split(",")} - {""}) or [NONE]

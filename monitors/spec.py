@@ -1,0 +1,84 @@
+"""What a person writes in monitors.yaml: which score is watched, and how jumpy the watch may be."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from monitors.series import Span
+from traces.when import OneOf
+
+MINIMUM_WEEKS: Final = 4
+"""With fewer comparable weeks nobody is paged: their spread cannot be known."""
+
+SEGMENTS: Final = ("prompt_version", "model", "trace_name", "tags", "release")
+
+
+def _fraction(value: object) -> object:
+    """Read `2%` and `2 %` as 0.02; anything else is left to pydantic."""
+    if isinstance(value, str) and value.rstrip().endswith("%"):
+        try:
+            return float(value.rstrip()[:-1]) / 100
+        except ValueError:
+            return value
+    return value
+
+
+Fraction = Annotated[
+    float,
+    BeforeValidator(_fraction),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^[0-9.]+ ?%$"}, {"type": "number"}]}),
+]
+"""A share, written as `2%` or 0.02."""
+
+
+class MonitorSpec(BaseModel):
+    """A score to watch: its last seven days against the weeks before, every day."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    score: str = Field(
+        min_length=1,
+        pattern="^[^,]+$",  # Langfuse takes names as a comma list and has no way to escape one
+        description="name of the score in Langfuse, whoever writes it (no comma)",
+    )
+    smallest_drop: Fraction = Field(
+        default=0.01, gt=0, lt=1, description="smaller drops are never reported: 2% or 0.02"
+    )
+    false_alerts_per_year: float = Field(
+        default=1.0, gt=0, le=10, description="how many alerts a year may be chance; fewer means slower to notice"
+    )
+    segments: tuple[str, ...] = Field(
+        default=SEGMENTS, description="by what a drop is explained, in the order of preference when several fit alike"
+    )
+    environment: OneOf | None = Field(default=None, description="only scores of these environments")
+    baseline_weeks: int = Field(
+        default=12, ge=MINIMUM_WEEKS, le=52, description="weeks to compare with; 8 to 12 is best"
+    )
+    excluded_weeks: tuple[date, ...] = Field(
+        default=(), description="dates; a week that contains one (a holiday, an outage) is not compared"
+    )
+    scale: tuple[float, float] | None = Field(
+        default=None, description="lowest and highest possible value; by default what was seen"
+    )
+
+    @property
+    def key(self) -> str:
+        """The monitor's name in the state: the score, and its environments when it has any."""
+        return self.score if self.environment is None else f"{self.score}@{'+'.join(sorted(self.environment))}"
+
+    @property
+    def excluded(self) -> tuple[Span, ...]:
+        """The excluded dates as spans of time, midnight to midnight UTC."""
+        days = (datetime.combine(day, time(), UTC) for day in self.excluded_weeks)
+        return tuple(Span(day, day + timedelta(days=1)) for day in days)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.scale is not None and self.scale[0] >= self.scale[1]:
+            raise ValueError(f"scale goes from low to high, not from {self.scale[0]:g} to {self.scale[1]:g}")
+        if len(set(self.segments)) < len(self.segments):
+            raise ValueError("segments names one twice")
+        return self
