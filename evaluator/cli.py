@@ -18,12 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from evaluator import demo as demonstration
 from evaluator.app import App, open_app
 from evaluator.check import check as check_everything
-from evaluator.definitions import Duration, schemas, starter
+from evaluator.definitions import schemas
 from evaluator.discovery import Found
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.service import serve, until_told_to_stop
 from evaluator.service import sweep as sweep_once
+from evaluator.service_config import Duration
 from evaluator.settings import Settings, load_settings
+from evaluator.starter import write_starter
 from evaluator.state import Funnel
 from evaluator.telemetry import configure_logs
 
@@ -129,7 +131,7 @@ def schema() -> None:
 @cli.command()
 def init(folder: Annotated[Path, typer.Argument(help="where to write it")] = Path("config")) -> None:
     """Write a starter configuration; files that exist are kept."""
-    for path, written in starter(folder):
+    for path, written in write_starter(folder):
         _out.print(f"{'wrote' if written else 'kept '} {path}", highlight=False)
 
 

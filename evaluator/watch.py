@@ -18,6 +18,7 @@ import structlog
 
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Unavailable
+from evaluator.evidence import evidence, is_ours
 from evaluator.langfuse import Capabilities, Window
 from evaluator.message import DigestLine, Message, digest, message
 from evaluator.state import MonitorRecord
@@ -266,12 +267,12 @@ class Watch:
             numbers = [score for score in wanted if not isinstance(score.value, str) and math.isfinite(score.value)]
             odd += len(wanted) - len(numbers)
             roots = self._roots(numbers, window)
-            yield from (_evidence(score, roots.get(score.trace_id or "")) for score in numbers)
+            yield from (evidence(score, roots.get(score.trace_id or "")) for score in numbers)
         if odd:
             _log.warning("scores that are no numbers cannot be watched", score=spec.score, count=odd)
 
     def _roots(self, scores: Iterable[RecordedScore], window: Window) -> dict[str, TraceRoot]:
-        foreign = sorted({s.trace_id for s in scores if s.trace_id and not _is_ours(s)})
+        foreign = sorted({s.trace_id for s in scores if s.trace_id and not is_ours(s)})
         return self._langfuse.roots(foreign, Window(window.start - _BEFORE, window.end)) if foreign else {}
 
 
@@ -286,7 +287,7 @@ def _alert(spec: MonitorSpec, found: _Look, event: Event, before: AlertState, af
         binary=found.series.binary,
         line=found.series.line(),
         test=found.test if isinstance(found.test, DropTest) else None,
-        attribution=attribute(found.series, found.expected) if isinstance(expected, Residuals) else None,
+        attribution=attribute(found.series, expected) if isinstance(expected, Residuals) else None,
         note=_note(found, before, after) if event is Event.REMEASURED else "",
     )
 
@@ -297,8 +298,8 @@ def _note(found: _Look, before: AlertState, after: AlertState) -> str:
     why = f" ({found.test.reason})" if isinstance(found.test, NotEnoughHistory) else ""
     return (
         f"Its evaluator or judge model changed ({before.version or 'unknown'} → {after.version or 'unknown'}), so "
-        f"earlier weeks cannot be compared.{closed} Falls are reported again when enough weeks are measured alike{why}; "
-        "a backfill of the earlier weeks shortens the wait."
+        f"earlier weeks cannot be compared.{closed} Falls are reported again when enough weeks are measured "
+        f"alike{why}; a backfill of the earlier weeks shortens the wait."
     )
 
 
@@ -306,47 +307,3 @@ def _replaced(excluded: Iterable[Span], start: datetime, end: datetime) -> int:
     """Return how many more weeks to read so that excluded ones are made up for."""
     lengths = (span.end - span.start for span in excluded if span.start < end and span.end > start)
     return sum(-(-length // WEEK) + 1 for length in lengths)
-
-
-def _evidence(score: RecordedScore, root: TraceRoot | None) -> Judged:
-    meta = score.metadata
-    ours = _is_ours(score)
-    session = meta.get("session_id") or score.session_id or (root.session_id if root else None) or score.trace_id
-    return Judged(
-        value=float(score.value),
-        at=score.timestamp,
-        trace_id=score.trace_id or "",
-        weight=_weight(meta.get("inclusion_probability")),
-        session=str(session or score.id),
-        segments={k: str(v) for k, v in meta["segments"].items()} if ours else _segments(root),
-        version=" ".join(str(meta[key]) for key in ("evaluator_version", "judge_model") if meta.get(key)),
-        comment=score.comment,
-        boolean=score.data_type == "BOOLEAN",
-    )
-
-
-def _is_ours(score: RecordedScore) -> bool:
-    return isinstance(score.metadata.get("segments"), Mapping)
-
-
-def _weight(probability: Any) -> float:
-    """Return one over the inclusion probability; scores of others were not sampled by us and count once."""
-    usable = isinstance(probability, (int, float)) and 0 < probability <= 1
-    return 1 / float(probability) if usable else 1.0
-
-
-def _segments(root: TraceRoot | None) -> dict[str, str]:
-    """Return what our own scores carry in their metadata, for the score of somebody else."""
-    if root is None:
-        return {}
-    prompt = f"{root.prompt_name}:{root.prompt_version}" if root.prompt_name and root.prompt_version else None
-    known: dict[str, str | None] = {
-        "trace_name": root.name,
-        "model": root.model,
-        "prompt_version": prompt,
-        "release": root.release,
-        "version": root.version,
-        "environment": root.ref.environment,
-        "tags": ",".join(sorted(root.tags)),
-    }
-    return {key: text for key, text in known.items() if text}

@@ -1,0 +1,107 @@
+"""evaluator.yaml as a model: how the service works. Everything has a default."""
+
+from __future__ import annotations
+
+import re
+from datetime import time, timedelta
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from judges import Price
+
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)")
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("expected a duration such as 90s, 15m, 1h or 7d")
+    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?(ms|s|m|h|d)$", "examples": ["90s", "15m", "7d"]}),
+]
+"""A length of time as people write it: 90s, 15m, 1h, 7d."""
+
+
+class Section(BaseModel):
+    """A part of a file: no key but the known ones, and never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SamplingConfig(Section):
+    """How traces are chosen."""
+
+    salt: str = Field(default="evaluator", description="key of the sampling hash; another salt is another sample")
+
+
+class DiscoveryConfig(Section):
+    """When a trace counts as finished and how it is found."""
+
+    every: Duration = Field(default=timedelta(seconds=30), description="how often Langfuse is asked for new traces")
+    quiet_for: Duration = Field(
+        default=timedelta(seconds=90), description="a trace is finished when nothing in it moved for so long"
+    )
+    max_wait: Duration = Field(
+        default=timedelta(minutes=30),
+        description="a trace still open so long after its root ended is evaluated as it is",
+    )
+    overlap: Duration = Field(
+        default=timedelta(minutes=15), description="how far each look reaches back for traces that arrive late"
+    )
+    longest_trace: Duration = Field(
+        default=timedelta(hours=1), description="longest duration of a trace; bounds what Langfuse must search"
+    )
+    exclude_environments: tuple[str, ...] = Field(
+        default=(), description="environments never evaluated, beside those of judges and experiments"
+    )
+
+
+class ModelsConfig(Section):
+    """What judge calls cost."""
+
+    prices: dict[str, Price] = Field(
+        default_factory=dict, description="USD per million tokens by model name: {input: 0.25, output: 2}"
+    )
+
+
+class LimitsConfig(Section):
+    """Limits the whole fleet keeps together."""
+
+    langfuse_requests_per_minute: int | None = Field(
+        default=None, gt=0, description="one less than the plan allows (Hobby: 29, Core: 99, Pro: 999); null: no limit"
+    )
+    model_requests_per_minute: int | None = Field(default=None, gt=0, description="null: no limit")
+    model_calls_in_flight: int = Field(default=64, gt=0, le=2000, description="judge calls at once, per process")
+
+
+class WatchConfig(Section):
+    """When scores are looked at. Times are UTC."""
+
+    daily_at: time = Field(default=time(6), description="when the last seven days are tested, every day")
+    weekly_on: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = Field(
+        default="monday", description="day of the weekly digest"
+    )
+    weekly_at: time = Field(default=time(7), description="time of the weekly digest")
+
+
+class ServiceConfig(Section):
+    """evaluator.yaml: how the service works. Everything has a default; an empty file is legal."""
+
+    sampling: SamplingConfig = SamplingConfig()
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    models: ModelsConfig = ModelsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    watch: WatchConfig = WatchConfig()
+    batch_size: int = Field(default=50, gt=0, le=50, description="traces in one message; a fetch takes at most 50")
+    rules_path: str | None = Field(
+        default=None, description="folder with a team's own rule kinds, relative to this file"
+    )
