@@ -1,1 +1,22 @@
-"""LLM-as-judge without IO: a rubric becomes prompts, replies become outcomes."""
+"""LLM-as-judge without IO: a rubric becomes questions, replies become outcomes."""
+
+from judges.asking import CANNOT_JUDGE, Prompt, Question, Reply
+from judges.price import Price
+from judges.rubric import Example, Rubric, RubricSpec
+from judges.scale import BooleanScale, CategoricalScale, NumericScale, OffScale, Scale
+
+__all__ = [
+    "CANNOT_JUDGE",
+    "BooleanScale",
+    "CategoricalScale",
+    "Example",
+    "NumericScale",
+    "OffScale",
+    "Price",
+    "Prompt",
+    "Question",
+    "Reply",
+    "Rubric",
+    "RubricSpec",
+    "Scale",
+]

@@ -1,0 +1,44 @@
+"""Evaluated text is hostile: it stands between boundaries it cannot know, as data, and is cut when it is too long."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from traces import well_formed
+
+_TOKEN: Final = re.compile(r"[0-9a-f]{16,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """A text that fits, and how many characters were left out of its middle."""
+
+    text: str
+    left_out: int
+
+
+def shortened(text: str, longest: int) -> Shortened:
+    """Keep head and tail of `text` within `longest` characters, and say in the text what is missing."""
+    if len(text) <= longest:
+        return Shortened(text, 0)
+    keep = max(longest - 60, 2)
+    head, tail = (keep * 2 + 2) // 3, keep // 3
+    left_out = len(text) - head - tail
+    return Shortened(f"{text[:head]}\n[... {left_out:,} characters left out ...]\n{text[len(text) - tail :]}", left_out)
+
+
+def fenced(name: str, text: str, boundary: str) -> str:
+    """Put `text` between boundaries nobody could have written into it.
+
+    `boundary` is random for each question. Should the text hold it all the same (a replay of an earlier prompt), it
+    is taken out.
+
+    Raises:
+        ValueError: the boundary is too short to be unguessable.
+    """
+    if _TOKEN.fullmatch(boundary) is None:
+        raise ValueError("a boundary is at least 16 hexadecimal digits")
+    harmless = well_formed(text).replace(boundary, "[boundary removed]")
+    return f"<<<{boundary} {name}>>>\n{harmless}\n<<<{boundary} end of {name}>>>"
