@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -162,7 +162,7 @@ def _opened(settings: Settings | None = None) -> Iterator[App]:
 
 
 @contextlib.contextmanager
-def _bar(*, shown: bool):  # noqa: ANN202 - a callback for sweep
+def _bar(*, shown: bool) -> Iterator[Callable[[Found, Funnel], None] | None]:
     if not shown:
         yield None
         return

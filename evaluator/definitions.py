@@ -83,7 +83,7 @@ def load(folder: Path) -> Definitions:
     loader = _Loader(folder)
     service = loader.service()
     evaluators = [*loader.rules(service), *loader.rubrics()]
-    monitors = loader.monitors()
+    monitors = list(loader.monitors())
     if loader.problems:
         raise ConfigError(sorted(loader.problems, key=_by_place))
     return Definitions(service, tuple(evaluators), tuple(monitors), folder, tuple(_notes(evaluators, monitors)))

@@ -16,7 +16,7 @@ import httpx2
 import openai
 import orjson
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_any
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from evaluator.errors import EvaluatorError, Refused, Unavailable
 from evaluator.limits import Gate
@@ -168,7 +168,7 @@ class ModelApi:
     async def _reply(self, prompt: Prompt) -> Reply:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((Unavailable, _OtherDialect)),
-            stop=stop_any(stop_after_attempt(self._attempts), self._told_to_stop),
+            stop=self._enough,
             wait=self._wait,
             reraise=True,
         )
@@ -177,8 +177,8 @@ class ModelApi:
                 return await self._call(prompt)
         raise AssertionError("tenacity returns or raises")
 
-    def _told_to_stop(self, _state: RetryCallState) -> bool:
-        return self._stopping
+    def _enough(self, state: RetryCallState) -> bool:
+        return self._stopping or state.attempt_number >= self._attempts
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

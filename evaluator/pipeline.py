@@ -293,4 +293,4 @@ def _last_change(trace: Trace) -> datetime:
 
 
 def _backoff(attempt: int) -> timedelta:
-    return min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY)
+    return min(_FIRST_DELAY * float(2**attempt), _LONGEST_DELAY)

@@ -28,7 +28,7 @@ import importlib.resources
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
@@ -190,8 +190,7 @@ class State:
         used: dict[str, Usage] = {}
         for name, count in counts.items():
             evaluator, what = name.decode().rsplit("/", 1)
-            value = float(count)
-            used[evaluator] = replace(used.get(evaluator, Usage()), **{what: value if what == "usd" else int(value)})
+            used[evaluator] = used.get(evaluator, Usage()) + _one_kind(what, float(count))
         return used
 
     # -- dead letters ------------------------------------------------------------------------------------------------
@@ -352,6 +351,17 @@ def _scripts() -> dict[str, str]:
 
 def _funnel_field(settled: Settled) -> str:
     return f"{settled.evaluator}/{settled.state}/{settled.reason}"
+
+
+def _one_kind(what: str, count: float) -> Usage:
+    match what:
+        case "calls":
+            return Usage(calls=int(count))
+        case "input_tokens":
+            return Usage(input_tokens=int(count))
+        case "output_tokens":
+            return Usage(output_tokens=int(count))
+    return Usage(usd=count)
 
 
 def _three(name: str) -> tuple[str, str, str]:

@@ -53,7 +53,7 @@ class Queue:
 
 def open_queue(app: App) -> Queue:
     """Connect to the queue and declare the actor on it."""
-    broker = RedisBroker(
+    broker = RedisBroker(  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
         url=app.redis_url,
         namespace=f"{app.settings.evaluator_namespace}:queue",
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
@@ -72,9 +72,8 @@ def open_queue(app: App) -> Queue:
         for job in from_message(message["args"][0]):
             app.evaluation.give_up(job, f"the worker failed {retries['retries']} times, see its log")
 
-    dramatiq.actor(bury, broker=broker, queue_name=QUEUE)
-    actor = dramatiq.actor(evaluate, broker=broker, queue_name=QUEUE, on_retry_exhausted="bury")
-    queue = Queue(broker, actor)
+    dramatiq.actor(broker=broker, queue_name=QUEUE)(bury)
+    queue = Queue(broker, dramatiq.actor(broker=broker, queue_name=QUEUE, on_retry_exhausted="bury")(evaluate))
     return queue
 
 

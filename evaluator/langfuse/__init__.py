@@ -1,0 +1,7 @@
+"""The only user of Langfuse's wire: reading traces, reading and writing scores, and what the server can do."""
+
+from evaluator.langfuse.client import Langfuse
+from evaluator.langfuse.scanning import Window, is_excluded
+from evaluator.langfuse.server import Capabilities
+
+__all__ = ["Capabilities", "Langfuse", "Window", "is_excluded"]

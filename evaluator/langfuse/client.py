@@ -1,0 +1,138 @@
+"""The facade: blocking methods that any thread may call, all IO on the process's one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from datetime import timedelta
+from random import Random
+from typing import TypeVar
+
+from evaluator.clock import Clock
+from evaluator.errors import EvaluatorError, Refused
+from evaluator.langfuse.grouping import Grouped
+from evaluator.langfuse.scanning import (
+    TRACES_A_REQUEST,
+    Window,
+    root_pages,
+    roots_by_id,
+    score_pages,
+    whole_traces,
+)
+from evaluator.langfuse.server import Capabilities, probe
+from evaluator.langfuse.wire import TooWide, Wire
+from evaluator.langfuse.writing import SCORES_A_REQUEST, Writer
+from evaluator.limits import Gate
+from evaluator.loop import LoopThread
+from traces import RecordedScore, Score, Trace, TraceRef, TraceRoot
+
+Page = TypeVar("Page")
+
+
+class Langfuse:
+    """One Langfuse project.
+
+    Every method blocks its thread, may be interrupted, and raises only `EvaluatorError`s: `Unavailable` (again later),
+    `Refused` (never), `ConfigError` (the keys).
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        public_key: str,
+        secret_key: str,
+        loop: LoopThread,
+        gate: Gate,
+        clock: Clock,
+        random: Random,
+        timeout: float = 30.0,
+        attempts: int = 6,
+        group_seconds: float = 0.03,
+    ) -> None:
+        """Talk to `base_url`; `timeout` in seconds for one request, `attempts` for one that meets a passing failure."""
+        self._loop = loop
+        self._clock = clock
+        self._wire = Wire(
+            base_url, public_key, secret_key, gate=gate, random=random, timeout=timeout, attempts=attempts
+        )
+        self._capabilities: Capabilities | None = None
+        self._writer: Writer | None = None
+        self._reads: Grouped[TraceRef, Trace | None] = Grouped(self._fetch, TRACES_A_REQUEST, group_seconds)
+        self._writes: Grouped[Score, EvaluatorError | None] = Grouped(self._write, SCORES_A_REQUEST, group_seconds)
+
+    def capabilities(self) -> Capabilities:
+        """Return what the server can do; asked once."""
+        if self._capabilities is None:
+            self._capabilities = self._loop.call(probe(self._wire, self._clock.now()))
+        return self._capabilities
+
+    def finished_roots(
+        self, window: Window, *, longest: timedelta, exclude_environments: Collection[str] = ()
+    ) -> Iterator[list[TraceRoot]]:
+        """Give the roots whose end lies in `window`, newest first, in pages, one root a trace.
+
+        Args:
+            window: of end times.
+            longest: the longest a trace may have lasted; bounds what the server searches.
+            exclude_environments: beside those of judges and experiments, which are always left out.
+        """
+        return self._drawn(root_pages(self._wire, window, longest, exclude_environments))
+
+    def roots(self, trace_ids: Sequence[str], window: Window) -> dict[str, TraceRoot]:
+        """Return the roots of the given traces, as far as they started in `window`."""
+        return self._loop.call(roots_by_id(self._wire, trace_ids, window)) if trace_ids else {}
+
+    def fetch(self, refs: Sequence[TraceRef]) -> dict[str, Trace]:
+        """Return whole traces by id; those Langfuse does not show are absent."""
+        traces = self._loop.call(self._reads.ask(refs))
+        return {trace.id: trace for trace in traces if trace is not None}
+
+    def write(self, scores: Sequence[Score]) -> list[EvaluatorError | None]:
+        """Write scores; one answer each, in order: None when Langfuse accepted it, else why not."""
+        self.capabilities()
+        return self._loop.call(self._writes.ask(scores))
+
+    def scores(
+        self, window: Window, *, names: Sequence[str] = (), trace_ids: Sequence[str] = ()
+    ) -> Iterator[list[RecordedScore]]:
+        """Give the scores with a timestamp in `window`, newest first, in pages, each id once."""
+        return self._drawn(score_pages(self._wire, window, names, trace_ids))
+
+    def trace_url(self, trace_id: str) -> str:
+        """Return where a person reads a trace."""
+        return f"{self._wire.base_url}/project/{self.capabilities().project_id}/traces/{trace_id}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._loop.call(self._wire.close())
+
+    async def _fetch(self, refs: Sequence[TraceRef]) -> list[Trace | None]:
+        try:
+            found = await whole_traces(self._wire, list({ref.id: ref for ref in refs}.values()))
+        except TooWide as error:
+            raise Refused(f"a trace is more than Langfuse can read: {error}") from error
+        return [found.get(ref.id) for ref in refs]
+
+    async def _write(self, scores: Sequence[Score]) -> list[EvaluatorError | None]:
+        if self._writer is None:
+            batches = self._capabilities is None or self._capabilities.batch_scores
+            self._writer = Writer(self._wire, batches=batches)
+        return await self._writer.write(scores)
+
+    def _drawn(self, pages: AsyncIterator[Page]) -> Iterator[Page]:
+        """Draw pages from the event loop one at a time: nothing is read ahead of who reads it."""
+        try:
+            while True:
+                page = self._loop.call(_next(pages))
+                if page is None:
+                    return
+                yield page[0]
+        except TooWide as error:
+            raise Refused(f"even one second is more than Langfuse can read: {error}") from error
+
+
+async def _next(pages: AsyncIterator[Page]) -> tuple[Page] | None:
+    try:
+        return (await anext(pages),)
+    except StopAsyncIteration:
+        return None

@@ -1,0 +1,184 @@
+"""Reading many rows: pages, duplicates, windows that are too wide, roots and whole traces.
+
+Every time condition stands in `filter`: a condition there silently removes the simple parameters on the same column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from evaluator.langfuse.reading import Row, newest, readable, root_of, score_of_row, trace_of
+from evaluator.langfuse.wire import Params, TooWide, Wire
+from traces import RecordedScore, Trace, TraceRef, TraceRoot
+
+NEVER_EVALUATED: Final = frozenset({"llm-as-a-judge", "sdk-experiment", "code-eval"})
+"""Environments of judges and experiments; with those that begin with `langfuse` they are left out: no loops."""
+
+ROOT_FIELDS: Final = "core,basic,time,trace_context,prompt,model"
+TRACE_FIELDS: Final = "core,basic,io,metadata,model,usage,prompt,metrics,trace_context,time"
+ROOTS_A_PAGE: Final = 1000
+ROWS_A_PAGE: Final = 100
+"""With input and output a page of 1,000 would pass Cloud's limit of 5 MB a response."""
+
+SCORES_A_PAGE: Final = 100
+TRACES_A_REQUEST: Final = 50
+"""Ids of 32 digits in one URL, well below the 8 kB that proxies take."""
+
+_AROUND: Final = timedelta(hours=1)
+_NARROWEST: Final = timedelta(seconds=1)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time: from `start` up to, not including, `end`."""
+
+    start: datetime
+    end: datetime
+
+    def halves(self) -> tuple[Window, Window]:
+        """Return the later and the earlier half, newest first as Langfuse reads."""
+        middle = self.start + (self.end - self.start) / 2
+        return Window(middle, self.end), Window(self.start, middle)
+
+
+def is_excluded(environment: str, also: Collection[str] = ()) -> bool:
+    """Whether traces of an environment are never evaluated."""
+    return environment.startswith("langfuse") or environment in NEVER_EVALUATED or environment in also
+
+
+async def root_pages(
+    wire: Wire, window: Window, longest: timedelta, excluded: Collection[str]
+) -> AsyncIterator[list[TraceRoot]]:
+    """Give roots whose end lies in `window`, page by page, one a trace over the whole scan.
+
+    A window the server cannot read at once is read in halves.
+    """
+    filters = [
+        _condition("endTime", ">=", window.start),
+        _condition("endTime", "<", window.end),
+        _condition("startTime", ">=", window.start - longest),
+        _condition("startTime", "<", window.end),
+    ]
+    seen: set[str] = set()
+    try:
+        async for rows in _pages(wire, ROOT_FIELDS, filters, ROOTS_A_PAGE, [("isRootObservation", "true")]):
+            page = [root for root in roots_in(rows) if root.ref.id not in seen]
+            seen.update(root.ref.id for root in page)
+            yield [root for root in page if not is_excluded(root.ref.environment, excluded)]
+    except TooWide:
+        if window.end - window.start <= _NARROWEST:
+            raise
+        for half in window.halves():
+            async for page in root_pages(wire, half, longest, excluded):
+                fresh = [root for root in page if root.ref.id not in seen]
+                seen.update(root.ref.id for root in fresh)
+                yield fresh
+
+
+def roots_in(rows: Iterable[Row]) -> Iterator[TraceRoot]:
+    """Give the root of each trace among rows: of several the earliest start, then the smallest id."""
+    found: dict[str, TraceRoot] = {}
+    for row in newest(rows).values():
+        root = readable(root_of, row)
+        if root is None:
+            continue
+        known = found.get(root.ref.id)
+        if known is None or (root.ref.started, root.ref.root_id) < (known.ref.started, known.ref.root_id):
+            found[root.ref.id] = root
+    return iter(found.values())
+
+
+async def roots_by_id(wire: Wire, trace_ids: Sequence[str], window: Window) -> dict[str, TraceRoot]:
+    """Return the roots of the given traces that started in `window`."""
+    found: dict[str, TraceRoot] = {}
+    for start in range(0, len(trace_ids), TRACES_A_REQUEST):
+        filters = [_any_of(trace_ids[start : start + TRACES_A_REQUEST]), *_started(window)]
+        async for rows in _pages(wire, ROOT_FIELDS, filters, ROOTS_A_PAGE, [("isRootObservation", "true")]):
+            found.update((root.ref.id, root) for root in roots_in(rows) if root.ref.id not in found)
+    return found
+
+
+async def whole_traces(wire: Wire, refs: Sequence[TraceRef]) -> dict[str, Trace]:
+    """Return the given traces with everything in them; those not visible are absent.
+
+    Raises:
+        TooWide: even one trace alone is more than the server can read.
+    """
+    window = Window(min(r.started for r in refs) - _AROUND, max(r.ended for r in refs) + _AROUND)
+    filters = [_any_of([ref.id for ref in refs]), *_started(window)]
+    rows: list[Row] = []
+    try:
+        async for page in _pages(wire, TRACE_FIELDS, filters, ROWS_A_PAGE):
+            rows += page
+    except TooWide:
+        if len(refs) == 1:
+            raise
+        middle = len(refs) // 2
+        return {**await whole_traces(wire, refs[:middle]), **await whole_traces(wire, refs[middle:])}
+    by_trace: dict[str, list[Row]] = {}
+    for row in newest(rows).values():
+        by_trace.setdefault(row["traceId"], []).append(row)
+    return {ref.id: trace for ref in refs if (trace := trace_of(by_trace.get(ref.id, ()), ref)) is not None}
+
+
+async def score_pages(
+    wire: Wire, window: Window, names: Sequence[str], trace_ids: Sequence[str]
+) -> AsyncIterator[list[RecordedScore]]:
+    """Give scores with a timestamp in `window`, newest first; each id once over the whole scan."""
+    seen: set[str] = set()
+    wanted = [trace_ids[i : i + TRACES_A_REQUEST] for i in range(0, len(trace_ids), TRACES_A_REQUEST)] or [()]
+    for ids in wanted:
+        params = [
+            ("limit", str(SCORES_A_PAGE)),
+            ("fields", "details,subject"),
+            ("fromTimestamp", window.start.isoformat()),
+            ("toTimestamp", window.end.isoformat()),
+            *([("name", ",".join(names))] if names else []),
+            *([("traceId", ",".join(ids))] if ids else []),
+        ]
+        async for rows in _cursor(wire, "v3/scores", params):
+            page = [s for row in rows if row["id"] not in seen and (s := readable(score_of_row, row)) is not None]
+            seen.update(row["id"] for row in rows)
+            yield page
+
+
+async def _pages(
+    wire: Wire, fields: str, filters: Sequence[Any], limit: int, more: Params = ()
+) -> AsyncIterator[list[Row]]:
+    params = [("fields", fields), ("limit", str(limit)), ("filter", orjson.dumps(filters).decode()), *more]
+    async for rows in _cursor(wire, "v2/observations", params):
+        yield rows
+
+
+async def _cursor(wire: Wire, path: str, params: Params) -> AsyncIterator[list[Row]]:
+    cursor: str | None = None
+    while True:
+        answer = await wire.get(path, [*params, *([("cursor", cursor)] if cursor else [])])
+        rows: list[Row] = [row for row in answer.get("data") or [] if isinstance(row, dict) and row.get("id")]
+        yield rows
+        before, cursor = cursor, (answer.get("meta") or {}).get("cursor")
+        if not cursor:
+            return
+        if cursor == before:
+            _log.warning("Langfuse repeats a page; the scan ends here", path=path)
+            return
+
+
+def _condition(column: str, operator: str, at: datetime) -> dict[str, str]:
+    return {"type": "datetime", "column": column, "operator": operator, "value": at.isoformat()}
+
+
+def _started(window: Window) -> list[dict[str, str]]:
+    return [_condition("startTime", ">=", window.start), _condition("startTime", "<", window.end)]
+
+
+def _any_of(trace_ids: Sequence[str]) -> dict[str, Any]:
+    return {"type": "stringOptions", "column": "traceId", "operator": "any of", "value": list(trace_ids)}

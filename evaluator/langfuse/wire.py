@@ -1,0 +1,132 @@
+"""Requests to Langfuse: authentication, retries by class of failure, one pause for the whole fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from evaluator.errors import ConfigError, EvaluatorError, Problem, Refused, Unavailable
+from evaluator.limits import Gate
+
+_LONGEST_PAUSE: Final = 300.0
+Params = Sequence[tuple[str, str]]
+
+
+class TooWide(EvaluatorError):
+    """Langfuse ran out of resources (422), time or space: ask for less at once."""
+
+
+class ArrayRefused(EvaluatorError):
+    """This Langfuse takes one score a request."""
+
+
+class Wire:
+    """One HTTP session; every method runs on the event loop."""
+
+    def __init__(
+        self,
+        base_url: str,
+        public_key: str,
+        secret_key: str,
+        *,
+        gate: Gate,
+        random: Random,
+        timeout: float,
+        attempts: int,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._auth = aiohttp.BasicAuth(public_key, secret_key)
+        self._gate = gate
+        self._random = random
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._attempts = attempts
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, path: str, params: Params = ()) -> Any:
+        """Return the JSON answer of GET /api/public/PATH."""
+        _, answer = await self.send("GET", path, params=params)
+        return answer
+
+    async def post(self, path: str, body: bytes) -> tuple[int, Any]:
+        """Return status and JSON answer of POST /api/public/PATH."""
+        return await self.send("POST", path, body=body)
+
+    async def send(self, method: str, path: str, *, params: Params = (), body: bytes | None = None) -> tuple[int, Any]:
+        """Send a request, again and again while Langfuse is unavailable."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            stop=stop_after_attempt(self._attempts),
+            wait=self._wait,
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                return await self._once(method, path, params, body)
+        raise AssertionError("tenacity returns or raises")
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Unavailable) and error.retry_after is not None:
+            return 0.0  # the gate holds everybody
+        return float(min(0.25 * 2**state.attempt_number, 15.0) * (0.5 + self._random.random()))
+
+    async def _once(self, method: str, path: str, params: Params, body: bytes | None) -> tuple[int, Any]:
+        await self._gate.permit()
+        if self._session is None:
+            self._session = aiohttp.ClientSession(auth=self._auth, timeout=self._timeout)
+        url = f"{self.base_url}/api/public/{path}"
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            async with self._session.request(method, url, params=list(params), data=body, headers=headers) as response:
+                content = await response.read()
+                status, reply = response.status, response.headers
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"Langfuse at {self.base_url} does not answer ({type(error).__name__})") from error
+        if status == 429:
+            pause = _seconds(reply.get("Retry-After"))
+            await self._gate.pause(pause)
+            raise Unavailable(f"Langfuse's rate limit is reached; it asks for {pause:.0f} s", pause)
+        return status, self._read(method, path, status, content)
+
+    def _read(self, method: str, path: str, status: int, content: bytes) -> Any:
+        try:
+            answer = orjson.loads(content) if content else None
+        except orjson.JSONDecodeError:
+            answer = None
+        if status < 300:
+            return answer
+        said = answer.get("message", "") if isinstance(answer, Mapping) else ""
+        what = f"Langfuse answered {status} to {method} {path}: {said}"
+        if status in {401, 403}:
+            raise ConfigError([Problem("LANGFUSE_SECRET_KEY", f"{what}; check LANGFUSE_PUBLIC_KEY, LANGFUSE_BASE_URL")])
+        if status == 422:
+            raise TooWide(what)
+        if status >= 500 or status == 408:
+            raise Unavailable(what)
+        if status == 400 and method == "POST" and _wants_object(answer):
+            raise ArrayRefused(what)
+        raise Refused(what)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _wants_object(answer: Any) -> bool:
+    issues = answer.get("error") if isinstance(answer, Mapping) else None
+    return isinstance(issues, list) and any(
+        isinstance(issue, Mapping) and issue.get("received") == "array" for issue in issues
+    )
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return min(max(float(text or 1), 0.05), _LONGEST_PAUSE)
+    except ValueError:
+        return 1.0
