@@ -1,9 +1,10 @@
 """Weekly statistics without IO: series, drop test, attribution, alert state, chart."""
 
 from monitors.alert import Alert, AlertState, Event, alert_id, step
-from monitors.attribution import Attribution, Contribution, WorstTrace, attribute
+from monitors.attribution import Attribution, WorstTrace, attribute
 from monitors.chart import chart, sparkline
 from monitors.drop import DropTest, NotEnoughHistory, alpha, drop_test, expect
+from monitors.segments import Contribution
 from monitors.series import Judged, Span, WeeklySeries, WeekMean, weekly
 from monitors.spec import MonitorSpec
 

@@ -83,7 +83,7 @@ class Residuals(NamedTuple):
     """Score minus expectation, one a row of the series; what the test and the attribution share."""
 
     baseline: list[int]
-    values: Floats
+    residual: Floats
     level: float
 
 
@@ -125,8 +125,8 @@ def drop_test(
         smallest_drop: least drop that matters, as a share of the baseline.
         scale: lowest and highest possible score; by default what was seen.
     """
-    now = series.estimate(0, expected.values)
-    weeks = [series.estimate(week, expected.values) for week in expected.baseline]
+    now = series.estimate(0, expected.residual)
+    weeks = [series.estimate(week, expected.residual) for week in expected.baseline]
     span = _range(series, scale)
     error, df = _standard_error(now, weeks, _WOBBLE * span)
     drop = -now.mean

@@ -83,13 +83,13 @@ class WeekMean:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dimension:
-    """Who belongs to which segment: pair `j` says that row `rows[j]` has value `values[codes[j]]`.
+    """Who belongs to which segment: pair `j` says that row `rows[j]` has value `names[codes[j]]`.
 
     `portion` is 1 / (number of values of that row), so that portions of a row add up to one. `joint` is one code a
     row, the same for rows with the same set of values.
     """
 
-    values: tuple[str, ...]
+    names: tuple[str, ...]
     rows: Ints
     codes: Ints
     portion: Floats
