@@ -18,7 +18,7 @@ import structlog
 from evaluator.batch import Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
-from evaluator.errors import EvaluatorError, Refused, Unavailable
+from evaluator.errors import ConfigError, EvaluatorError, Refused, Unavailable
 from evaluator.langfuse import Langfuse
 from evaluator.model import INTERRUPTED, ModelApi
 from evaluator.sampling import Sampled
@@ -138,9 +138,11 @@ class Evaluation:
     def _fetch(self, jobs: Sequence[Job], result: _Result) -> Mapping[str, Trace]:
         try:
             traces = self._langfuse.fetch([job.ref for job in jobs])
-        except Unavailable as error:
-            _log.warning("Langfuse does not answer, the batch comes again", reason=str(error), traces=len(jobs))
-            delay = timedelta(seconds=error.retry_after) if error.retry_after else _OUTAGE_DELAY
+        except (Unavailable, ConfigError) as error:
+            # Keys that are refused are for a person to mend: until then the work waits, it is not given up.
+            _log.warning("Langfuse gives no traces, the batch comes again", reason=str(error), traces=len(jobs))
+            asked = error.retry_after if isinstance(error, Unavailable) else None
+            delay = timedelta(seconds=asked) if asked else _OUTAGE_DELAY
             result.back.extend((job, delay) for job in jobs)
             return {}
         except Refused as error:
@@ -245,7 +247,7 @@ class Evaluation:
     def _is_written(self, item: _Work, answer: EvaluatorError | None, result: _Result) -> None:
         if answer is None:
             result.settle(item.job, [item.sampled], "scored")
-        elif isinstance(answer, Unavailable):
+        elif isinstance(answer, Unavailable | ConfigError):
             result.back.append((Job(item.job.ref, (item.sampled,), item.job.attempt), _OUTAGE_DELAY))
         else:
             self._give_up(item.job, [item.sampled], "score refused", str(answer), result)

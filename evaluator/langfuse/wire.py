@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final
@@ -40,7 +41,8 @@ class Wire:
         attempts: int,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._auth = aiohttp.BasicAuth(public_key, secret_key)
+        key = base64.b64encode(f"{public_key}:{secret_key}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
         self._gate = gate
         self._random = random
         self._timeout = aiohttp.ClientTimeout(total=timeout)
@@ -78,11 +80,10 @@ class Wire:
     async def _once(self, method: str, path: str, params: Params, body: bytes | None) -> tuple[int, Any]:
         await self._gate.permit()
         if self._session is None:
-            self._session = aiohttp.ClientSession(auth=self._auth, timeout=self._timeout)
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
         url = f"{self.base_url}/api/public/{path}"
-        headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
-            async with self._session.request(method, url, params=list(params), data=body, headers=headers) as response:
+            async with self._session.request(method, url, params=list(params), data=body) as response:
                 content = await response.read()
                 status, reply = response.status, response.headers
         except (aiohttp.ClientError, TimeoutError) as error:
