@@ -1,0 +1,233 @@
+"""The model API stand-in: OpenAI's chat completions, with a judge whose verdicts follow from what it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from sandbox.faults import CONTROL, Fault, FaultKind, Faults, Handler, controlling, injecting
+from sandbox.quality import quality
+
+_CHARACTERS_A_TOKEN: Final = 4
+_RANGE: Final = re.compile(r"from (-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)")
+_LABELS: Final = re.compile(r'exactly one of ((?:"[^"]+"(?:, )?)+)')
+_MEANS: Final = ("little holds it up", "parts of it hold, parts do not", "most of it holds", "all that matters holds")
+
+
+@dataclass(slots=True)
+class Answers:
+    """What share of answers is unusable, and how; each may be changed while serving."""
+
+    truncated: float = 0.0
+    malformed: float = 0.0
+    out_of_range: float = 0.0
+    empty: float = 0.0
+    filtered: float = 0.0
+
+
+class ModelStandIn:
+    """An OpenAI-compatible server with one simulated judge.
+
+    Attributes:
+        faults: What goes wrong on the wire.
+        answers: What is wrong with answers that do arrive.
+        latency_seconds: Median time an answer takes; 0 answers at once.
+        latency_spread: Sigma of its log-normal spread.
+        refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
+        calls: Completions answered.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.faults = Faults(seed=seed)
+        self.answers = Answers()
+        self.latency_seconds = 0.02
+        self.latency_spread = 0.5
+        self.refuse_json_schema = False
+        self.refuse_json_object = False
+        self.seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted and start the generator anew."""
+        self._random = Random(self.seed)
+        self._tokens: Counter[str] = Counter()
+        self._statuses: Counter[str] = Counter()
+        self.calls = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    def counts(self) -> dict[str, Any]:
+        """Return what was asked and answered."""
+        return {
+            "calls": self.calls,
+            "input_tokens": self._tokens["input"],
+            "output_tokens": self._tokens["output"],
+            "most_in_flight": self.most_in_flight,
+            "statuses": dict(self._statuses),
+            "rate_limited": self._statuses["429"],
+        }
+
+    def app(self) -> web.Application:
+        """Return the web application that serves it."""
+        app = web.Application(middlewares=[self._counted(), injecting(self.faults, _refused)], client_max_size=64 << 20)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get(f"{CONTROL}counts", self._count)
+        app.router.add_post(f"{CONTROL}faults", controlling(self.faults))
+        return app
+
+    def _counted(self) -> Any:
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            response = await handler(request)
+            if not request.path.startswith(CONTROL):
+                self._statuses[str(response.status)] += 1
+            return response
+
+        return count
+
+    async def _count(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(self.counts())
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        if (denied := _denied(request)) is not None:
+            return denied
+        listed = [{"id": name, "object": "model"} for name in ("gpt-5.4-mini", "gpt-5.4")]
+        return web.json_response({"object": "list", "data": listed})
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        if (denied := _denied(request)) is not None:
+            return denied
+        body = orjson.loads(await request.read())
+        if (problem := self._problem(body)) is not None:
+            return _error(400, problem, "invalid_request_error")
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.calls += 1
+        try:
+            if self.latency_seconds > 0:
+                await asyncio.sleep(self.latency_seconds * self._random.lognormvariate(0, self.latency_spread))
+            return web.json_response(self._answer(body))
+        finally:
+            self.in_flight -= 1
+
+    def _problem(self, body: dict[str, Any]) -> str | None:
+        wanted = body.get("response_format", {"type": "text"})
+        match wanted.get("type"):
+            case "json_schema":
+                if self.refuse_json_schema:
+                    return (
+                        "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model."
+                    )
+                return _not_strict(wanted.get("json_schema", {}).get("schema", {}))
+            case "json_object":
+                if self.refuse_json_object:
+                    return "Invalid parameter: 'response_format' of type 'json_object' is not supported."
+                if "json" not in _prompt(body).lower():
+                    return "'messages' must contain the word 'json' in some form, to use 'response_format' json_object."
+        return None
+
+    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        prompt = _prompt(body)
+        text, reason = self._spoilt(json.dumps(_verdict(body, prompt)))
+        read, written = len(prompt) // _CHARACTERS_A_TOKEN, max(1, len(text) // _CHARACTERS_A_TOKEN)
+        self._tokens.update(input=read, output=written)
+        choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}
+        return {
+            "id": f"chatcmpl-{self.calls}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body.get("model", ""),
+            "choices": [] if reason == "none" else [choice],
+            "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+        }
+
+    def _spoilt(self, text: str) -> tuple[str, str]:
+        """Return what arrives of an answer and its finish reason."""
+        draw = self._random.random()
+        spoilt = (
+            (self.answers.truncated, (text[: len(text) // 2], "length")),
+            (self.answers.malformed, ("The score would be about {four} out of", "stop")),
+            (self.answers.out_of_range, ('{"reasoning": "Beyond all measure.", "score": 1000}', "stop")),
+            (self.answers.empty, ("", "none")),
+            (self.answers.filtered, ("", "content_filter")),
+        )
+        for share, outcome in spoilt:
+            if draw < share:
+                return outcome
+            draw -= share
+        return text, "stop"
+
+
+def _denied(request: web.Request) -> web.Response | None:
+    if request.headers.get("Authorization", "").removeprefix("Bearer ").strip():
+        return None
+    return _error(401, "Incorrect API key provided.", "invalid_api_key")
+
+
+def _error(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> web.Response:
+    body = {"error": {"message": message, "type": code, "param": None, "code": code}}
+    return web.json_response(body, status=status, headers=headers)
+
+
+def _refused(fault: Fault) -> web.Response:
+    if fault.kind is FaultKind.RATE_LIMITED:
+        return _error(429, "Rate limit reached.", "rate_limit_exceeded", {"Retry-After": f"{fault.seconds:g}"})
+    return _error(fault.status, "The server had an error while processing your request.", "server_error")
+
+
+def _prompt(body: dict[str, Any]) -> str:
+    return "\n".join(str(message.get("content", "")) for message in body.get("messages", []))
+
+
+def _not_strict(schema: dict[str, Any]) -> str | None:
+    """Say why a schema is not one OpenAI takes as strict; None when it is."""
+    if schema.get("type") == "object":
+        properties = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False:
+            return (
+                "Invalid schema for response_format: 'additionalProperties' is required to be supplied and to be false."
+            )
+        if set(schema.get("required", [])) != set(properties):
+            return "Invalid schema for response_format: 'required' must include every key in properties."
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+    return next((problem for part in inner if (problem := _not_strict(part)) is not None), None)
+
+
+def _verdict(body: dict[str, Any], prompt: str) -> dict[str, Any]:
+    good = quality(prompt)
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {}).get("score")
+    value = _by_schema(schema, good) if schema else _by_words(prompt, good)
+    return {"reasoning": f"Simulated verdict: {_MEANS[min(int(good * 4), 3)]}.", "score": value}
+
+
+def _by_schema(schema: dict[str, Any], good: float) -> Any:
+    chosen = schema.get("anyOf", [schema])[0]
+    if chosen.get("type") == "boolean":
+        return good >= 0.5
+    if "enum" in chosen:
+        return _label(chosen["enum"], good)
+    return _by_words(str(chosen.get("description", "")), good)
+
+
+def _by_words(text: str, good: float) -> Any:
+    """Find the scale in words, as a judge without structured output must."""
+    if (labels := _LABELS.search(text)) is not None:
+        return _label(re.findall(r'"([^"]+)"', labels[1]), good)
+    if (limits := _RANGE.search(text)) is not None:
+        low, high = float(limits[1]), float(limits[2])
+        return round(low + good * (high - low))
+    return good >= 0.5
+
+
+def _label(labels: list[str], good: float) -> str:
+    """Take labels as ordered from worst to best."""
+    return labels[min(int(good * len(labels)), len(labels) - 1)]
