@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from monitors import Alert, Attribution, Contribution, DropTest, Event, NotEnoughHistory, WeekMean, sparkline
 
@@ -23,6 +24,8 @@ _MOST_LINES: Final = 40
 _HEADER: Final = 150
 _COMMENT: Final = 280
 _NAME: Final = 80
+_NO_MARKUP: Final = str.maketrans("|`*_~", "/'...")
+_OF_URLS: Final = ":/?#[]@!$&'()*+,;=%"
 _NOTABLE_MIX: Final = 0.1
 """A mix that moved the mean by more than this share of the drop is mentioned."""
 
@@ -218,8 +221,8 @@ def _mrkdwn(text: str) -> Message:
 
 
 def _link(url: str, label: str) -> str:
-    safe = url.replace("&", "&amp;").replace("<", "%3C").replace(">", "%3E").replace("|", "%7C").replace(" ", "%20")
-    return f"<{safe}|{_entities(_plain(label)).replace('|', '¦')}>"
+    safe = _entities(quote(url, safe=_OF_URLS))
+    return f"<{safe}|{_entities(_plain(label)).translate(_NO_MARKUP)}>"
 
 
 def _dimension(name: str | None) -> str:

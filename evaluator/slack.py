@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any, Final
+from urllib.error import HTTPError
 
 import structlog
 from slack_sdk import WebClient, WebhookClient
@@ -127,6 +128,9 @@ def _translated(send: Callable[[Any, Any], Mapping[str, Any]], client: Any, cont
         raise _sorted(error) from error
     except SlackClientError as error:
         raise Unavailable(f"Slack's file server did not take the chart: {str(error)[:200]}") from error
+    except HTTPError as error:
+        error.close()  # the SDK leaves a refused upload's connection open
+        raise Unavailable(f"Slack's file server answers {error.code}") from error
     except (OSError, HTTPException) as error:
         raise Unavailable(f"Slack does not answer ({type(error).__name__})") from error
 

@@ -211,7 +211,7 @@ class Watch:
                 picture = self._picture(alert)
                 self._put(record, alert.key, message(alert, self._langfuse.trace_url), picture)
         if alert is not None:
-            _log.warning("a watched score changed", score=spec.key, event=str(alert.event), message=alert.key)
+            _log.warning("a watched score changed", score=spec.key, change=str(alert.event), message=alert.key)
             yield alert
 
     def _known(self, spec: MonitorSpec) -> dict[str, Any] | None:

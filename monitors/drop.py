@@ -90,7 +90,7 @@ class Residuals(NamedTuple):
 def alpha(false_alerts_per_year: float, *, looks_per_week: int = 7) -> float:
     """Return the p below which to fire, so that chance alone fires that often a year.
 
-    Daily looks at a rolling week are strongly dependent: .004 keeps 1 a year in simulation (docs/monitors.md), for one
+    Daily looks at a rolling week are strongly dependent: .004 keeps it below 1 a year in simulation, for one
     look a week .6 / 52 does.
     """
     single = _DAILY if looks_per_week > 1 else _WEEKLY

@@ -205,7 +205,7 @@ def _moves(series: WeeklySeries, baseline: list[int], table: Table, level: float
     rows: Floats = np.bincount(dimension.rows, parts, series.values.size).astype(np.float64)
     now = series.estimate(0, rows)
     moved = now.mean - float(np.mean([series.estimate(week, rows).mean for week in baseline]))
-    if moved >= 0 or stats.norm.sf(-moved / np.sqrt(now.variance)) >= level:
+    if -moved <= stats.norm.isf(level) * np.sqrt(now.variance):
         return 0.0
     return max(0.0, moved**2 - now.variance)
 
