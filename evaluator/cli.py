@@ -15,10 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from evaluator import demo as demonstration
 from evaluator.app import App, open_app
 from evaluator.check import check as check_everything
 from evaluator.definitions import schemas
+from evaluator.demo import run as run_demo
+from evaluator.demo import serve_sandbox
 from evaluator.discovery import Found
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.service import serve, until_told_to_stop
@@ -63,7 +64,7 @@ def demo(
 ) -> None:
     """Run the whole service against embedded stand-ins: no key, no account."""
     configure_logs("pretty", level=30)
-    demonstration.run(weeks, traces_per_week, _out)
+    run_demo(weeks, traces_per_week, Console())
 
 
 @cli.command()
@@ -142,7 +143,7 @@ def sandbox(
     port: Annotated[int, typer.Option(help="port of the Langfuse stand-in; model and Slack take the next two")] = 8100,
 ) -> None:
     """Serve stand-ins for Langfuse, the model API and Slack, for trying things out."""
-    demonstration.serve_sandbox(replay, weeks, port)
+    serve_sandbox(replay, weeks, port)
 
 
 def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:

@@ -6,16 +6,22 @@ Prints one JSON line with the URLs and keys once every port accepts connections.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
+from sandbox.ingest import play
 from sandbox.langfuse import Behaviour, LangfuseStandIn
+from sandbox.replay import runs
 from sandbox.server import Sandbox
+from sandbox.traffic import traffic
+
+TRACES_A_WEEK: Final = 300
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -54,11 +60,13 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def fill(sandbox: Sandbox, *, replay: Path | None, weeks: int) -> None:
-    """Load recorded runs and play sample traffic into the running sandbox."""
-    if replay is not None:
-        importlib.import_module("sandbox.replay").replay(sandbox, replay)
+    """Play recorded runs and sample traffic up to now into the running sandbox."""
+    until = datetime.now(UTC) - timedelta(minutes=2)
+    plans = [] if replay is None else list(runs(replay, until))
     if weeks:
-        importlib.import_module("sandbox.traffic").play(sandbox, weeks)
+        plans += traffic(weeks, TRACES_A_WEEK, until)
+    if plans:
+        play(plans, base_url=sandbox.langfuse_url, public_key=sandbox.public_key, secret_key=sandbox.secret_key)
 
 
 if __name__ == "__main__":

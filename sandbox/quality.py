@@ -24,12 +24,12 @@ _EVASIONS: Final = (
     "i'm not able to",
     "please contact support",
 )
-_EMPTY: Final = frozenset(
-    """about after again also because before been being both could does done each from have having here into just like
-    made make many more most much need only other over please same should some such than that their them then there
-    these they this those through under until very want well were what when where which while will with would your
-    yours""".split()
-)
+_COMMON_WORDS: Final = """
+about after again also because before been being both could does done each from have having here into just like made
+make many more most much need only other over please same should some such than that their them then there these they
+this those through under until very want well were what when where which while will with would your yours
+"""
+_EMPTY: Final = frozenset(_COMMON_WORDS.split())
 _NOISE: Final = 0.16
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import threading
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, Self
@@ -11,6 +10,8 @@ from typing import Any, Final, Protocol, Self
 from aiohttp import web
 
 from sandbox.langfuse import LangfuseStandIn
+from sandbox.model_api import ModelStandIn
+from sandbox.slack import SlackStandIn
 
 SLACK_HOOK: Final = "/services/T00000000/B00000000/sandbox"
 _START_SECONDS: Final = 10.0
@@ -40,16 +41,16 @@ class Sandbox:
         self,
         *,
         langfuse: LangfuseStandIn | None = None,
-        model: Any = None,
-        slack: Any = None,
+        model: ModelStandIn | None = None,
+        slack: SlackStandIn | None = None,
         langfuse_port: int = 0,
         model_port: int = 0,
         slack_port: int = 0,
         host: str = "127.0.0.1",
     ) -> None:
         self.langfuse = langfuse or LangfuseStandIn()
-        self.model = model or importlib.import_module("sandbox.model_api").ModelStandIn(seed=0)
-        self.slack = slack or importlib.import_module("sandbox.slack").SlackStandIn()
+        self.model = model or ModelStandIn(seed=0)
+        self.slack = slack or SlackStandIn()
         self.host = host
         self.public_key = self.langfuse.public_key
         self.secret_key = self.langfuse.secret_key
@@ -135,7 +136,8 @@ class Sandbox:
 
     async def _serve(self) -> None:
         ports = []
-        for stand_in, port in zip((self.langfuse, self.model, self.slack), self._wanted, strict=True):
+        stand_ins: tuple[StandIn, ...] = (self.langfuse, self.model, self.slack)
+        for stand_in, port in zip(stand_ins, self._wanted, strict=True):
             runner = web.AppRunner(stand_in.app(), access_log=None, shutdown_timeout=0.1)
             self._runners.append(runner)
             await runner.setup()

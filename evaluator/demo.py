@@ -1,0 +1,222 @@
+"""`evaluator demo`: the real service, end to end, with stand-ins for the outside world and nothing to set up.
+
+The stand-ins run in a process of their own and are reached over real sockets; what is counted at the end is counted
+there, not by the service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from evaluator import starter
+from evaluator.app import App, open_app
+from evaluator.clock import SystemClock
+from evaluator.definitions import Definitions, load
+from evaluator.errors import Unavailable
+from evaluator.langfuse import is_excluded
+from evaluator.scheduler import Scheduler
+from evaluator.settings import Settings
+from evaluator.state import Funnel
+from evaluator.worker import Queue, open_queue, working
+from sandbox import ingest, traffic
+from sandbox.slack import render
+from traces import SampleRule
+
+RATE: Final = 0.6
+"""Sampling rate of the rubrics in the demo; the shipped 5 % would need more traffic than a minute allows."""
+
+_SETTLED: Final = frozenset({"scored", "skipped", "unscored", "failed", "gone"})
+_APPLY_ALWAYS: Final = ("answered", "no-errors", "tool-calls", "has-user", "has-session")
+_POLL_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The stand-ins: where they are, and what they saw."""
+
+    langfuse_url: str
+    model_url: str
+    slack_url: str
+    slack_api_url: str
+    public_key: str
+    secret_key: str
+
+    def asked(self, url: str, what: str) -> Any:
+        """Return what a stand-in says of itself under /_sandbox/."""
+        base = url.split("/v1", maxsplit=1)[0].split("/services", maxsplit=1)[0]
+        with urllib.request.urlopen(f"{base}/_sandbox/{what}", timeout=60) as answer:  # noqa: S310 - our own stand-in
+            return json.load(answer)
+
+
+def run(weeks: int, per_week: int, out: Console) -> None:
+    """Play traffic into the stand-ins, evaluate all of it, look at the scores, and show what Slack received."""
+    clock = SystemClock()
+    started = clock.monotonic()
+    out.print(Panel(_INTRODUCTION, title="evaluator demo", title_align="left"))
+    with _stand_ins() as outside, tempfile.TemporaryDirectory(prefix="evaluator-demo-") as folder, _bars(out) as bars:
+        until = clock.now() - timedelta(minutes=2)
+        sent = _play(outside, weeks, per_week, until, bars)
+        with open_app(_settings(outside, Path(folder)), definitions=_definitions()) as app:
+            _evaluate(app, until - timedelta(weeks=weeks, days=1), bars)
+            app.watch.look()
+            funnel, spent = app.state.funnel(), sum(used.usd for used in app.state.spending().values())
+        bars.stop()
+        _show(outside, sent, funnel, spent, clock.monotonic() - started, out)
+
+
+def serve_sandbox(replay: Path | None, weeks: int, port: int) -> None:
+    """Serve the stand-ins until interrupted; print where they are."""
+    command = [sys.executable, "-m", "sandbox"]
+    for name, place in (("langfuse", port), ("model", port + 1), ("slack", port + 2)):
+        command += [f"--{name}-port", str(place)]
+    if replay is not None:
+        command += ["--replay", str(replay)]
+    if weeks:
+        command += ["--traffic", str(weeks)]
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own interpreter and module
+
+
+@contextlib.contextmanager
+def _stand_ins() -> Iterator[Outside]:
+    command = [sys.executable, "-m", "sandbox"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:  # noqa: S603
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise Unavailable("the stand-ins do not start: try `python -m sandbox`")
+        try:
+            yield Outside(**json.loads(line))
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def _bars(out: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True) if not out.is_terminal else out) as bars:
+        yield bars
+
+
+def _play(outside: Outside, weeks: int, per_week: int, until: datetime, bars: Progress) -> set[str]:
+    """Send the traffic; return the ids of the traces that are to be evaluated."""
+    plans = list(traffic.traffic(weeks, per_week, until))
+    task = bars.add_task("sending traffic to Langfuse", total=len(plans))
+    ingest.play(
+        plans,
+        base_url=outside.langfuse_url,
+        public_key=outside.public_key,
+        secret_key=outside.secret_key,
+        progress=lambda number: bars.update(task, completed=number),
+    )
+    return {plan.id for plan in plans if not is_excluded(plan.environment)}
+
+
+def _settings(outside: Outside, folder: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "langfuse_base_url": outside.langfuse_url,
+            "langfuse_public_key": outside.public_key,
+            "langfuse_secret_key": outside.secret_key,
+            "openai_base_url": outside.model_url,
+            "openai_api_key": "sk-sandbox",
+            "slack_webhook_url": outside.slack_url,
+            "slack_bot_token": "",
+            "redis_url": "",
+            "evaluator_data": folder,
+        }
+    )
+
+
+def _definitions() -> Definitions:
+    """The shipped definitions; only the rubrics' sampling rate is raised, so that a small demo has enough to test."""
+    shipped = load(starter.folder())
+    evaluators = (replace(e, sample=(SampleRule(rate=RATE),)) if e.kind == "rubric" else e for e in shipped.evaluators)
+    return replace(shipped, evaluators=tuple(evaluators))
+
+
+def _evaluate(app: App, since: datetime, bars: Progress) -> None:
+    """Let scheduler and workers catch up from `since`, as they would after a long pause."""
+    app.state.advance(since)
+    queue = open_queue(app)
+    task = bars.add_task("evaluating", total=None)
+    with working(app, queue), Scheduler(app, app.discovery(queue.put)).running():
+        while not _is_done(app, queue, bars, task):
+            app.clock.sleep(_POLL_SECONDS)
+
+
+def _is_done(app: App, queue: Queue, bars: Progress, task: TaskID) -> bool:
+    caught_up = (mark := app.state.watermark()) is not None and app.clock.now() - mark < timedelta(minutes=10)
+    funnel = app.state.funnel()
+    sampled, settled = _count(funnel, ["sampled"]), _count(funnel, _SETTLED)
+    bars.update(task, total=sampled or None, completed=settled)
+    return caught_up and sampled > 0 and settled >= sampled and queue.size() == 0
+
+
+def _count(funnel: Funnel, states: Collection[str]) -> int:
+    return sum(count for (_, state, _), count in funnel.items() if state in states)
+
+
+def _show(outside: Outside, sent: set[str], funnel: Funnel, usd: float, seconds: float, out: Console) -> None:
+    judged = outside.asked(outside.model_url, "counts")
+    messages = outside.asked(outside.slack_url, "messages")
+    scores = outside.asked(outside.langfuse_url, "scores")
+    ours = [score for score in scores if "evaluator_version" in (score.get("metadata") or {})]
+    for message in messages:
+        out.print(Panel(Text(render(message)), title="what Slack received", title_align="left", border_style="red"))
+    summary = {
+        "traces": len({s["traceId"] for s in ours}),
+        "sampled": len({s["traceId"] for s in ours if "judge_model" in s["metadata"]}),
+        "judge_calls": judged["calls"],
+        "scores": len(ours),
+        "duplicates": outside.asked(outside.langfuse_url, "counts")["duplicates"],
+        "lost": _lost(sent, ours),
+        "alerts": len(messages),
+    }
+    findings = Counter(s["name"] for s in ours if s["dataType"] == "BOOLEAN" and not s["value"])
+    skipped = _count(funnel, ["skipped"])
+    for line in (
+        f"[bold]{summary['traces']:,}[/bold] finished traces found, {summary['sampled']:,} of them judged, {seconds:.0f} s",
+        f"[bold]{summary['scores']:,}[/bold] scores written, {summary['duplicates']} twice, {summary['lost']} lost",
+        f"[bold]{judged['calls']:,}[/bold] judge calls, {judged['input_tokens']:,} tokens in, "
+        f"{judged['output_tokens']:,} out, {usd:.2f} USD",
+        "findings: " + ", ".join(f"{name} {number}" for name, number in findings.most_common()),
+        f"{skipped:,} evaluations had nothing to look at, such as documents in a trace without any",
+        _NEXT,
+    ):
+        out.print(line, highlight=False)
+    out.file.flush()
+    sys.stdout.write(json.dumps(summary) + "\n")
+
+
+def _lost(sent: set[str], ours: Iterable[dict[str, Any]]) -> int:
+    """Count what was sent and lacks a score of a rule that applies to every trace and takes all of them."""
+    written = {(score["traceId"], score["name"]) for score in ours}
+    return sum((trace_id, name) not in written for trace_id in sent for name in _APPLY_ALWAYS)
+
+
+_INTRODUCTION: Final = (
+    "Scheduler, queue, workers, rules, monitors and the Slack message are the real service. Langfuse, the model API and "
+    "Slack are stand-ins on this machine: [bold]the judge is simulated[/bold], its verdicts follow from simple cues in "
+    "the text. In the last week a bad version of a prompt is rolled out."
+)
+_NEXT: Final = (
+    "\nFor the real services set LANGFUSE_BASE_URL, LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, OPENAI_API_KEY "
+    "(OPENAI_BASE_URL for another provider) and SLACK_WEBHOOK_URL, then run `evaluator check` and `evaluator run`. "
+    "What is evaluated stands in config/; README.md leads through the first five minutes."
+)
