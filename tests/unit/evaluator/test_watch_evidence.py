@@ -1,0 +1,107 @@
+"""Which scores a watch compares, with which weights and segments."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from monitors import MonitorSpec
+from tests.watching import START, House, recorded
+from traces import RecordedScore, TraceRef, TraceRoot
+
+
+def test_weights_are_one_over_the_inclusion_probability() -> None:
+    house = House(MonitorSpec(score="faithfulness", segments=()))
+    for day in range(91):
+        at = START - timedelta(days=day + 1)
+        # All 25 bad ones are taken, of 250 good ones every tenth.
+        for i in range(50):
+            good = i % 2 == 0
+            meta = {"inclusion_probability": 0.1 if good else 1.0}
+            score = recorded(5.0 if good else 1.0, at + timedelta(minutes=i), f"{day}-{i}", metadata=meta)
+            house.langfuse.held.append(score)
+    house.watch.digest()
+    assert "*4.64*" in json.dumps(house.slack.got[0])  # (250 x 5 + 25 x 1) / 275
+
+
+@pytest.mark.parametrize("odd", [0, -1, 7, "0.5", None, True])
+def test_an_odd_inclusion_probability_counts_once(odd: object) -> None:
+    house = House()
+    house.langfuse.held = [
+        recorded(float(i % 2), START - timedelta(hours=i + 1), f"t{i}", metadata={"inclusion_probability": odd})
+        for i in range(10)
+    ]
+    house.watch.digest()
+    assert "*50.0 %*" in json.dumps(house.slack.got[0])
+
+
+def test_user_feedback_of_others_is_joined_with_its_trace() -> None:
+    house = House(MonitorSpec(score="user-feedback"))
+    rng = np.random.default_rng(3)
+    for day in range(91):
+        for i in range(30):
+            at = START - timedelta(days=day + 1) + timedelta(minutes=i)
+            bad = day < 7 and i < 15
+            value = float(rng.random() < (0.3 if bad else 0.9))
+            trace = f"{day}-{i}"
+            feedback = RecordedScore(trace, "user-feedback", value, "BOOLEAN", "API", at, trace_id=trace)
+            house.langfuse.held.append(feedback)
+            asked = at - timedelta(hours=2)
+            ref = TraceRef(trace, "r", "default", asked, asked)
+            house.langfuse.traces[trace] = TraceRoot(
+                ref, "answer", prompt_name="answer", prompt_version=4 if bad else 3, tags=("x",), session_id=f"s{trace}"
+            )
+    (alert,) = house.look()
+    assert alert.binary
+    assert alert.attribution is not None
+    assert alert.attribution.rows[0].value == "answer:4"
+    assert "%" in house.texts[0]
+    assert max(len(ids) for ids in house.langfuse.joined) <= 100
+
+
+def test_our_own_scores_need_no_look_at_their_traces() -> None:
+    house = House()
+    house.fill(0, 91)
+    house.look()
+    assert house.langfuse.joined == []
+
+
+def test_texts_and_nan_are_left_out_and_never_counted_as_zero() -> None:
+    house = House()
+    house.fill(7, 91)
+    for i in range(60):
+        at = START - timedelta(hours=i + 1)
+        house.langfuse.held.append(recorded("bad", at, f"text-{i}"))
+        house.langfuse.held.append(recorded(float("nan"), at, f"nan-{i}"))
+    assert house.look() == []
+    house.fill(0, 7)
+    assert house.look() == []
+
+
+def test_only_the_wanted_environments_count() -> None:
+    spec = MonitorSpec.model_validate({"score": "faithfulness", "environment": "production"})
+    house = House(spec)
+    house.fill(0, 91, environment="production")
+    house.fill(0, 7, low=3.0, seed=99, environment="staging")
+    assert house.look() == []
+
+
+def test_an_excluded_week_is_replaced_by_an_earlier_one() -> None:
+    holiday = (START - timedelta(days=10)).date()
+    house = House(MonitorSpec(score="faithfulness", excluded_weeks=(holiday,), baseline_weeks=12))
+    house.fill(7, 14, low=3.0)
+    house.fill(14, 105)
+    house.fill(0, 7, low=1.2)
+    (alert,) = house.look()
+    assert alert.test is not None
+    assert alert.test.weeks == 12
+    assert alert.test.baseline > 4
+
+
+def test_a_date_far_away_makes_nobody_read_more() -> None:
+    house = House(MonitorSpec(score="faithfulness", excluded_weeks=(date(2020, 1, 1),)))
+    house.look()
+    assert min(window.start for window, _ in house.langfuse.asked) == START - timedelta(weeks=13)
