@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from judges.scale import BooleanScale, CategoricalScale, NumericScale, OffScale
-from traces import Failure, Outcome, Unscored, Usage, Verdict
+from judges.scale import CANNOT_JUDGE, BooleanScale, CategoricalScale, NumericScale, OffScale, abstains
+from traces import Failure, Outcome, Unscored, Usage, Verdict, well_formed
 
-CANNOT_JUDGE: Final = "cannot_judge"
 LONGEST_REASON: Final = 4000
+"""Characters of a judge's reasoning that are kept."""
+
 MORE_ROOM: Final = 4
 """A cut answer is asked for again with so many times the output limit: a reasoning model may spend it all thinking."""
 
-_CUT: Final = frozenset({"length", "max_tokens"})
+CUT: Final = frozenset({"length", "max_tokens"})
+"""Finish reasons of an answer that met its output limit."""
+
+WITHHELD: Final = "content_filter"
+"""Finish reason of an answer that the provider withheld."""
+
+DECLINED: Final = "refusal"
+"""Finish reason of a model that declines to answer; it would decline again."""
+
+NO_CHOICE: Final = "no_choice"
+"""Finish reason given to a response that holds no answer at all."""
+
+_LABELLED: Final = re.compile(
+    r"^[^\w\n]*(?:final )?(?:score|rating|verdict)[^\w\n:=]*[:=](.*)$", re.IGNORECASE | re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is sent to a model. `schema` is the strict JSON Schema of the answer, `max_output_tokens` its limit."""
+    """What is sent to a model.
+
+    `schema` is the strict JSON Schema of the answer, `max_output_tokens` its limit, thinking included; a `temperature`
+    of None leaves it to the model. `repair` marks the second and last try.
+    """
 
     model: str
     system: str
@@ -54,36 +74,38 @@ class Question:
 
         An answer that cannot be read is asked for again once; after that it is a failure, never a number.
         """
-        if reply.finish_reason == "content_filter":
-            return Failure("content filter", "the provider withheld the answer", usage=reply.usage)
+        if reply.finish_reason == WITHHELD:
+            return Failure("content_filter", "the provider withheld the answer", usage=reply.usage)
+        if reply.finish_reason == DECLINED:
+            return Failure("judge_declined", "the model declined to judge this", usage=reply.usage)
         try:
             return self._verdict(reply)
         except OffScale as problem:
             return self._repair_or_fail(reply, problem)
 
+    def again(self, prompt: Prompt) -> Question:
+        """Return the question as it stands after a repair."""
+        return replace(self, prompt=prompt)
+
     def _verdict(self, reply: Reply) -> Verdict | Unscored:
-        answer = _object(reply.text)
-        value, reason = answer.get("score"), _reason(answer)
-        if value is None or value == CANNOT_JUDGE:
-            if "score" not in answer:
-                raise OffScale("expected an object with reasoning and score")
+        answer = _answer(reply.text, whole=reply.finish_reason not in CUT)
+        value, reason = answer["score"], _reason(answer)
+        if abstains(value):
             return Unscored(reason or "the judge could not tell", reply.usage)
-        return Verdict(self.scale.parse(value), reason, usage=reply.usage, details=dict(self.details))
+        details = {**self.details, "judge_model": reply.model}
+        return Verdict(self.scale.parse(value), reason, usage=reply.usage, details=details)
 
     def _repair_or_fail(self, reply: Reply, problem: OffScale) -> Failure | Prompt:
-        cut = reply.finish_reason in _CUT
+        cut = reply.finish_reason in CUT
         if self.prompt.repair:
-            kind = "answer cut" if cut else "bad answer"
+            kind = "answer_cut" if cut else "no_answer" if reply.finish_reason == NO_CHOICE else "bad_answer"
             return Failure(kind, f"twice no usable answer: {problem}", usage=reply.usage)
         if cut:
             room = self.prompt.max_output_tokens * MORE_ROOM
             return replace(self.prompt, repair=True, max_output_tokens=room)
+        # Not a word of the answer itself: it may repeat what the evaluated text made the judge say.
         note = f"\n\nYour previous answer could not be used: {problem}. Answer with the JSON object only."
         return replace(self.prompt, repair=True, user=self.prompt.user + note)
-
-    def again(self, prompt: Prompt) -> Question:
-        """Return the question as it stands after a repair."""
-        return replace(self, prompt=prompt)
 
 
 def answer_schema(scale: NumericScale | BooleanScale | CategoricalScale) -> dict[str, Any]:
@@ -100,27 +122,52 @@ def answer_schema(scale: NumericScale | BooleanScale | CategoricalScale) -> dict
     }
 
 
-def _object(text: str) -> dict[str, Any]:
-    """Find the answer's JSON object: the whole text, or the last object in it when a model wrapped it in words."""
-    decoder = json.JSONDecoder()
-    stripped = text.strip()
-    starts = [0] if stripped.startswith("{") else [i for i, c in enumerate(stripped[:20_000]) if c == "{"]
-    found: dict[str, Any] | None = None
-    end = 0
-    for start in starts:
-        if start < end:
-            continue
-        try:
-            value, end = decoder.raw_decode(stripped, start)
-        except (json.JSONDecodeError, RecursionError):
-            continue
-        if isinstance(value, dict) and "score" in value:
-            found = value
-    if found is None:
+def _answer(text: str, *, whole: bool) -> Mapping[str, Any]:
+    """Find the one answer in a text: an object with a score, or in a `whole` text a line such as `Score: 4`.
+
+    It must be the last thing said, and two answers that differ are none: what else looks like an answer may be a
+    quotation of what the evaluated text asked for.
+    """
+    spoken = _spoken(text)
+    answers: list[Mapping[str, Any]] = [found for found in _objects(spoken) if "score" in found]
+    if not answers and whole:
+        answers = _labelled(spoken)
+    if not answers:
         raise OffScale("expected an object with reasoning and score")
-    return found
+    if any(each["score"] != answers[0]["score"] for each in answers):
+        raise OffScale("expected one answer, found several that differ")
+    return answers[-1]
+
+
+def _spoken(text: str) -> str:
+    """Return what a model said aloud, without the thinking that some servers leave in front of it."""
+    stripped = text.strip()
+    return stripped.partition("</think>")[2].strip() if stripped.startswith("<think>") else stripped
+
+
+def _objects(text: str) -> list[Mapping[str, Any]]:
+    """Return the JSON objects in a text that ends with one; none when any brace is not what it looks like."""
+    decoder = json.JSONDecoder()
+    found: list[Mapping[str, Any]] = []
+    end = 0
+    while (start := text.find("{", end)) >= 0:
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):  # no JSON, an integer of thousands of digits, or nested too deeply
+            return []
+        found.append(value)
+    return found if not text[end:].strip(" \t\r\n`.") else []
+
+
+def _labelled(text: str) -> list[Mapping[str, Any]]:
+    """Return the answers on lines of their own, when the last line is one."""
+    found = list(_LABELLED.finditer(text))
+    if not found or found[-1].end() < len(text):
+        return []
+    before = text[: found[-1].start()]
+    return [{"reasoning": before, "score": each[1].strip()} for each in found]
 
 
 def _reason(answer: Mapping[str, Any]) -> str:
     reason = answer.get("reasoning")
-    return reason.strip()[:LONGEST_REASON] if isinstance(reason, str) else ""
+    return well_formed(reason).strip()[:LONGEST_REASON] if isinstance(reason, str) else ""

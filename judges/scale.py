@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -10,10 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from traces import DataType
 
+CANNOT_JUDGE: Final = "cannot_judge"
+"""The legal answer of a judge that cannot tell; no scale may have it as a value."""
+
+_LONGEST_NUMBER: Final = 100
+_AROUND: Final = r"[\s\"'`*_(\[\])]*"
 _ALONE: Final = re.compile(
-    r"^\W*(?:(?:score|rating|verdict|answer|label)\W*[:=]\s*)?([-+]?\d+(?:\.\d+)?)(?:\s*/\s*\d+)?\W*$", re.IGNORECASE
+    rf"{_AROUND}(?:(?:final )?(?:score|rating|grade|verdict|answer){_AROUND}(?::|=|is\b)?{_AROUND})?"
+    rf"(?P<number>[-+]?[0-9]+(?:\.[0-9]+)?){_AROUND}"
+    rf"(?:(?:/|out of){_AROUND}(?P<of>[0-9]+(?:\.[0-9]+)?){_AROUND})?\.?{_AROUND}",
+    re.IGNORECASE,
 )
-"""A number that stands alone or behind its label: "4", "Score: 4", "4/5"; never "40 %" or "4 of the claims"."""
+"""A number that stands alone or behind its label: "4", "Score: 4", "**4/5**"; never "40 %" or "4 of the claims"."""
 
 _WORDS: Final = {"true": True, "yes": True, "pass": True, "false": False, "no": False, "fail": False}
 
@@ -30,8 +37,8 @@ class NumericScale(_Scale):
     """A number from `min` to `max`."""
 
     type: Literal["numeric"]
-    min: float = Field(description="worst value")
-    max: float = Field(description="best value")
+    min: float = Field(allow_inf_nan=False, description="worst value")
+    max: float = Field(allow_inf_nan=False, description="best value")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -59,10 +66,11 @@ class NumericScale(_Scale):
         Raises:
             OffScale: it is no number of the scale.
         """
-        number = _number(answer)
+        number = _number(answer, self.max)
+        # Compared before it is made a float: JSON knows integers no float can hold.
         if number is None or not self.min <= number <= self.max:
             raise OffScale(f"expected {self.asked}")
-        return number
+        return float(number)
 
 
 class BooleanScale(_Scale):
@@ -92,7 +100,7 @@ class BooleanScale(_Scale):
         """
         if isinstance(answer, bool):
             return answer
-        word = _WORDS.get(answer.strip().strip(".").lower()) if isinstance(answer, str) else None
+        word = _WORDS.get(bare(answer)) if isinstance(answer, str) else None
         if word is None:
             raise OffScale(f"expected {self.asked}")
         return word
@@ -106,8 +114,13 @@ class CategoricalScale(_Scale):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        if len({label.casefold() for label in self.labels}) < len(self.labels):
-            raise ValueError("labels must differ by more than upper and lower case")
+        plain = [bare(label) for label in self.labels]
+        if not all(plain):
+            raise ValueError("a label needs letters or digits")
+        if len(set(plain)) < len(plain):
+            raise ValueError("labels must differ by more than upper and lower case, blanks and quotes")
+        if any(abstains(label) for label in self.labels):
+            raise ValueError(f"every judge may answer {CANNOT_JUDGE}: it is not a label")
         return self
 
     @property
@@ -125,14 +138,14 @@ class CategoricalScale(_Scale):
         return {"type": "string", "enum": list(self.labels), "description": self.asked}
 
     def parse(self, answer: Any) -> str:
-        """Read an answer strictly, whatever its case.
+        """Read an answer strictly, whatever its case and the quotes around it.
 
         Raises:
             OffScale: it is none of the labels.
         """
-        said = answer.strip().strip("\"'.").casefold() if isinstance(answer, str) else ""
+        said = bare(answer) if isinstance(answer, str) else ""
         for label in self.labels:
-            if label.casefold() == said:
+            if bare(label) == said:
                 return label
         raise OffScale(f"expected {self.asked}")
 
@@ -141,10 +154,27 @@ Scale = Annotated[NumericScale | BooleanScale | CategoricalScale, Field(discrimi
 """What a rubric's `score` may be."""
 
 
-def _number(answer: Any) -> float | None:
+def abstains(answer: object) -> bool:
+    """Whether an answer says that the judge cannot tell; null says so too."""
+    if isinstance(answer, str):
+        return re.sub(r"[ -]", "_", bare(answer)) == CANNOT_JUDGE
+    return answer is None
+
+
+def bare(word: str) -> str:
+    """Return `word` in lower case, without what judges like to put around one."""
+    return word.strip(" \t\r\n\"'`*.").casefold()
+
+
+def _number(answer: Any, best: float) -> float | None:
     if isinstance(answer, bool):
         return None
     if isinstance(answer, int | float):
-        return float(answer) if math.isfinite(answer) else None
-    found = _ALONE.match(answer.strip()) if isinstance(answer, str) and len(answer) < 100 else None
-    return None if found is None or "%" in answer else float(found[1])
+        return answer
+    if not isinstance(answer, str) or len(answer) > _LONGEST_NUMBER:
+        return None
+    found = _ALONE.fullmatch(answer)
+    # "4/10" on a scale to 5 is a judge that uses another scale.
+    if found is None or (found["of"] is not None and float(found["of"]) != best):
+        return None
+    return float(found["number"])
