@@ -46,7 +46,7 @@ def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
 def _print_definitions(definitions: Definitions, out: Console) -> None:
     table = Table(title=f"{len(definitions.evaluators)} evaluators from {definitions.folder}", title_justify="left")
     for column in ("score", "kind", "type", "on", "rate", "version"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column in {"score", "version"})
     for evaluator in definitions.evaluators:
         table.add_row(
             evaluator.name,
@@ -65,13 +65,14 @@ def _print_definitions(definitions: Definitions, out: Console) -> None:
 
 def _filter(when: When) -> str:
     conditions = when.model_dump(exclude_none=True, mode="json")
-    return ", ".join(f"{name}={_words(value)}" for name, value in conditions.items()) or "every trace"
+    return ", ".join(f"{name} {_words(value)}" for name, value in conditions.items()) or "every trace"
 
 
 def _words(value: object) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key} {inner}" for key, inner in value.items())
-    return "|".join(str(v) for v in value) if isinstance(value, list) else str(value)
+        name = value.pop("name", "")
+        return " ".join([name, *(f"{key} {inner:g}" for key, inner in value.items())])
+    return " or ".join(str(v) for v in value) if isinstance(value, list) else str(value)
 
 
 def _rates(evaluator: Evaluator) -> str:

@@ -190,16 +190,15 @@ def _show(outside: Outside, sent: set[str], funnel: Funnel, usd: float, seconds:
     }
     findings = Counter(s["name"] for s in ours if s["dataType"] == "BOOLEAN" and not s["value"])
     skipped = _count(funnel, ["skipped"])
-    for line in (
-        f"[bold]{summary['traces']:,}[/bold] finished traces found, {summary['sampled']:,} of them judged, {seconds:.0f} s",
+    tokens = f"{judged['input_tokens']:,} tokens in and {judged['output_tokens']:,} out"
+    lines = [
+        f"[bold]{summary['traces']:,}[/bold] finished traces found, {summary['sampled']:,} judged; {seconds:.0f} s in all",
         f"[bold]{summary['scores']:,}[/bold] scores written, {summary['duplicates']} twice, {summary['lost']} lost",
-        f"[bold]{judged['calls']:,}[/bold] judge calls, {judged['input_tokens']:,} tokens in, "
-        f"{judged['output_tokens']:,} out, {usd:.2f} USD",
+        f"[bold]{judged['calls']:,}[/bold] judge calls, {usd:.2f} USD for {tokens}",
         "findings: " + ", ".join(f"{name} {number}" for name, number in findings.most_common()),
         f"{skipped:,} evaluations had nothing to look at, such as documents in a trace without any",
-        _NEXT,
-    ):
-        out.print(line, highlight=False)
+    ]
+    out.print("\n".join(lines), _NEXT, sep="\n", highlight=False)
     out.file.flush()
     sys.stdout.write(json.dumps(summary) + "\n")
 
@@ -210,13 +209,11 @@ def _lost(sent: set[str], ours: Iterable[dict[str, Any]]) -> int:
     return sum((trace_id, name) not in written for trace_id in sent for name in _APPLY_ALWAYS)
 
 
-_INTRODUCTION: Final = (
-    "Scheduler, queue, workers, rules, monitors and the Slack message are the real service. Langfuse, the model API and "
-    "Slack are stand-ins on this machine: [bold]the judge is simulated[/bold], its verdicts follow from simple cues in "
-    "the text. In the last week a bad version of a prompt is rolled out."
-)
-_NEXT: Final = (
-    "\nFor the real services set LANGFUSE_BASE_URL, LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, OPENAI_API_KEY "
-    "(OPENAI_BASE_URL for another provider) and SLACK_WEBHOOK_URL, then run `evaluator check` and `evaluator run`. "
-    "What is evaluated stands in config/; README.md leads through the first five minutes."
-)
+_INTRODUCTION: Final = """\
+Scheduler, queue, workers, rules, monitors and the Slack message are the real service. Langfuse, the model API and \
+Slack are stand-ins on this machine: [bold]the judge is simulated[/bold], its verdicts follow from simple cues in the \
+text. In the last week a bad version of a prompt is rolled out."""
+_NEXT: Final = """
+For the real services set LANGFUSE_BASE_URL, LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, OPENAI_API_KEY \
+(OPENAI_BASE_URL for another provider) and SLACK_WEBHOOK_URL, then run `evaluator check` and `evaluator run`. \
+What is evaluated stands in config/; README.md leads through the first five minutes."""

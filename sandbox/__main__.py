@@ -61,7 +61,8 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def fill(sandbox: Sandbox, *, replay: Path | None, weeks: int) -> None:
     """Play recorded runs and sample traffic up to now into the running sandbox."""
-    until = datetime.now(UTC) - timedelta(minutes=2)
+    # Old enough that the service does not wait for late spans (max_wait in its configuration).
+    until = datetime.now(UTC) - timedelta(minutes=35)
     plans = [] if replay is None else list(runs(replay, until))
     if weeks:
         plans += traffic(weeks, TRACES_A_WEEK, until)

@@ -19,7 +19,6 @@ from sandbox.quality import quality
 _CHARACTERS_A_TOKEN: Final = 4
 _RANGE: Final = re.compile(r"from (-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)")
 _LABELS: Final = re.compile(r'exactly one of ((?:"[^"]+"(?:, )?)+)')
-_MEANS: Final = ("little holds it up", "parts of it hold, parts do not", "most of it holds", "all that matters holds")
 
 
 @dataclass(slots=True)
@@ -203,10 +202,10 @@ def _not_strict(schema: dict[str, Any]) -> str | None:
 
 
 def _verdict(body: dict[str, Any], prompt: str) -> dict[str, Any]:
-    good = quality(prompt)
+    good, why = quality(prompt)
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {}).get("score")
     value = _by_schema(schema, good) if schema else _by_words(prompt, good)
-    return {"reasoning": f"Simulated verdict: {_MEANS[min(int(good * 4), 3)]}.", "score": value}
+    return {"reasoning": f"Simulated verdict: {why}.", "score": value}
 
 
 def _by_schema(schema: dict[str, Any], good: float) -> Any:

@@ -33,17 +33,23 @@ _EMPTY: Final = frozenset(_COMMON_WORDS.split())
 _NOISE: Final = 0.16
 
 
-def quality(prompt: str) -> float:
-    """Return how good what a prompt shows is, from 0 to 1; the same prompt material always gives the same."""
+def quality(prompt: str) -> tuple[float, str]:
+    """Return how good what a prompt shows is, from 0 to 1, and why; the same material always gives the same."""
     parts = {match["name"]: match["text"] for match in _FENCE.finditer(prompt)}
     answer = parts.get("answer") or parts.get("transcript") or "\n".join(parts.values()) or prompt
-    value = 0.86 - _evasive(answer) - _failing(parts.get("transcript", ""))
+    losses = {
+        "it evades the question": _evasive(answer),
+        "steps fail or are repeated": _failing(parts.get("transcript", "")),
+    }
     if "documents" in parts:
-        value -= 0.75 * unsupported(answer, parts["documents"])
+        share = unsupported(answer, parts["documents"])
+        losses[f"{share:.0%} of its sentences say what the documents do not"] = 0.75 * share
     elif parts.get("question"):
-        value -= 0.25 * (1 - _shared_words(parts["question"], answer))
+        losses["it takes up little of the question"] = 0.25 * (1 - _shared_words(parts["question"], answer))
+    worst = max(losses, key=lambda why: losses[why])
     noise = (_fraction("\x00".join(sorted(parts.values()))) - 0.5) * _NOISE
-    return min(max(value + noise, 0.0), 1.0)
+    value = 0.86 - sum(losses.values()) + noise
+    return min(max(value, 0.0), 1.0), worst if losses[worst] > 0.05 else "nothing speaks against it"
 
 
 def unsupported(answer: str, documents: str) -> float:

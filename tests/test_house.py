@@ -16,6 +16,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("traces", "rules", "judges", "monitors", "evaluator", "sandbox")
 MODULE_LINES: Final = 400
+TEST_MODULE_LINES: Final = 600
 FUNCTION_LINES: Final = 60
 VAGUE: Final = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
 Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -83,7 +84,8 @@ EVERY: Final = modules(*PACKAGES, "tests", "benchmarks", "docs")
 
 @pytest.mark.parametrize("path", EVERY, ids=shown)
 def test_module_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MODULE_LINES
+    most = TEST_MODULE_LINES if "tests" in path.relative_to(ROOT).parts else MODULE_LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= most
 
 
 @pytest.mark.parametrize("path", EVERY, ids=shown)

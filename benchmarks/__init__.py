@@ -1,0 +1,1 @@
+"""Timing the evaluation path, side by side with the loop people write by hand."""
