@@ -192,7 +192,7 @@ def _show(outside: Outside, sent: set[str], funnel: Funnel, usd: float, seconds:
     skipped = _count(funnel, ["skipped"])
     tokens = f"{judged['input_tokens']:,} tokens in and {judged['output_tokens']:,} out"
     lines = [
-        f"[bold]{summary['traces']:,}[/bold] finished traces found, {summary['sampled']:,} judged; {seconds:.0f} s in all",
+        f"[bold]{summary['traces']:,}[/bold] finished traces, {summary['sampled']:,} judged; {seconds:.0f} s in all",
         f"[bold]{summary['scores']:,}[/bold] scores written, {summary['duplicates']} twice, {summary['lost']} lost",
         f"[bold]{judged['calls']:,}[/bold] judge calls, {usd:.2f} USD for {tokens}",
         "findings: " + ", ".join(f"{name} {number}" for name, number in findings.most_common()),

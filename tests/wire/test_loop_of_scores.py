@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Config, OpenService, Traffic, trace_id
 
 from evaluator.app import App
 from evaluator.discovery import Found
 from evaluator.service import Swept, sweep
 from sandbox.server import Sandbox
+from tests.serving import Config, OpenService, Traffic, trace_id
 
 NAMES = {"answered", "no-errors", "helpfulness"}
 
@@ -177,7 +177,7 @@ def test_a_trace_that_never_closes_is_evaluated_after_the_longest_wait(
         {"rate_limited": 0.15, "retry_after": 0.2},
         {"errors": 0.05, "resets": 0.05, "lost_answers": 0.05, "rate_limited": 0.05, "retry_after": 0.1},
     ],
-    ids=lambda fault: "+".join(fault),
+    ids="+".join,
 )
 def test_a_langfuse_that_misbehaves_loses_and_doubles_nothing(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, fault: dict[str, float]
@@ -254,7 +254,7 @@ def test_the_first_catch_up_starts_at_now_and_the_next_takes_what_came_since(
     traffic.add(5, ended_ago=600)
     jobs: list[Any] = []
     with service() as app:
-        discovery = app.discovery(lambda batch, delay: jobs.extend(batch))
+        discovery = app.discovery(lambda batch, _: jobs.extend(batch))
         assert discovery.catch_up() == Found()
         traffic.add(4, first=100, ended_ago=2)
         assert discovery.catch_up().traces == 4

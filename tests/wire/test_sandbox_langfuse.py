@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from aiohttp import web
 from langfuse import Langfuse, propagate_attributes
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
@@ -23,16 +22,6 @@ from sandbox.langfuse.times import iso, now_ms
 from sandbox.server import Sandbox
 
 ALL_FIELDS = "core,basic,io,metadata,model,usage,prompt,metrics,trace_context,time"
-
-
-class Empty:
-    """A stand-in nobody asks anything."""
-
-    def app(self) -> web.Application:
-        return web.Application()
-
-    def counts(self) -> dict[str, int]:
-        return {}
 
 
 class Caller:
@@ -73,7 +62,7 @@ class Caller:
 
 @pytest.fixture
 def api() -> Iterator[Caller]:
-    with Sandbox(model=Empty(), slack=Empty()) as running:
+    with Sandbox() as running:
         yield Caller(running)
 
 

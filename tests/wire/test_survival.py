@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import SERVICE, Config, OpenService, Traffic
 
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
+from tests.serving import SERVICE, Config, OpenService, Traffic
 
 NAMES = {"answered", "no-errors", "helpfulness"}
 IN_FLIGHT = 16

@@ -1,34 +1,12 @@
 from __future__ import annotations
 
-import sys
-import types
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
 
 from sandbox.__main__ import arguments, fill
 from sandbox.server import Sandbox
-
-
-class Empty:
-    def app(self) -> web.Application:
-        return web.Application()
-
-    def counts(self) -> dict[str, int]:
-        return {}
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    made: list[tuple[str, Any]] = []
-    replay, traffic = types.ModuleType("sandbox.replay"), types.ModuleType("sandbox.traffic")
-    vars(replay)["replay"] = lambda _sandbox, path: made.append(("replay", path))
-    vars(traffic)["play"] = lambda _sandbox, weeks: made.append(("play", weeks))
-    monkeypatch.setitem(sys.modules, "sandbox.replay", replay)
-    monkeypatch.setitem(sys.modules, "sandbox.traffic", traffic)
-    return made
 
 
 def test_by_default_ports_are_free_ones_and_nothing_is_loaded() -> None:
@@ -50,9 +28,15 @@ def test_unknown_options_end_the_command(capsys: pytest.CaptureFixture[str]) -> 
     assert "unrecognized arguments" in capsys.readouterr().err
 
 
-def test_only_what_was_asked_for_is_loaded(calls: list[tuple[str, Any]]) -> None:
-    sandbox = Sandbox(model=Empty(), slack=Empty())
-    fill(sandbox, replay=None, weeks=0)
-    assert calls == []
-    fill(sandbox, replay=Path("runs.json"), weeks=13)
-    assert calls == [("replay", Path("runs.json")), ("play", 13)]
+def test_only_what_was_asked_for_is_loaded(tmp_path: Path) -> None:
+    recording = tmp_path / "runs.json"
+    chat = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]
+    recording.write_text(json.dumps([{"task_id": 1, "traj": chat, "reward": 1.0}]))
+    with Sandbox() as sandbox:
+        fill(sandbox, replay=None, weeks=0)
+        assert sandbox.langfuse.counts()["traces"] == 0
+        fill(sandbox, replay=recording, weeks=0)
+        assert sandbox.langfuse.counts()["traces"] == 1
+        assert [score["name"] for score in sandbox.langfuse.all_scores()] == ["task-success"]
+        fill(sandbox, replay=None, weeks=1)
+        assert sandbox.langfuse.counts()["traces"] > 200
