@@ -1,0 +1,195 @@
+"""Chat completions as bytes: what is sent, what came back, what a refusal means. No IO."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import openai
+import orjson
+
+from evaluator.errors import Refused, Unavailable
+from judges import DECLINED, NO_CHOICE, Prompt, Reply
+from traces import Usage
+
+LONGEST_PAUSE: Final = 300.0
+"""Seconds everybody waits at most when a server asks for a pause."""
+
+_FORMS: Final = ("json_schema", "json_object", "text")
+_LONGEST_COMPLAINT: Final = 2000
+_CONTEXT_WORDS: Final = ("context length", "context window", "context_length")
+
+_PASSING: Final = frozenset({408, 409, 425, 429})
+"""Refusals that pass with time; those from 500 on do too."""
+
+_TOO_LONG: Final = ("context_too_long", "lower max_chars of the rubric's inputs")
+_NO_CREDIT: Final = ("quota_exhausted", "the account has no credit left")
+_KINDS: Final = {
+    "insufficient_quota": _NO_CREDIT,
+    "402": _NO_CREDIT,
+    "401": ("model_refused", "check OPENAI_API_KEY"),
+    "403": ("model_refused", "check what OPENAI_API_KEY may use"),
+    "404": ("model_refused", "check the rubric's model and OPENAI_BASE_URL"),
+    "content_filter": ("content_filter", "the provider does not read this trace"),
+    "context_length_exceeded": _TOO_LONG,
+    "413": _TOO_LONG,
+}
+"""What a final refusal is called and what a person can do, by the error's code or else its status."""
+
+
+class FinalRefusal(Refused):
+    """The server will never answer this; `kind` is fit to be counted."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        """Call it `kind`."""
+        self.kind = kind
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a model's server understands: the form of its answers, its word for their limit, whether a temperature."""
+
+    form: str = _FORMS[0]
+    limit: str = "max_completion_tokens"
+    temperature: bool = True
+
+    def body(self, prompt: Prompt) -> dict[str, Any]:
+        """Return the body of a request."""
+        body: dict[str, Any] = {
+            "model": prompt.model,
+            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            self.limit: prompt.max_output_tokens,
+        }
+        if self.temperature and prompt.temperature is not None:
+            body["temperature"] = prompt.temperature
+        if self.form == "json_schema":
+            schema = {"name": "verdict", "strict": True, "schema": prompt.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif self.form == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+    def without(self, said: str) -> Dialect | None:
+        """Return the dialect without what a server complains of; None when it complains of something else."""
+        if "temperature" in said and self.temperature:
+            return replace(self, temperature=False)
+        if "max_completion_tokens" in said and self.limit == "max_completion_tokens":
+            return replace(self, limit="max_tokens")
+        if any(word in said for word in ("response_format", "json_schema", "json_object", "structured output")):
+            simpler = _FORMS[_FORMS.index(self.form) + 1 :]
+            return replace(self, form=simpler[0]) if simpler else None
+        return None
+
+
+def complaint(error: openai.APIStatusError) -> str:
+    """Return what a server does not understand of a request, in lower case; empty when it refuses something else."""
+    if error.status_code not in {400, 422} or _code(error) in _KINDS:
+        return ""
+    return error.param.lower() if isinstance(error.param, str) and error.param else _words(error)
+
+
+def refusal(error: openai.APIStatusError) -> Unavailable | FinalRefusal:
+    """Sort a refusal by what to do.
+
+    The server's own words may quote the prompt or the key: they stay out of errors and logs.
+    """
+    status, code = error.status_code, _code(error)
+    if code not in _KINDS and (status in _PASSING or status >= 500):
+        what = "rate limit is reached" if status == 429 else f"answer is {status}"
+        return Unavailable(f"the model API's {what}", pause(error.response.headers))
+    kind, advice = _KINDS.get(code) or _KINDS.get(str(status)) or _by_words(error)
+    return FinalRefusal(kind, f"the model API answered {status} {code}".rstrip() + f": {advice}")
+
+
+def pause(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds a server asks everybody to wait; None when it does not say."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    seconds = _number(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
+    if seconds is None:
+        seconds = _until(headers.get("retry-after"), headers.get("date"))
+    return None if seconds is None else min(max(seconds, 0.05), LONGEST_PAUSE)
+
+
+def read(content: bytes, asked: str) -> Reply:
+    """Read a completion of the model `asked` for; its cost is not known here.
+
+    Raises:
+        Unavailable: it is none: a proxy's page, a gateway's error under status 200.
+    """
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise Unavailable("the model API answered something that is not JSON") from None
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list) or answer.get("error"):
+        raise Unavailable("the model API answered without choices")
+    usage = _usage(answer, asked)
+    choice = choices[0] if choices and isinstance(choices[0], dict) else {"finish_reason": NO_CHOICE}
+    message = choice.get("message")
+    text, declined = _text(message) if isinstance(message, dict) else ("", False)
+    return Reply(text, usage.model, DECLINED if declined else str(choice.get("finish_reason") or ""), usage)
+
+
+def _text(message: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return what a message says, and whether it is a refusal to answer."""
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    text = content if isinstance(content, str) else ""
+    return text, not text and bool(message.get("refusal"))
+
+
+def _usage(answer: Mapping[str, Any], asked: str) -> Usage:
+    used = answer.get("usage")
+    counts = used if isinstance(used, dict) else {}
+    model = answer.get("model")
+    return Usage(
+        model if isinstance(model, str) and model else asked,
+        calls=1,
+        input_tokens=_count(counts.get("prompt_tokens")),
+        output_tokens=_count(counts.get("completion_tokens")),
+    )
+
+
+def _count(value: object) -> int:
+    return max(int(value), 0) if isinstance(value, int | float) else 0
+
+
+def _code(error: openai.APIStatusError) -> str:
+    code = str(error.code or "")
+    return code if re.fullmatch(r"[a-z_]{1,40}", code) else ""
+
+
+def _words(error: openai.APIStatusError) -> str:
+    body = error.body
+    said = body.get("message") if isinstance(body, dict) else None
+    return str(said or body)[:_LONGEST_COMPLAINT].lower()
+
+
+def _by_words(error: openai.APIStatusError) -> tuple[str, str]:
+    # Many servers have no code for the one refusal that happens daily.
+    said = _words(error)
+    return (
+        _TOO_LONG if any(word in said for word in _CONTEXT_WORDS) else ("request_refused", "check the rubric's model")
+    )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _until(moment: str | None, now: str | None) -> float | None:
+    """Return the seconds between two dates of HTTP, both by the server's own clock."""
+    try:
+        return (parsedate_to_datetime(moment or "") - parsedate_to_datetime(now or "")).total_seconds()
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,143 @@
+"""One OpenAI-compatible server: sends prompts in a form it understands, sorts its refusals, counts what answers cost.
+
+The SDK does authentication, headers, errors and timeouts; its request and response models are left out on this path,
+which halves what a call costs in CPU (docs: performance). Its own retries are off: one layer decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import httpx2
+import openai
+import orjson
+import structlog
+
+from evaluator.errors import Refused, Unavailable
+from evaluator.limits import Gate
+from evaluator.model.completion import Dialect, complaint, read, refusal
+from evaluator.model.waits import Waits
+from judges import Price, Prompt, Reply
+
+_PROBE_SECONDS: Final = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Server:
+    """Sends one prompt at a time. Made on the event loop it is used on: its connections belong to that loop."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        gate: Gate,
+        waits: Waits,
+        prices: Mapping[str, Price],
+        timeout: float,
+    ) -> None:
+        """Talk to `base_url`; `timeout` in seconds for one request, from sending to the last byte."""
+        self._gate = gate
+        self._waits = waits
+        self._prices = prices
+        self._timeout = timeout
+        self._dialects: dict[str, Dialect] = {}
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url,
+            api_key=api_key or "none",
+            http_client=openai.DefaultAioHttpClient(timeout=timeout),
+            max_retries=0,
+            timeout=timeout,
+        )
+
+    async def reply(self, prompt: Prompt) -> Reply:
+        """Send a prompt, again without what the server does not understand, and return its reply.
+
+        What was left out is remembered only when that helped: a complaint may quote a trace that holds these words.
+
+        Raises:
+            Unavailable: no answer now; the gate holds everybody when the server asked for it.
+            FinalRefusal: never an answer to this.
+        """
+        known = dialect = self._dialects.get(prompt.model, Dialect())
+        while True:
+            try:
+                content = await self._post(dialect.body(prompt))
+                break
+            except openai.APIStatusError as error:
+                simpler = dialect.without(complaint(error))
+                if simpler is None:
+                    raise await self._refused(error) from None
+                dialect = simpler
+        if dialect != known:
+            self._remember(prompt.model, dialect)
+        return self._priced(read(content, prompt.model), prompt.model)
+
+    def knows_price(self, asked: str, answered: str) -> bool:
+        """Whether anybody told the price of a model, under the name asked for or the one that answered."""
+        return asked in self._prices or answered in self._prices
+
+    async def probe(self) -> str:
+        """Say whether the server answers and takes the key.
+
+        Raises:
+            Unavailable: it does not answer, or not now.
+            Refused: it does not take the key.
+        """
+        place = str(self._client.base_url.copy_with(username=None, password=None, query=None))
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                answer = await self._client.get("/models", cast_to=httpx2.Response)
+        except openai.APIStatusError as error:
+            return _without_models(place, error.status_code)
+        except (TimeoutError, openai.APIConnectionError):
+            raise Unavailable(f"{place} does not answer; check OPENAI_BASE_URL") from None
+        with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+            return f"{place} answers, {len(orjson.loads(answer.content)['data'])} models"
+        return _without_models(place, 404)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _post(self, body: Mapping[str, Any]) -> bytes:
+        with self._waits.one():
+            await self._gate.permit()
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._client.post("/chat/completions", body=body, cast_to=httpx2.Response)
+        except (TimeoutError, openai.APITimeoutError):
+            raise Unavailable(f"the model API does not answer within {self._timeout:g} s") from None
+        except openai.APIConnectionError as error:
+            raise Unavailable(f"the model API does not answer ({type(error.__cause__).__name__})") from None
+        return answer.content
+
+    async def _refused(self, error: openai.APIStatusError) -> Exception:
+        sorted_out = refusal(error)
+        if isinstance(sorted_out, Unavailable) and sorted_out.retry_after is not None:
+            await self._gate.pause(sorted_out.retry_after)
+        return sorted_out
+
+    def _remember(self, model: str, dialect: Dialect) -> None:
+        if self._dialects.get(model) != dialect:
+            self._dialects[model] = dialect
+            _log.info("the model's server does not know all that was sent", model=model, understands=str(dialect))
+
+    def _priced(self, reply: Reply, asked: str) -> Reply:
+        usage = reply.usage
+        price = self._prices.get(asked) or self._prices.get(usage.model)
+        usd = price.cost(usage.input_tokens, usage.output_tokens) if price else 0.0
+        return replace(reply, usage=replace(usage, usd=usd))
+
+
+def _without_models(place: str, status: int) -> str:
+    if status in {401, 403}:
+        raise Refused(f"{place} answered {status}; check OPENAI_API_KEY")
+    if status in {404, 405}:
+        return f"{place} answers, but lists no models; does OPENAI_BASE_URL end as it must, usually /v1?"
+    raise Unavailable(f"{place} answered {status}")

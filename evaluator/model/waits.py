@@ -1,0 +1,45 @@
+"""Waits that a stop may end: for a place in the queue, for the provider's limits, for the next attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any, cast
+
+from evaluator.errors import Unavailable
+
+
+class Waits:
+    """Everybody who waits for something that nobody has paid for yet. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        """Let everybody wait."""
+        self.over = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Wait for something inside this block.
+
+        Raises:
+            Unavailable: the waits are over, or were ended meanwhile.
+        """
+        if self.over:
+            raise Unavailable("the service is stopping")
+        task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine of ours always runs in a task
+        self._tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            # `end` takes out the tasks it cancels; when somebody else cancelled the task too, that goes on.
+            if task in self._tasks or task.uncancel() > 0:
+                raise
+            raise Unavailable("the service is stopping") from None
+        finally:
+            self._tasks.discard(task)
+
+    async def end(self) -> None:
+        """End every wait, and every one to come while `over`."""
+        while self._tasks:
+            self._tasks.pop().cancel()
