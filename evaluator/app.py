@@ -14,6 +14,7 @@ from evaluator.definitions import Definitions, load
 from evaluator.discovery import Discovery, Enqueue
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
+from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
 from evaluator.limits import FleetGate
 from evaluator.loop import LoopThread
@@ -70,7 +71,10 @@ def open_app(
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(contextlib.closing(_langfuse(settings, definitions, state, loop, clock)))
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
-        evaluation = stack.enter_context(contextlib.closing(Evaluation(definitions, langfuse, model, state, clock)))
+        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions)))
+        evaluation = stack.enter_context(
+            contextlib.closing(Evaluation(definitions, langfuse, model, state, clock, seen))
+        )
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(settings, definitions, clock, url, state, langfuse, model, slack, evaluation, watch)
@@ -85,6 +89,15 @@ def _langfuse(settings: Settings, definitions: Definitions, state: State, loop: 
         gate=FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute),
         clock=clock,
         random=Random(),
+    )
+
+
+def _judge_traces(settings: Settings, definitions: Definitions) -> JudgeTraces:
+    return JudgeTraces(
+        settings.langfuse_base_url,
+        settings.langfuse_public_key,
+        settings.langfuse_secret_key.get_secret_value(),
+        definitions.service.judges.trace,
     )
 
 

@@ -19,6 +19,7 @@ from evaluator.batch import Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.errors import ConfigError, EvaluatorError, Refused, Unavailable
+from evaluator.judge_traces import Call, JudgeTraces
 from evaluator.langfuse import Langfuse
 from evaluator.model import INTERRUPTED, ModelApi
 from evaluator.sampling import Sampled
@@ -86,7 +87,13 @@ class Evaluation:
     """Evaluates batches of jobs. Safe for many threads."""
 
     def __init__(
-        self, definitions: Definitions, langfuse: Langfuse, model: ModelApi, state: State, clock: Clock
+        self,
+        definitions: Definitions,
+        langfuse: Langfuse,
+        model: ModelApi,
+        state: State,
+        clock: Clock,
+        judge_traces: JudgeTraces,
     ) -> None:
         self._definitions = definitions
         self._evaluators = {evaluator.name: evaluator for evaluator in definitions.evaluators}
@@ -94,6 +101,7 @@ class Evaluation:
         self._model = model
         self._state = state
         self._clock = clock
+        self._judge_traces = judge_traces
         # Outcomes are remembered off the event loop, which must never wait for Redis.
         self._notes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="remember")
 
@@ -203,23 +211,30 @@ class Evaluation:
                 questions.append(first)
             else:
                 item.outcome = first
-        if not questions:
-            return
+        if questions:
+            self._ask(asked, questions)
+
+    def _ask(self, asked: Sequence[_Work], questions: Sequence[Question]) -> None:
+        """Ask, remembering and tracing each outcome as it ends: a killed batch pays for nothing twice."""
+        calls = [
+            self._judge_traces.begin(item.trace, item.evaluator.name, item.evaluator.version, question)
+            for item, question in zip(asked, questions, strict=True)
+        ]
         notes: list[Future[None]] = []
 
         def finished(index: int, outcome: Outcome) -> None:
-            if not isinstance(outcome, Failure) or not outcome.retryable:
-                item = asked[index]
-                note = self._state.remember
-                notes.append(
-                    self._notes.submit(note, item.trace.id, item.evaluator.name, item.evaluator.version, outcome)
-                )
+            notes.append(self._notes.submit(self._note, asked[index], calls[index], outcome))
 
         for item, outcome in zip(asked, self._model.ask(questions, finished), strict=True):
             item.outcome = outcome
         for note in notes:
             note.result()
         self._state.spend(_used(asked))
+
+    def _note(self, item: _Work, call: Call, outcome: Outcome) -> None:
+        if not isinstance(outcome, Failure) or not outcome.retryable:
+            self._state.remember(item.trace.id, item.evaluator.name, item.evaluator.version, outcome)
+        self._judge_traces.end(call, outcome)
 
     # -- scores ------------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,15 @@ class ModelsConfig(Section):
     )
 
 
+class JudgesConfig(Section):
+    """What is kept of judge calls."""
+
+    trace: Literal["all", "failures", "off"] = Field(
+        default="failures",
+        description="which judge calls become traces in Langfuse (environment llm-as-a-judge), billed there",
+    )
+
+
 class LimitsConfig(Section):
     """Limits the whole fleet keeps together."""
 
@@ -99,6 +108,7 @@ class ServiceConfig(Section):
     sampling: SamplingConfig = SamplingConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     models: ModelsConfig = ModelsConfig()
+    judges: JudgesConfig = JudgesConfig()
     limits: LimitsConfig = LimitsConfig()
     watch: WatchConfig = WatchConfig()
     batch_size: int = Field(default=50, gt=0, le=50, description="traces in one message; a fetch takes at most 50")

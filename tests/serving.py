@@ -30,6 +30,7 @@ score: {type: numeric, min: 1, max: 5}
 
 SERVICE = """
 discovery: {every: 1s, quiet_for: 1s, max_wait: 30s, overlap: 5m, longest_trace: 1h}
+judges: {trace: off}
 """
 
 

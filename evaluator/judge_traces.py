@@ -1,0 +1,110 @@
+"""Judge calls seen in Langfuse: each a trace of its own in environment `llm-as-a-judge`.
+
+Langfuse's own evaluators refuse that environment, and so does our discovery: nothing judges the judge. Tracing goes
+through Langfuse's SDK and its background queue; should it fail, it says so in the log and no evaluation suffers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from langfuse import Langfuse as LangfuseSdk
+from langfuse import LangfuseGeneration
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+from judges import Question
+from traces import Failure, Outcome, Trace, Unscored, Usage, Verdict
+
+ENVIRONMENT: Final = "llm-as-a-judge"
+"""The one environment name a client may write that Langfuse's evaluators leave alone (contract 5.5)."""
+
+Which = Literal["all", "failures", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A question on its way; `span` is open while every call is traced."""
+
+    trace: Trace
+    evaluator: str
+    version: str
+    question: Question
+    span: LangfuseGeneration | None = None
+
+
+class JudgeTraces:
+    """Writes judge calls to Langfuse: all of them, those that failed, or none. Safe for many threads."""
+
+    def __init__(self, base_url: str, public_key: str, secret_key: str, which: Which) -> None:
+        self._base_url = base_url
+        self._public_key = public_key
+        self._secret_key = secret_key
+        self._which = which
+        self._sdk: LangfuseSdk | None = None
+
+    def begin(self, trace: Trace, evaluator: str, version: str, question: Question) -> Call:
+        """Note that a question is about to be asked."""
+        call = Call(trace, evaluator, version, question)
+        if self._which != "all":
+            return call
+        return Call(trace, evaluator, version, question, self._open(call))
+
+    def end(self, call: Call, outcome: Outcome) -> None:
+        """Write how it went, when such calls are to be written."""
+        failed = isinstance(outcome, Failure) and not outcome.retryable
+        span = call.span or (self._open(call) if failed and self._which == "failures" else None)
+        if span is None:
+            return
+        used = outcome.usage if isinstance(outcome, Verdict | Unscored | Failure) else Usage()
+        span.update(
+            output=_said(outcome),
+            model=used.model or call.question.prompt.model,
+            usage_details={"input": used.input_tokens, "output": used.output_tokens},
+            cost_details={"total": used.usd},
+            level="ERROR" if isinstance(outcome, Failure) else "DEFAULT",
+            status_message=f"{outcome.kind}: {outcome.reason}" if isinstance(outcome, Failure) else None,
+        )
+        span.end()
+
+    def close(self) -> None:
+        """Send what is waiting."""
+        if self._sdk is not None:
+            self._sdk.shutdown()
+
+    def _open(self, call: Call) -> LangfuseGeneration:
+        prompt = call.question.prompt
+        return self._client().start_observation(
+            as_type="generation",
+            name=f"judge {call.evaluator}",
+            input=[{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            model=prompt.model,
+            metadata={
+                "judged_trace_id": call.trace.id,
+                "evaluator": call.evaluator,
+                "evaluator_version": call.version,
+            },
+        )
+
+    def _client(self) -> LangfuseSdk:
+        if self._sdk is None:
+            # A provider of its own: the process may trace other things, elsewhere.
+            provider = TracerProvider(resource=Resource({"langfuse.environment": ENVIRONMENT}))
+            self._sdk = LangfuseSdk(
+                base_url=self._base_url,
+                public_key=self._public_key,
+                secret_key=self._secret_key,
+                environment=ENVIRONMENT,
+                tracer_provider=provider,
+            )
+        return self._sdk
+
+
+def _said(outcome: Outcome) -> dict[str, object] | None:
+    match outcome:
+        case Verdict(value, reason):
+            return {"reasoning": reason, "score": value}
+        case Unscored(reason):
+            return {"reasoning": reason, "score": None}
+    return None

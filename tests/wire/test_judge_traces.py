@@ -1,0 +1,59 @@
+"""Judge calls seen in Langfuse, through the real SDK over real OTLP, and never judged themselves."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from base64 import b64encode
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from evaluator.service import sweep
+from sandbox.server import Sandbox
+from tests.serving import SERVICE, Config, OpenService, Traffic
+
+
+def observations(sandbox: Sandbox, environment: str) -> list[dict[str, Any]]:
+    key = b64encode(f"pk:{sandbox.secret_key}".encode()).decode()
+    fields = "core,basic,io,model,usage,metadata"
+    url = f"{sandbox.langfuse_url}/api/public/v2/observations?environment={environment}&fields={fields}&limit=1000"
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Basic {key}"})) as answer:
+        rows: list[dict[str, Any]] = json.load(answer)["data"]
+    return rows
+
+
+def service_file(which: str) -> str:
+    return SERVICE.replace("trace: off", f"trace: {which}")
+
+
+def test_every_call_is_a_trace_of_its_own_that_nobody_judges(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    ids = traffic.add(5)
+    folder = config(service=service_file("all"))
+    # The SDK keeps one client a public key for the whole process; each test brings its own.
+    with service(folder, langfuse_public_key="pk-lf-all") as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    judged = observations(sandbox, "llm-as-a-judge")
+    assert sorted(row["metadata"]["judged_trace_id"] for row in judged) == ids
+    assert {row["type"] for row in judged} == {"GENERATION"}
+    assert {row["name"] for row in judged} == {"judge helpfulness"}
+    assert all(row["model"] == "gpt-5.4-mini" and row["usageDetails"]["input"] > 0 for row in judged)
+    assert all("score" in row["output"] and "How do I return" in row["input"] for row in judged)
+    with service(folder, langfuse_public_key="pk-lf-all-2") as app:
+        assert sweep(app, timedelta(hours=1), drain=True, threads=2).found.traces == 0
+
+
+@pytest.mark.parametrize(("malformed", "expected"), [(1.0, 3), (0.0, 0)])
+def test_by_default_only_failed_calls_are_traced(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, malformed: float, expected: int
+) -> None:
+    sandbox.model.answers.malformed = malformed
+    traffic.add(3)
+    with service(config(service=service_file("failures")), langfuse_public_key=f"pk-lf-{malformed}") as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    failed = observations(sandbox, "llm-as-a-judge")
+    assert len(failed) == expected
+    assert all(row["level"] == "ERROR" and row["statusMessage"].startswith("bad_answer") for row in failed)
