@@ -126,7 +126,7 @@ class Evaluation:
     def give_up(self, job: Job, reason: str) -> None:
         """Bury a job whose evaluation keeps raising, and settle it as failed."""
         result = _Result()
-        self._give_up(job, job.samples, "worker error", reason, result)
+        self._give_up(job, job.samples, "worker_error", reason, result)
         self._state.settle(result.settled)
 
     def close(self) -> None:
@@ -163,7 +163,7 @@ class Evaluation:
     def _fetch_apart(self, jobs: Sequence[Job], error: Refused, result: _Result) -> Mapping[str, Trace]:
         """One trace that Langfuse will not give must not take the others with it."""
         if len(jobs) == 1:
-            self._give_up(jobs[0], jobs[0].samples, "fetch refused", str(error), result)
+            self._give_up(jobs[0], jobs[0].samples, "fetch_refused", str(error), result)
             return {}
         middle = len(jobs) // 2
         return {**self._fetch(jobs[:middle], result), **self._fetch(jobs[middle:], result)}
@@ -265,7 +265,7 @@ class Evaluation:
         elif isinstance(answer, Unavailable | ConfigError):
             result.back.append((Job(item.job.ref, (item.sampled,), item.job.attempt), _OUTAGE_DELAY))
         else:
-            self._give_up(item.job, [item.sampled], "score refused", str(answer), result)
+            self._give_up(item.job, [item.sampled], "score_refused", str(answer), result)
 
     def _has_failed(self, item: _Work, failure: Failure, result: _Result) -> None:
         job = Job(item.job.ref, (item.sampled,), item.job.attempt)
@@ -291,7 +291,7 @@ def _first_outcome(item: _Work) -> Outcome | Question:
         if evaluator.rule is not None:
             return evaluator.rule.check(item.trace)
     except Exception as error:  # noqa: BLE001 - a team's own rule may raise anything; it must not stop the others
-        return Failure("rule error", f"{type(error).__name__} in {evaluator.name}")
+        return Failure("rule_error", f"{type(error).__name__} in {evaluator.name}")
     return NotApplicable("evaluator without rule or rubric")
 
 

@@ -243,8 +243,8 @@ def test_a_broken_rule_of_a_team_fails_alone_and_is_named(
     with service(folder) as app:
         result = swept(app)
         letters = app.state.dead_letters()
-    assert result.as_json()["reasons"] == {"failed: rule error": 5}
-    assert [letter.reason for letter in letters] == ["rule error: RuntimeError in broken"] * 5
+    assert result.as_json()["reasons"] == {"failed: rule_error": 5}
+    assert [letter.reason for letter in letters] == ["rule_error: RuntimeError in broken"] * 5
     assert_each_once(sandbox, ids, {"answered"})
 
 
