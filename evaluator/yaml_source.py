@@ -48,6 +48,17 @@ class Source:
             node, line, column = found
         return f"{self.path}:{line + 1}:{column + 1}"
 
+    def steps(self, location: Location, *, missing: bool) -> list[str]:
+        """Return the parts of pydantic's path that stand in the file; of a `missing` key also its name."""
+        node: Any = self.value
+        found: list[str] = []
+        for step in location:
+            below = _step(node, step)
+            if below is not None:
+                node = below[0]
+                found.append(str(step))
+        return [*found, str(location[-1])] if missing else found
+
 
 def read(path: Path) -> Source:
     """Read a file; what makes it unreadable is among the problems of the result, whose value is then None."""
@@ -96,7 +107,7 @@ def plain(value: Any) -> Any:
 
 def _problem(one: ErrorDetails, source: Source, model: type[BaseModel], prefix: Location) -> Problem:
     location = [*prefix, *one["loc"]]
-    path = ".".join(str(step) for step in one["loc"])
+    path = ".".join(source.steps(location, missing=one["type"] == "missing")[len(prefix) :])
     said = one["msg"].removeprefix("Value error, ")
     if one["type"] == "extra_forbidden":
         said = f"is not known here; {nearest(str(one['loc'][-1]), _fields(model, one['loc'][:-1]))}"
