@@ -1,4 +1,7 @@
-"""The command line: each command opens the application, does one thing and closes it."""
+"""The command line: each command opens the application, does one thing and closes it.
+
+Commands import what they need when they run: help and mistakes in the arguments answer at once.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,19 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from evaluator.app import App, open_app
-from evaluator.check import check as check_everything
-from evaluator.definitions import schemas
-from evaluator.demo import run as run_demo
-from evaluator.demo import serve_sandbox
-from evaluator.discovery import Found
 from evaluator.errors import ConfigError, EvaluatorError
-from evaluator.service import serve, until_told_to_stop
-from evaluator.service import sweep as sweep_once
-from evaluator.service_config import Duration
 from evaluator.settings import Settings, load_settings
-from evaluator.starter import write_starter
-from evaluator.state import Funnel
 from evaluator.telemetry import configure_logs
+
+if TYPE_CHECKING:
+    from evaluator.app import App
+    from evaluator.discovery import Found
+    from evaluator.state import Funnel
 
 cli = typer.Typer(
     name="evaluator",
@@ -63,6 +58,8 @@ def demo(
     traces_per_week: Annotated[int, typer.Option(help="traces a week", min=50)] = 300,
 ) -> None:
     """Run the whole service against embedded stand-ins: no key, no account."""
+    from evaluator.demo import run as run_demo
+
     configure_logs("pretty", level=30)
     run_demo(weeks, traces_per_week, Console())
 
@@ -94,6 +91,9 @@ def sweep(
     threads: Threads = None,
 ) -> None:
     """Find what finished in the given time, hand it to the workers, print a summary: for cron and tests."""
+    from evaluator.service import sweep as sweep_once
+    from evaluator.service import until_told_to_stop
+
     with _opened() as app, until_told_to_stop() as told, _bar(shown=drain and _errors.is_terminal) as report:
         swept = sweep_once(app, _duration(since), drain=drain, work=work, threads=threads, progress=report, told=told)
     summary = swept.as_json()
@@ -113,6 +113,8 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="only the files; ask no service")] = False,
 ) -> None:
     """Validate the definitions, say what will be evaluated, and try every service."""
+    from evaluator.check import check as check_everything
+
     if not check_everything(load_settings(), _out, offline=offline):
         raise typer.Exit(1)
 
@@ -120,6 +122,8 @@ def check(
 @cli.command()
 def schema() -> None:
     """Write JSON Schemas for the YAML files, so that editors complete and check them."""
+    from evaluator.definitions import schemas
+
     folder = load_settings().evaluator_config
     target = folder / "schema"
     target.mkdir(parents=True, exist_ok=True)
@@ -132,6 +136,8 @@ def schema() -> None:
 @cli.command()
 def init(folder: Annotated[Path, typer.Argument(help="where to write it")] = Path("config")) -> None:
     """Write a starter configuration; files that exist are kept."""
+    from evaluator.starter import write_starter
+
     for path, written in write_starter(folder):
         _out.print(f"{'wrote' if written else 'kept '} {path}", highlight=False)
 
@@ -143,10 +149,14 @@ def sandbox(
     port: Annotated[int, typer.Option(help="port of the Langfuse stand-in; model and Slack take the next two")] = 8100,
 ) -> None:
     """Serve stand-ins for Langfuse, the model API and Slack, for trying things out."""
+    from evaluator.demo import serve_sandbox
+
     serve_sandbox(replay, weeks, port)
 
 
 def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:
+    from evaluator.service import serve, until_told_to_stop
+
     settings = load_settings()
     if schedule != work and not settings.redis_url.get_secret_value():
         _errors.print("note: without REDIS_URL only processes with the same EVALUATOR_DATA folder find each other")
@@ -156,6 +166,8 @@ def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:
 
 @contextlib.contextmanager
 def _opened(settings: Settings | None = None) -> Iterator[App]:
+    from evaluator.app import open_app
+
     settings = settings or load_settings()
     configure_logs(settings.evaluator_log)
     with open_app(settings) as app:
@@ -167,6 +179,8 @@ def _bar(*, shown: bool) -> Iterator[Callable[[Found, Funnel], None] | None]:
     if not shown:
         yield None
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (SpinnerColumn(), TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_errors, transient=True) as bar:
         task = bar.add_task("evaluating", total=None)
@@ -179,6 +193,10 @@ def _bar(*, shown: bool) -> Iterator[Callable[[Found, Funnel], None] | None]:
 
 
 def _duration(text: str) -> timedelta:
+    from pydantic import TypeAdapter, ValidationError
+
+    from evaluator.service_config import Duration
+
     try:
         return TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
