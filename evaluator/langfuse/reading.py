@@ -87,11 +87,13 @@ def trace_of(rows: Iterable[Row], ref: TraceRef) -> Trace | None:
     """Put the rows of one trace together; None without any. The root is the one `ref` names, else the earliest."""
     rows = list(rows)
     read = [o for row in rows if (o := readable(observation_of, row)) is not None]
-    observations = sorted(read, key=lambda o: (o.start, o.id))
-    if not observations:
+    if not read:
         return None
-    roots = [o for o in observations if o.is_root or o.parent_id is None] or observations
-    root = next((o for o in observations if o.id == ref.root_id), roots[0])
+    read.sort(key=lambda o: (o.start, o.id))
+    roots = [o for o in read if o.is_root or o.parent_id is None] or read
+    root = next((o for o in read if o.id == ref.root_id), roots[0])
+    # A first child often starts in the same millisecond as its root, and still comes after it.
+    observations = sorted(read, key=lambda o: (o.start, o is not root))
     about = next(row for row in rows if row["id"] == root.id)
     return Trace(
         id=ref.id,
