@@ -62,6 +62,9 @@ class ModelApi:
             timeout: seconds for one call, from sending to the last byte.
             attempts: calls for one question that meets passing failures.
             first_backoff: seconds before the second attempt, doubled for each one after it.
+
+        Raises:
+            ConfigError: `base_url` is no address, or holds a password.
         """
         self._loop = loop
         self._random = random

@@ -11,13 +11,14 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
 import orjson
 import structlog
 
-from evaluator.errors import Refused, Unavailable
+from evaluator.errors import ConfigError, Problem, Refused, Unavailable
 from evaluator.limits import Gate
 from evaluator.model.completion import Dialect, complaint, read, refusal
 from evaluator.model.waits import Waits
@@ -41,7 +42,12 @@ class Server:
         prices: Mapping[str, Price],
         timeout: float,
     ) -> None:
-        """Talk to `base_url`; `timeout` in seconds for one request, from sending to the last byte."""
+        """Talk to `base_url`; `timeout` in seconds for one request, from sending to the last byte.
+
+        Raises:
+            ConfigError: `base_url` is no address, or holds a password.
+        """
+        _check(base_url)
         self._gate = gate
         self._waits = waits
         self._prices = prices
@@ -89,7 +95,7 @@ class Server:
             Unavailable: it does not answer, or not now.
             Refused: it does not take the key.
         """
-        place = str(self._client.base_url.copy_with(username=None, password=None, query=None))
+        place = str(self._client.base_url.copy_with(query=None))
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 answer = await self._client.get("/models", cast_to=httpx2.Response)
@@ -133,6 +139,18 @@ class Server:
         price = self._prices.get(asked) or self._prices.get(usage.model)
         usd = price.cost(usage.input_tokens, usage.output_tokens) if price else 0.0
         return replace(reply, usage=replace(usage, usd=usd))
+
+
+def _check(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError([Problem("OPENAI_BASE_URL", "is no address such as https://api.openai.com/v1")])
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError([Problem("OPENAI_BASE_URL", "holds a user name or password; use OPENAI_API_KEY")])
 
 
 def _without_models(place: str, status: int) -> str:
