@@ -6,7 +6,7 @@ EvaluatorError
 |-- Refused         never retry: the request itself is wrong
 |-- Gone            the thing no longer exists (or never will)
 
-The edges (`langfuse/`, `model.py`, `slack.py`, `state.py`) translate each status and exception into one of these;
+The edges (`langfuse/`, `model/`, `slack.py`, `state.py`) translate each status and exception into one of these;
 above them nobody looks at HTTP codes. A message says what is wrong, where, what was expected and what to do, and never
 carries a key or trace content.
 """
