@@ -43,11 +43,13 @@ class Grouped(Generic[Item, Answer]):
                 self._send()
         if self._waiting and self._timer is None:
             self._timer = loop.call_later(self._seconds, self._send)
-        done = await asyncio.gather(*futures, return_exceptions=True)
-        for answer in done:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in done if not isinstance(answer, BaseException)]
+        if futures:
+            await asyncio.wait(futures)
+        # An answer may itself be an error somebody wants to read; only what `work` raised is raised here.
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        if errors:
+            raise errors[0]
+        return [future.result() for future in futures]
 
     def _send(self) -> None:
         if self._timer is not None:

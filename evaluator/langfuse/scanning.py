@@ -57,30 +57,29 @@ def is_excluded(environment: str, also: Collection[str] = ()) -> bool:
 async def root_pages(
     wire: Wire, window: Window, longest: timedelta, excluded: Collection[str]
 ) -> AsyncIterator[list[TraceRoot]]:
-    """Give roots whose end lies in `window`, page by page, one a trace over the whole scan.
-
-    A window the server cannot read at once is read in halves.
-    """
-    filters = [
-        _condition("endTime", ">=", window.start),
-        _condition("endTime", "<", window.end),
-        _condition("startTime", ">=", window.start - longest),
-        _condition("startTime", "<", window.end),
-    ]
+    """Give roots whose end lies in `window`, page by page, one a trace over the whole scan."""
     seen: set[str] = set()
+    async for rows in _ended(wire, window, Window(window.start - longest, window.end)):
+        page = [root for root in roots_in(rows) if root.ref.id not in seen]
+        seen.update(root.ref.id for root in page)
+        yield [root for root in page if not is_excluded(root.ref.environment, excluded)]
+
+
+async def _ended(wire: Wire, window: Window, started: Window) -> AsyncIterator[list[Row]]:
+    """Give the rows of roots that started and ended in the given spans.
+
+    Langfuse stores rows by their start: when it cannot read the span at once (422), each half of it is read alone.
+    """
+    filters = [_condition("endTime", ">=", window.start), _condition("endTime", "<", window.end), *_started(started)]
     try:
         async for rows in _pages(wire, ROOT_FIELDS, filters, ROOTS_A_PAGE, [("isRootObservation", "true")]):
-            page = [root for root in roots_in(rows) if root.ref.id not in seen]
-            seen.update(root.ref.id for root in page)
-            yield [root for root in page if not is_excluded(root.ref.environment, excluded)]
+            yield rows
     except TooWide:
-        if window.end - window.start <= _NARROWEST:
+        if started.end - started.start <= _NARROWEST:
             raise
-        for half in window.halves():
-            async for page in root_pages(wire, half, longest, excluded):
-                fresh = [root for root in page if root.ref.id not in seen]
-                seen.update(root.ref.id for root in fresh)
-                yield fresh
+        for half in started.halves():
+            async for rows in _ended(wire, window, half):
+                yield rows
 
 
 def roots_in(rows: Iterable[Row]) -> Iterator[TraceRoot]:

@@ -120,9 +120,12 @@ class Wire:
 
 
 def _wants_object(answer: Any) -> bool:
+    """Whether a validation error says that an array came where one object was expected; zod says it in two forms."""
     issues = answer.get("error") if isinstance(answer, Mapping) else None
     return isinstance(issues, list) and any(
-        isinstance(issue, Mapping) and issue.get("received") == "array" for issue in issues
+        isinstance(issue, Mapping)
+        and (issue.get("received") == "array" or "received array" in str(issue.get("message", "")))
+        for issue in issues
     )
 
 
