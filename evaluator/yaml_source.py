@@ -6,6 +6,7 @@ YAML 1.2 (ruamel), so a label `yes` stays a word; a key given twice is a problem
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ MOST_ALIASES: Final = 100
 """Uses of anchors in one file: enough for shared text, too few for an explosion."""
 
 Location = Sequence[int | str]
+
+_ALIAS: Final = re.compile(r"(?:^|[\s\[{,])\*\w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def read(path: Path) -> Source:
 def problems_of(error: ValidationError, source: Source, model: type[BaseModel], prefix: Location = ()) -> list[Problem]:
     """Return each of pydantic's complaints with its place and, for a wrong name, the nearest right one."""
     details = error.errors(include_url=False, include_input=True)
-    return [_problem(one, source, model, prefix) for one in details]
+    return [_problem(one, source, model, prefix) for one in details if not _follows(one, details)]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -103,6 +106,14 @@ def plain(value: Any) -> Any:
         if isinstance(value, scalar):
             return scalar(value)
     return value
+
+
+def _follows(one: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is called too short only because its entries are wrong, which is told already."""
+    depth = len(one["loc"])
+    return one["type"] == "too_short" and any(
+        other is not one and other["loc"][:depth] == one["loc"] for other in details
+    )
 
 
 def _problem(one: ErrorDetails, source: Source, model: type[BaseModel], prefix: Location) -> Problem:
@@ -164,7 +175,7 @@ def _positioned(node: Any) -> bool:
 
 
 def _aliases(text: str) -> int:
-    return sum(1 for word in text.split() if word.startswith("*") and len(word) > 1)
+    return len(_ALIAS.findall(text))
 
 
 def _unreadable(path: Path, what: str, error: MarkedYAMLError | None = None) -> Source:
