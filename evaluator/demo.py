@@ -69,10 +69,12 @@ def run(weeks: int, per_week: int, out: Console) -> None:
     clock = SystemClock()
     started = clock.monotonic()
     out.print(Panel(_INTRODUCTION, title="evaluator demo", title_align="left"))
+    definitions = _definitions()
+    # Whatever ended lately would have to rest for a while first, as in real life; a demo has no time for that.
+    until = clock.now() - definitions.service.discovery.max_wait - timedelta(minutes=1)
     with _stand_ins() as outside, tempfile.TemporaryDirectory(prefix="evaluator-demo-") as folder, _bars(out) as bars:
-        until = clock.now() - timedelta(minutes=2)
         sent = _play(outside, weeks, per_week, until, bars)
-        with open_app(_settings(outside, Path(folder)), definitions=_definitions()) as app:
+        with open_app(_settings(outside, Path(folder)), definitions=definitions) as app:
             _evaluate(app, until - timedelta(weeks=weeks, days=1), bars)
             app.watch.look()
             funnel, spent = app.state.funnel(), sum(used.usd for used in app.state.spending().values())

@@ -103,7 +103,7 @@ def _answer(random: Random, number: int, at: datetime, person: _Person, recent: 
 def _text(random: Random, topic: Topic, version: int) -> tuple[str, float]:
     """Return an answer and how likely it pleases."""
     sentences = list(topic.answers[: random.randint(2, len(topic.answers))])
-    inventive = 0.7 if version == BAD_VERSION else 0.06
+    inventive = 0.9 if version == BAD_VERSION else 0.06
     if random.random() < inventive:
         sentences.insert(random.randint(1, len(sentences)), random.choice(topic.inventions))
         return " ".join(sentences), 0.55

@@ -1,0 +1,154 @@
+"""The command line as a person or cron runs it: real processes, exit codes, what is said and where."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox
+from tests.serving import Config, Traffic
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+COMMANDS = ("demo", "run", "scheduler", "worker", "sweep", "check", "schema", "init", "sandbox")
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Run:
+    def command(*arguments: str, folder: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
+        settings = {**environment, "EVALUATOR_CONFIG": str(folder or tmp_path / "config"), "COLUMNS": "160", **changes}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("LANGFUSE", "OPENAI", "SLACK", "EVALUATOR"))}
+        return subprocess.run(
+            [sys.executable, "-m", "evaluator.cli", *arguments],
+            env={**clean, **settings},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return command
+
+
+def test_help_names_every_command(run: Run) -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_check_says_what_will_happen_and_tries_every_service(run: Run, config: Config) -> None:
+    done = run("check", folder=config())
+    assert done.returncode == 0, done.stdout + done.stderr
+    for said in (
+        "answered",
+        "helpfulness",
+        "100%",
+        "ok   Redis",
+        "ok   Langfuse: 4.60.0",
+        "ok   model API",
+        "ok   Slack",
+    ):
+        assert said in done.stdout
+
+
+def test_check_with_wrong_keys_fails_and_names_them_without_showing_them(run: Run, config: Config) -> None:
+    done = run("check", folder=config(), LANGFUSE_SECRET_KEY="sk-lf-planted")
+    assert done.returncode == 1
+    assert "FAIL Langfuse" in done.stdout
+    assert "LANGFUSE_SECRET_KEY" in done.stdout
+    assert "planted" not in done.stdout + done.stderr
+
+
+def test_check_names_what_is_not_set(run: Run, config: Config) -> None:
+    done = run("check", folder=config(), LANGFUSE_PUBLIC_KEY="", LANGFUSE_SECRET_KEY="")
+    assert done.returncode == 1
+    assert "FAIL LANGFUSE_PUBLIC_KEY: is not set" in done.stdout
+    assert "FAIL LANGFUSE_SECRET_KEY: is not set" in done.stdout
+
+
+def test_check_offline_needs_no_service(run: Run, config: Config) -> None:
+    nothing = {
+        "LANGFUSE_SECRET_KEY": "",
+        "LANGFUSE_PUBLIC_KEY": "",
+        "REDIS_URL": "",
+        "LANGFUSE_BASE_URL": "http://127.0.0.1:1",
+    }
+    assert run("check", "--offline", folder=config(), **nothing).returncode == 0
+
+
+@pytest.mark.parametrize("command", [["check"], ["sweep"], ["run"], ["schema"]])
+def test_a_broken_file_is_told_with_its_place_and_no_traceback(run: Run, config: Config, command: list[str]) -> None:
+    folder = config(service="discovery: {evry: 1s}")
+    done = run(*command, folder=folder)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1] == (
+        f"{folder}/evaluator.yaml:1:13: discovery.evry: is not known here; did you mean 'every'?"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_that_is_down_is_told_in_one_line(run: Run, config: Config) -> None:
+    done = run("sweep", folder=config(), REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("evaluator: Redis does not answer")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_prints_one_json_object_and_nothing_else(
+    run: Run, config: Config, traffic: Traffic, sandbox: Sandbox
+) -> None:
+    traffic.add(12)
+    done = run("sweep", "--since", "1h", "--drain", "--json", folder=config())
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    summary = json.loads(line)
+    assert summary["traces"] == 12
+    assert summary["evaluations"] == {"sampled": 36, "scored": 36}
+    assert summary["judge"]["calls"] == 12
+    assert summary["left_in_queue"] == 0
+    assert sandbox.langfuse.counts()["pairs"] == 36
+
+
+def test_a_sweep_for_people_reads_well(run: Run, config: Config, traffic: Traffic) -> None:
+    traffic.add(3)
+    done = run("sweep", "--since", "1h", "--drain", folder=config())
+    assert "3 traces finished since 1h that were not known before" in done.stdout
+    assert "9 scored" in done.stdout
+
+
+def test_without_redis_an_embedded_server_keeps_what_was_done(
+    run: Run, config: Config, traffic: Traffic, tmp_path: Path
+) -> None:
+    traffic.add(3)
+    own = {"REDIS_URL": "", "EVALUATOR_DATA": str(tmp_path / "data")}
+    folder = config()
+    first = run("sweep", "--since", "1h", "--drain", "--json", folder=folder, **own)
+    second = run("sweep", "--since", "1h", "--drain", "--json", folder=folder, **own)
+    assert (json.loads(first.stdout)["traces"], json.loads(second.stdout)["traces"]) == (3, 0)
+
+
+def test_a_duration_that_is_none_is_a_usage_error(run: Run, config: Config) -> None:
+    done = run("sweep", "--since", "yesterday", folder=config())
+    assert done.returncode == 2
+    assert "such as 90s, 15m, 1h or 7d" in done.stderr
+
+
+def test_init_writes_a_configuration_that_passes_and_keeps_what_is_there(run: Run, tmp_path: Path) -> None:
+    first = run("init")
+    assert first.returncode == 0
+    assert "wrote config/rules.yaml" in first.stdout
+    assert "kept  config/rules.yaml" in run("init").stdout
+    assert run("check", "--offline", folder=tmp_path / "config").returncode == 0
+
+
+def test_schema_writes_one_schema_a_kind_of_file(run: Run, config: Config) -> None:
+    folder = config()
+    assert run("schema", folder=folder).returncode == 0
+    written = sorted(path.name for path in (folder / "schema").iterdir())
+    assert written == ["evaluator.schema.json", "monitors.schema.json", "rubric.schema.json", "rules.schema.json"]

@@ -1,0 +1,36 @@
+"""`evaluator demo`, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) -> None:
+    clean = {
+        k: v for k, v in os.environ.items() if not k.startswith(("LANGFUSE", "OPENAI", "SLACK", "EVALUATOR", "REDIS"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "evaluator.cli", "demo", "--weeks", "11", "--traces-per-week", "220"],
+        env={**clean, "COLUMNS": "140"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the judge is simulated" in done.stdout
+    assert "faithfulness fell" in done.stdout
+    assert "support-answer:4" in done.stdout
+    assert "LANGFUSE_BASE_URL" in done.stdout
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert set(summary) >= {"traces", "sampled", "judge_calls", "scores", "duplicates", "lost", "alerts"}
+    assert summary["traces"] > 2200
+    assert (summary["duplicates"], summary["lost"]) == (0, 0)
+    assert summary["judge_calls"] > 1000
+    assert summary["alerts"] == 1
+    assert list(tmp_path.iterdir()) == []
