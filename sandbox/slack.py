@@ -15,6 +15,7 @@ MOST_BLOCKS: Final = 50
 LONGEST_SECTION: Final = 3000
 LONGEST_HEADER: Final = 150
 _LINK: Final = re.compile(r"<([^|>]+)\|([^>]+)>")
+_BOLD: Final = re.compile(r"\*([^*\n]+)\*")
 
 
 class SlackStandIn:
@@ -134,7 +135,7 @@ def render(message: dict[str, Any]) -> str:
 def _plain(element: dict[str, Any]) -> str:
     text = str(element.get("text", ""))
     if element.get("type") == "mrkdwn":
-        text = _LINK.sub(r"\2 (\1)", text)
+        text = _BOLD.sub(r"\1", _LINK.sub(r"\2 (\1)", text))
         text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     return text
 
