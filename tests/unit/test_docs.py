@@ -1,0 +1,52 @@
+"""The documentation points only at what exists, and names every command and setting."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluator.cli import cli
+from evaluator.settings import variables
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = {(ROOT / link).resolve() for link in LINK.findall((ROOT / "README.md").read_text())}
+    assert {page.resolve() for page in PAGES[1:]} <= linked
+
+
+def test_generated_pages_are_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_setting_has_its_line() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert [name for name, _, _ in variables() if f"`{name}`" not in page] == []
+
+
+def test_every_command_is_named() -> None:
+    told = "".join(page.read_text() for page in PAGES)
+    names = [command.name or command.callback.__name__ for command in cli.registered_commands if command.callback]
+    assert [name for name in names if f"evaluator {name}" not in told] == []
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"`?make ([a-z]+)`?", (ROOT / "README.md").read_text()))
+    assert {name for name in named if f"\n{name}:" not in makefile} == set()
