@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import orjson
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import models_json_schema
 
 from evaluator.errors import ConfigError, Problem
-from evaluator.service_config import Section, ServiceConfig
-from evaluator.yaml_source import Source, nearest, plain, problems_of, read
+from evaluator.mistakes import near, nearest, problems_of
+from evaluator.service_config import EditorSchema, Section, ServiceConfig
+from evaluator.yaml_source import Source, read
 from judges import Price, Rubric, RubricSpec
 from monitors import MonitorSpec
 from rules import Rule, collect
@@ -26,6 +29,8 @@ from traces import DataType, SampleRule, When
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9 _.()-]{0,34}$"
 """What Langfuse takes as the name of a score config (contract 1.2); a comma would make the score unreadable."""
+
+_FILES: Final = ("evaluator.yaml", "monitors.yaml", "rules.yaml")
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -82,11 +87,12 @@ def load(folder: Path) -> Definitions:
         raise ConfigError([Problem(str(folder), "is not a folder; set EVALUATOR_CONFIG, or run `evaluator init`")])
     loader = _Loader(folder)
     service = loader.service()
-    evaluators = [*loader.rules(service), *loader.rubrics()]
-    monitors = list(loader.monitors())
+    evaluators = [*loader.rules(), *loader.rubrics()]
+    monitors = list(loader.monitors({evaluator.name: evaluator for evaluator in evaluators}))
+    notes = [*loader.unread(), *_notes(service, evaluators, monitors)]
     if loader.problems:
-        raise ConfigError(sorted(loader.problems, key=_by_place))
-    return Definitions(service, tuple(evaluators), tuple(monitors), folder, tuple(_notes(evaluators, monitors)))
+        raise ConfigError(sorted(dict.fromkeys(loader.problems), key=_by_place))
+    return Definitions(service, tuple(evaluators), tuple(monitors), folder, tuple(notes))
 
 
 class _Loader:
@@ -94,6 +100,7 @@ class _Loader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._rules_path: tuple[str, str] | None = None
         self._names: dict[str, str] = {}
         self.problems: list[Problem] = []
 
@@ -101,17 +108,33 @@ class _Loader:
         source = self._read(self._folder / "evaluator.yaml")
         if source is None or source.value is None:
             return ServiceConfig()
+        # Kept even when the rest of the file is wrong: without it every rule of the team would be unknown too.
+        if isinstance(source.value, dict) and isinstance(path := source.value.get("rules_path"), str):
+            self._rules_path = path, source.place(("rules_path",))
         return self._valid(ServiceConfig, source, source.value, ()) or ServiceConfig()
 
-    def rules(self, service: ServiceConfig) -> Iterator[Evaluator]:
-        kinds = self.kinds(service)
+    def kinds(self) -> Mapping[str, type[Rule]]:
+        """Return the kinds of rules: ours, and the team's own when they can be read."""
+        if self._rules_path is None:
+            return collect()
+        path, place = self._rules_path
+        try:
+            return collect(self._folder / path)
+        except ValueError as error:
+            self.problems.append(Problem(place, f"rules_path: {error}"))
+            return collect()
+
+    def rules(self) -> Iterator[Evaluator]:
+        before = len(self.problems)
+        kinds = self.kinds()
+        complete = len(self.problems) == before
         for source, index, entry in self._entries("rules.yaml"):
-            found = self._rule(source, index, entry, kinds)
+            found = self._rule(source, index, entry, kinds, complete=complete)
             if found is not None:
                 yield found
 
     def rubrics(self) -> Iterator[Evaluator]:
-        for path in sorted((self._folder / "rubrics").glob("*.y*ml")):
+        for path in _yaml_files(self._folder / "rubrics"):
             source = self._read(path)
             if source is None:
                 continue
@@ -123,51 +146,65 @@ class _Loader:
                     spec.name, "rubric", spec.when, spec.sample, rubric.version, rubric.data_type, rubric=rubric
                 )
 
-    def monitors(self) -> Iterator[MonitorSpec]:
+    def monitors(self, evaluators: Mapping[str, Evaluator]) -> Iterator[MonitorSpec]:
         seen: dict[str, str] = {}
         for source, index, entry in self._entries("monitors.yaml"):
             spec = self._valid(MonitorSpec, source, entry, (index,))
             if spec is None:
                 continue
             place = source.place((index, "score"))
-            first = seen.setdefault(spec.key, place)
-            if first != place:
-                self.problems.append(Problem(place, f"score {spec.score!r} is already watched at {first}"))
+            if spec.key in seen:
+                self.problems.append(Problem(place, f"score {spec.score!r} is already watched at {seen[spec.key]}"))
+            seen.setdefault(spec.key, place)
+            watched = evaluators.get(spec.score)
+            if watched is not None and watched.data_type is DataType.CATEGORICAL:
+                what = f"score: the values of {spec.score!r} are labels; numbers and booleans can be watched"
+                self.problems.append(Problem(place, what))
             yield spec
 
-    def _rule(self, source: Source, index: int, entry: Any, kinds: Mapping[str, type[Rule]]) -> Evaluator | None:
+    def unread(self) -> Iterator[str]:
+        """Say which YAML files nobody reads; one that was surely meant to be read is a problem."""
+        for path in _yaml_files(self._folder):
+            if path.name in _FILES:
+                continue
+            meant = near(path.stem, (Path(name).stem for name in _FILES))
+            if meant is not None:
+                said = f"is not read under this name; did you mean '{meant}.yaml'?"
+                self.problems.append(Problem(f"{path}:1:1", said))
+            else:
+                yield f"{path.name} is not read; the files are {', '.join(_FILES)} and rubrics/*.yaml"
+        for path in sorted((self._folder / "rubrics").glob("*/**/*.y*ml")):
+            self.problems.append(Problem(f"{path}:1:1", "is not read; rubrics stand in rubrics/ itself"))
+
+    def _rule(
+        self, source: Source, index: int, entry: Any, kinds: Mapping[str, type[Rule]], *, complete: bool
+    ) -> Evaluator | None:
+        """Validate one entry of rules.yaml; a kind is unknown for sure only when `kinds` is `complete`."""
         if not isinstance(entry, dict):
             self.problems.append(Problem(source.place((index,)), "expected a rule: {name: ..., rule: ...}"))
             return None
         common = {key: value for key, value in entry.items() if key in RuleHeader.model_fields}
         header = self._valid(RuleHeader, source, common, (index,))
-        kind = kinds.get(str(entry.get("rule")))
+        named = entry.get("rule")
+        kind = kinds.get(named) if isinstance(named, str) else None
         if kind is None:
-            if "rule" in entry:
-                what = f"rule: unknown kind {str(entry['rule'])!r}; {nearest(str(entry['rule']), kinds)}"
+            if isinstance(named, str) and complete:
+                what = f"rule: unknown kind {named!r}; {nearest(named, kinds)}"
                 self.problems.append(Problem(source.place((index, "rule")), what))
             return None
         own = {key: value for key, value in entry.items() if key not in RuleHeader.model_fields}
-        rule = self._valid(kind, source, own, (index,))
+        rule = self._valid(kind, source, own, (index,), beside=RuleHeader.model_fields)
         if header is None or rule is None:
             return None
         self._name(header.name, source, (index, "name"))
-        version = _hash({"kind": kind.kind, "fields": rule.model_dump(mode="json"), "source": _source(kind)})
-        return Evaluator(header.name, "rule", header.when, header.sample, version, kind.gives, rule=rule)
-
-    def kinds(self, service: ServiceConfig) -> Mapping[str, type[Rule]]:
-        try:
-            return collect(*_rule_folders(self._folder, service))
-        except ValueError as error:
-            self.problems.append(Problem(str(self._folder / "evaluator.yaml"), f"rules_path: {error}"))
-            return collect()
+        return Evaluator(header.name, "rule", header.when, header.sample, _version(rule), kind.gives, rule=rule)
 
     def _read(self, path: Path) -> Source | None:
-        if not path.exists():
-            return None
         source = read(path)
+        if source is None:
+            return None
         self.problems.extend(source.problems)
-        return None if source.problems else source
+        return source if source.value is not None or not source.problems else None
 
     def _entries(self, name: str) -> Iterator[tuple[Source, int, Any]]:
         source = self._read(self._folder / name)
@@ -179,18 +216,27 @@ class _Loader:
         for index, entry in enumerate(source.value):
             yield source, index, entry
 
-    def _valid(self, model: type[T], source: Source, value: Any, where: Sequence[int | str]) -> T | None:
+    def _valid(
+        self,
+        model: type[T],
+        source: Source,
+        value: Any,
+        where: Sequence[int | str],
+        beside: Iterable[str] = (),
+    ) -> T | None:
         try:
-            return model.model_validate(plain(value))
+            return model.model_validate(value)
         except ValidationError as error:
-            self.problems.extend(problems_of(error, source, model, where))
+            self.problems.extend(problems_of(error, source, model, where, beside))
             return None
 
     def _name(self, name: str, source: Source, location: Sequence[int | str]) -> None:
         place = source.place(location)
-        first = self._names.setdefault(name, place)
-        if first != place:
-            self.problems.append(Problem(place, f"name: {name!r} is already defined at {first}"))
+        if name in self._names:
+            again = f"is already defined at {self._names[name]}"
+            told = again if self._names[name] != place else "is defined again where this anchor is used"
+            self.problems.append(Problem(place, f"name: {name!r} {told}"))
+        self._names.setdefault(name, place)
 
 
 def schemas(folder: Path) -> dict[str, dict[str, Any]]:
@@ -200,11 +246,12 @@ def schemas(folder: Path) -> dict[str, dict[str, Any]]:
         ConfigError: the folder's evaluator.yaml, or a team's own rule, cannot be read.
     """
     loader = _Loader(folder)
-    kinds = loader.kinds(loader.service())
+    loader.service()
+    kinds = loader.kinds()
     if loader.problems:
         raise ConfigError(loader.problems)
     return {
-        "evaluator.schema.json": ServiceConfig.model_json_schema(),
+        "evaluator.schema.json": ServiceConfig.model_json_schema(schema_generator=EditorSchema),
         "rules.schema.json": _rules_schema(kinds),
         "rubric.schema.json": RubricSpec.model_json_schema(),
         "monitors.schema.json": _list_of(MonitorSpec.model_json_schema()),
@@ -213,22 +260,31 @@ def schemas(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _rules_schema(kinds: Mapping[str, type[Rule]]) -> dict[str, Any]:
     """Each kind is one alternative: its own fields beside those of every rule."""
-    common = RuleHeader.model_json_schema()
-    shared = common.pop("$defs", {})
-    alternatives = []
     for name, kind in kinds.items():
-        own = kind.model_json_schema()
-        shared |= own.pop("$defs", {})
-        alternatives.append(
-            {
-                "type": "object",
-                "description": own.get("description", ""),
-                "properties": common["properties"] | own.get("properties", {}) | {"rule": {"const": name}},
-                "required": ["name", "rule", *own.get("required", [])],
-                "additionalProperties": False,
-            }
-        )
-    return {"type": "array", "items": {"anyOf": alternatives}, "$defs": shared}
+        try:
+            kind.model_json_schema()
+        except PydanticInvalidForJsonSchema as error:
+            raise ConfigError(
+                [Problem(_file(kind), f"rule {name!r} has a field no schema can tell: {error}")]
+            ) from error
+    # All at once, so that two kinds may each have a type of their own under the same name.
+    models: list[type[BaseModel]] = [RuleHeader, *kinds.values()]
+    found, together = models_json_schema([(model, "validation") for model in models])
+    shared = together["$defs"]
+    header, *own = (shared[found[model, "validation"]["$ref"].rsplit("/", 1)[-1]] for model in models)
+    alternatives = [
+        {
+            "type": "object",
+            "description": kind.get("description", ""),
+            "properties": header["properties"] | kind.get("properties", {}) | {"rule": {"const": name}},
+            "required": ["name", "rule", *kind.get("required", [])],
+            "additionalProperties": False,
+        }
+        for name, kind in zip(kinds, own, strict=True)
+    ]
+    entries = {found[model, "validation"]["$ref"].rsplit("/", 1)[-1] for model in models}
+    rest = {name: schema for name, schema in shared.items() if name not in entries}
+    return {"type": "array", "items": {"anyOf": alternatives}, "$defs": rest}
 
 
 def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
@@ -236,28 +292,46 @@ def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": schema, "$defs": shared}
 
 
-def _rule_folders(folder: Path, service: ServiceConfig) -> list[Path]:
-    return [] if service.rules_path is None else [folder / service.rules_path]
+def _yaml_files(folder: Path) -> list[Path]:
+    """Return a folder's YAML files in order; hidden ones belong to editors and file systems."""
+    return sorted(path for path in folder.glob("*.y*ml") if not path.name.startswith("."))
 
 
-def _notes(evaluators: Sequence[Evaluator], monitors: Sequence[MonitorSpec]) -> Iterator[str]:
+def _notes(service: ServiceConfig, evaluators: Sequence[Evaluator], monitors: Sequence[MonitorSpec]) -> Iterator[str]:
+    if not evaluators:
+        yield "nothing will be evaluated: there is no rule in rules.yaml and no file in rubrics/"
     names = [evaluator.name for evaluator in evaluators]
     for monitor in monitors:
-        if monitor.score not in names:
-            near = nearest(monitor.score, names)
-            if near.startswith("did you mean"):
-                yield f"monitors.yaml watches {monitor.score!r}, which no evaluator here writes; {near}"
+        meant = near(monitor.score, names)
+        if monitor.score not in names and meant is not None:
+            yield f"monitors.yaml watches {monitor.score!r}, which no evaluator here writes; did you mean {meant!r}?"
+    asked = {evaluator.rubric.spec.judge.model for evaluator in evaluators if evaluator.rubric is not None}
+    for model in sorted(asked - set(service.models.prices)):
+        yield f"evaluator.yaml has no price for {model!r} in models.prices: its calls will be counted at no cost"
 
 
-def _hash(value: Any) -> str:
-    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=6).hexdigest()
+def _version(rule: Rule) -> str:
+    """Hash what can change a rule's verdict: kind, parameters and the file its code is in."""
+    fields = _ordered(rule.model_dump(), rule.model_dump(mode="json"))
+    value = {"kind": rule.kind, "fields": fields, "source": Path(_file(type(rule))).read_text(encoding="utf-8")}
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
-def _source(kind: type[Rule]) -> str:
-    file = inspect.getsourcefile(kind)
-    return Path(file).read_text(encoding="utf-8") if file else ""
+def _ordered(value: Any, dumped: Any) -> Any:
+    """Return what was dumped as JSON with the entries of sets in order: each process has them in another."""
+    if isinstance(value, set | frozenset):
+        return sorted(dumped, key=lambda entry: json.dumps(entry, sort_keys=True))
+    if isinstance(value, Mapping) and isinstance(dumped, dict) and len(value) == len(dumped):
+        return {key: _ordered(inner, dumped[key]) for inner, key in zip(value.values(), dumped, strict=True)}
+    if isinstance(value, list | tuple) and isinstance(dumped, list) and len(value) == len(dumped):
+        return [_ordered(inner, one) for inner, one in zip(value, dumped, strict=True)]
+    return dumped
+
+
+def _file(kind: type[Rule]) -> str:
+    return inspect.getsourcefile(kind) or ""
 
 
 def _by_place(problem: Problem) -> tuple[str, list[int], str]:
-    path, *numbers = problem.where.split(":")
+    path, *numbers = problem.where.rsplit(":", 2)
     return path, [int(number) for number in numbers if number.isdigit()], problem.what

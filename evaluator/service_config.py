@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import re
 from datetime import time, timedelta
-from typing import Annotated, Final, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
 
 from judges import Price
 
-_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)")
+_UNITS: Final = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LONGEST: Final = timedelta(days=10_000)
+_DURATION: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?(ms|s|m|h|d)")
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+def duration_text(value: timedelta) -> str:
+    """Return a duration as people write it, in the largest unit that needs no fraction: 90s, 15m, 7d."""
+    microseconds = value // _MICROSECOND
+    for unit, size in reversed(_UNITS.items()):
+        if microseconds % size == 0 and (microseconds or unit == "s"):
+            return f"{microseconds // size}{unit}"
+    return f"{Decimal(microseconds) / _UNITS['ms']:f}ms"
 
 
 def _duration(value: object) -> object:
@@ -19,16 +33,60 @@ def _duration(value: object) -> object:
         return value
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise ValueError("expected a duration such as 90s, 15m, 1h or 7d")
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+        raise ValueError(f"expected a duration such as 90s, 15m, 1h or 7d, not {str(value)[:40]!r}")
+    microseconds = Decimal(found[1]) * _UNITS[found[2]]
+    if microseconds > _LONGEST // _MICROSECOND:
+        raise ValueError(f"expected a duration of at most {_LONGEST.days:,} days, not {value!r}")
+    return timedelta(microseconds=int(microseconds))
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("expected a duration longer than nothing")
+    return value
+
+
+def _time_of_day(value: object) -> object:
+    if isinstance(value, time):
+        return value
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f'expected a time of day in UTC such as "06:00", not {str(value)[:40]!r}')
+    return time(int(found[1]), int(found[2]))
+
+
+def _time_text(value: time) -> str:
+    return value.strftime("%H:%M")
 
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
+    PlainSerializer(duration_text, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?(ms|s|m|h|d)$", "examples": ["90s", "15m", "7d"]}),
 ]
-"""A length of time as people write it: 90s, 15m, 1h, 7d."""
+"""A length of time as people write it: 90s, 15m, 1h, 7d. Up to 10,000 days, exact to the microsecond."""
+
+Interval = Annotated[Duration, AfterValidator(_positive)]
+"""A duration that is not zero."""
+
+TimeOfDay = Annotated[
+    time,
+    BeforeValidator(_time_of_day),
+    PlainSerializer(_time_text, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$", "examples": ["06:00"]}),
+]
+"""Hours and minutes, UTC."""
+
+
+class EditorSchema(GenerateJsonSchema):
+    """JSON Schema whose defaults are written as people write them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return a default as it would stand in the file."""
+        if isinstance(dft, timedelta):
+            return duration_text(dft)
+        return _time_text(dft) if isinstance(dft, time) else super().encode_default(dft)
 
 
 class Section(BaseModel):
@@ -46,18 +104,18 @@ class SamplingConfig(Section):
 class DiscoveryConfig(Section):
     """When a trace counts as finished and how it is found."""
 
-    every: Duration = Field(default=timedelta(seconds=30), description="how often Langfuse is asked for new traces")
+    every: Interval = Field(default=timedelta(seconds=30), description="how often Langfuse is asked for new traces")
     quiet_for: Duration = Field(
         default=timedelta(seconds=90), description="a trace is finished when nothing in it moved for so long"
     )
-    max_wait: Duration = Field(
+    max_wait: Interval = Field(
         default=timedelta(minutes=30),
         description="a trace still open so long after its root ended is evaluated as it is",
     )
     overlap: Duration = Field(
         default=timedelta(minutes=15), description="how far each look reaches back for traces that arrive late"
     )
-    longest_trace: Duration = Field(
+    longest_trace: Interval = Field(
         default=timedelta(hours=1), description="longest duration of a trace; bounds what Langfuse must search"
     )
     exclude_environments: tuple[str, ...] = Field(
@@ -95,11 +153,11 @@ class LimitsConfig(Section):
 class WatchConfig(Section):
     """When scores are looked at. Times are UTC."""
 
-    daily_at: time = Field(default=time(6), description="when the last seven days are tested, every day")
+    daily_at: TimeOfDay = Field(default=time(6), description="when the last seven days are tested, every day")
     weekly_on: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = Field(
         default="monday", description="day of the weekly digest"
     )
-    weekly_at: time = Field(default=time(7), description="time of the weekly digest")
+    weekly_at: TimeOfDay = Field(default=time(7), description="time of the weekly digest")
 
 
 class ServiceConfig(Section):

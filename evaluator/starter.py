@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from evaluator.errors import ConfigError, Problem
@@ -24,21 +24,28 @@ def folder() -> Path:
     raise ConfigError([Problem(str(_INSTALLED), "is missing from this installation: install evaluator again")])
 
 
-def write_starter(destination: Path) -> Iterator[tuple[Path, bool]]:
-    """Copy the starter configuration; files that exist are kept. Yields each path and whether it was written.
+def write_starter(destination: Path) -> list[tuple[Path, bool]]:
+    """Copy the starter configuration; files that exist are kept. Returns each path and whether it was written.
 
     Raises:
         ConfigError: the destination cannot be written.
     """
     source = folder()
-    for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        target = destination / file.relative_to(source)
-        if target.exists():
-            yield target, False
-            continue
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        except OSError as error:
-            raise ConfigError([Problem(str(target), f"cannot be written: {error}")]) from error
-        yield target, True
+    files = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
+    return [
+        (destination / file, _written(source / file, destination / file))
+        for file in files
+        if not file.name.startswith(".")
+    ]
+
+
+def _written(file: Path, target: Path) -> bool:
+    """Copy one file unless there is something in its place, a broken link included."""
+    if os.path.lexists(target):
+        return False
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    except OSError as error:
+        raise ConfigError([Problem(str(target), f"cannot be written: {error.strerror}")]) from error
+    return True
