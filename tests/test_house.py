@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import re
 import subprocess
 import tomllib
@@ -99,6 +100,24 @@ def test_functions_are_short(path: Path) -> None:
 def test_name_says_what_it_holds(path: Path) -> None:
     words = {word for part in path.relative_to(ROOT).with_suffix("").parts for word in part.split("_")}
     assert not words & VAGUE
+
+
+@pytest.mark.parametrize("path", OURS, ids=shown)
+def test_public_names_are_no_vague_words(path: Path) -> None:
+    words = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+    vague = [name for name, _ in public(tree(path)) if {word.lower() for word in words.findall(name)} & VAGUE]
+    assert vague == []
+
+
+@pytest.mark.parametrize("path", [path for path in OURS if path.name == "__init__.py"], ids=shown)
+def test_a_package_exports_exactly_what_it_imports(path: Path) -> None:
+    nodes = tree(path).body
+    imported = [
+        alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    defined = [name for name, _ in public(tree(path))]
+    exported = getattr(importlib.import_module(".".join(path.parent.relative_to(ROOT).parts)), "__all__", [])
+    assert sorted(exported) == sorted({*imported, *defined} - {"annotations"})
 
 
 @pytest.mark.parametrize("path", OURS, ids=shown)
