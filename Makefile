@@ -47,7 +47,7 @@ lock:  ## resolve requirements/*.txt anew (needs uv on the PATH)
 	@for set in runtime build dev; do \
 	  case $$set in runtime) from=pyproject.toml ;; build) from="--group build" ;; dev) from="pyproject.toml --group dev" ;; esac; \
 	  uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-header --no-annotate $$from -o requirements/$$set.txt --upgrade || exit 1; \
+	    --no-header --no-annotate $$from -o requirements/$$set.txt --upgrade || exit 1; \
 	done
 
 clean:  ## forget the virtual environment and every cache
