@@ -91,19 +91,19 @@ class State:
 
     def watermark(self) -> datetime | None:
         """Return the end of the last window that was read whole; None at the first start."""
-        with _reachable():
+        with reachable():
             value = cast("bytes | None", self._redis.get(self._key("watermark")))
         return None if value is None else datetime.fromisoformat(value.decode())
 
     def advance(self, to: datetime) -> None:
         """Move the watermark."""
-        with _reachable():
+        with reachable():
             self._redis.set(self._key("watermark"), to.isoformat())
 
     def unclaimed(self, refs: Sequence[TraceRef]) -> set[str]:
         """Return the ids of those traces that nobody has claimed."""
         buckets = self._buckets("claimed", refs)
-        with _reachable():
+        with reachable():
             pipe = self._redis.pipeline(transaction=False)
             for bucket, group in buckets.items():
                 pipe.smismember(bucket, [ref.id for ref in group])
@@ -120,7 +120,7 @@ class State:
     def settled(self, jobs: Sequence[Job]) -> dict[tuple[str, str], str]:
         """Return the terminal states already reached, by (trace id, evaluator)."""
         wanted = [(job.ref, sample.evaluator) for job in jobs for sample in job.samples]
-        with _reachable():
+        with reachable():
             pipe = self._redis.pipeline(transaction=False)
             for ref, evaluator in wanted:
                 pipe.hget(self._bucket("settled", ref), f"{ref.id}/{evaluator}")
@@ -138,7 +138,7 @@ class State:
     def remember(self, trace_id: str, evaluator: str, version: str, outcome: Outcome) -> None:
         """Keep an outcome until its score is written, so that a retry does not pay for it again."""
         key = self._key("outcomes", trace_id)
-        with _reachable():
+        with reachable():
             pipe = self._redis.pipeline(transaction=False)
             pipe.hset(key, f"{evaluator}@{version}", orjson.dumps(outcome_to_json(outcome)))
             pipe.expire(key, _OUTCOMES_KEPT)
@@ -146,7 +146,7 @@ class State:
 
     def remembered(self, trace_ids: Collection[str]) -> dict[tuple[str, str], Outcome]:
         """Return what `remember` kept of these traces, by (trace id, `evaluator@version`)."""
-        with _reachable():
+        with reachable():
             pipe = self._redis.pipeline(transaction=False)
             for trace_id in trace_ids:
                 pipe.hgetall(self._key("outcomes", trace_id))
@@ -160,12 +160,12 @@ class State:
     def forget(self, trace_ids: Collection[str]) -> None:
         """Drop the remembered outcomes of traces that are done with."""
         if trace_ids:
-            with _reachable():
+            with reachable():
                 self._redis.delete(*(self._key("outcomes", trace_id) for trace_id in trace_ids))
 
     def funnel(self) -> Funnel:
         """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
-        with _reachable():
+        with reachable():
             counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("funnel")))
         return Counter({_three(name.decode()): int(count) for name, count in counts.items()})
 
@@ -174,7 +174,7 @@ class State:
         if not used:
             return
         key = self._key("usage")
-        with _reachable():
+        with reachable():
             pipe = self._redis.pipeline()
             for evaluator, usage in used.items():
                 pipe.hincrby(key, f"{evaluator}/calls", usage.calls)
@@ -185,7 +185,7 @@ class State:
 
     def spending(self) -> dict[str, Usage]:
         """Return what judge calls cost so far, by evaluator."""
-        with _reachable():
+        with reachable():
             counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("usage")))
         used: dict[str, Usage] = {}
         for name, count in counts.items():
@@ -199,7 +199,7 @@ class State:
         """Keep work that was given up, for 30 days."""
         letter = {"message": to_message([job]), "reason": reason, "at": now.isoformat()}
         name = f"{job.ref.id}/{'+'.join(s.evaluator for s in job.samples)}"
-        with _reachable():
+        with reachable():
             pipe = self._redis.pipeline()
             pipe.hset(self._key("dead"), name, orjson.dumps(letter))
             pipe.zadd(self._key("dead", "at"), {name: now.timestamp()})
@@ -208,7 +208,7 @@ class State:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return every dead letter, oldest first."""
-        with _reachable():
+        with reachable():
             letters = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("dead")))
         read = ((name.decode(), orjson.loads(data)) for name, data in letters.items())
         return sorted(
@@ -223,34 +223,34 @@ class State:
 
     def lease(self, name: str, owner: str, duration: timedelta) -> bool:
         """Take or renew a lease; whether `owner` holds it now."""
-        with _reachable():
+        with reachable():
             return bool(self._scripts["lease"]([self._key("lease", name)], [owner, _milliseconds(duration)]))
 
     def release(self, name: str, owner: str) -> None:
         """Give a lease back, when it is ours."""
-        with _reachable():
+        with reachable():
             self._scripts["release"]([self._key("lease", name)], [owner])
 
     def permit(self, provider: str, per_minute: int | None) -> float:
         """Take one request of a provider's minute; return 0 when it may go now, else the seconds to wait."""
         keys = [self._key("pause", provider), self._key("window", provider)]
-        with _reachable():
+        with reachable():
             return cast("int", self._scripts["permit"](keys, [per_minute or 0])) / 1000
 
     def pause(self, provider: str, duration: timedelta) -> None:
         """Let nobody of the fleet ask a provider before `duration` from now."""
-        with _reachable():
+        with reachable():
             self._scripts["pause"]([self._key("pause", provider)], [_milliseconds(duration)])
 
     def last_run(self, name: str) -> datetime | None:
         """Return when a scheduled job last ran, None when it never did."""
-        with _reachable():
+        with reachable():
             value = cast("bytes | None", self._redis.get(self._key("ran", name)))
         return None if value is None else datetime.fromisoformat(value.decode())
 
     def ran(self, name: str, at: datetime) -> None:
         """Record that a scheduled job ran."""
-        with _reachable():
+        with reachable():
             self._redis.set(self._key("ran", name), at.isoformat())
 
     # -- monitors ----------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class State:
     def monitor(self, name: str) -> Iterator[MonitorRecord]:
         """Lock a monitor's state; on a clean exit state and outbox are saved together, else nothing changes."""
         key = self._key("monitor", name)
-        with _reachable(), self._redis.lock(f"{key}:lock", timeout=_LOCK_SECONDS, blocking_timeout=_LOCK_SECONDS):
+        with reachable(), self._redis.lock(f"{key}:lock", timeout=_LOCK_SECONDS, blocking_timeout=_LOCK_SECONDS):
             data = cast("bytes | None", self._redis.get(key))
             record = MonitorRecord(None if data is None else orjson.loads(data))
             yield record
@@ -271,30 +271,30 @@ class State:
 
     def outbox(self) -> dict[str, dict[str, Any]]:
         """Return the messages whose delivery nobody has confirmed."""
-        with _reachable():
+        with reachable():
             waiting = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("outbox")))
         return {name.decode(): orjson.loads(data) for name, data in sorted(waiting.items())}
 
     def sent(self, message: str) -> None:
         """Confirm a delivery."""
-        with _reachable():
+        with reachable():
             self._redis.hdel(self._key("outbox"), message)
 
     def weeks(self, key: str) -> bytes | None:
         """Return a finished week kept by `keep_weeks`."""
-        with _reachable():
+        with reachable():
             return cast("bytes | None", self._redis.get(self._key("weeks", key)))
 
     def keep_weeks(self, key: str, data: bytes) -> None:
         """Keep a finished week, so that it need not be read again."""
-        with _reachable():
+        with reachable():
             self._redis.set(self._key("weeks", key), data, ex=_WEEKS_KEPT)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def ping(self) -> str:
         """Return the server's name and version."""
-        with _reachable():
+        with reachable():
             info = self._redis.info("server")
         return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version', '?'))}"
 
@@ -316,7 +316,7 @@ class State:
         buckets = list(self._buckets(kind, (row[0] for row in rows)))
         places = {bucket: index for index, bucket in enumerate(buckets, start=1)}
         payload = [[places[self._bucket(kind, ref)], *rest] for ref, *rest in rows]
-        with _reachable():
+        with reachable():
             return cast("int", self._run(script)([self._key("funnel"), *buckets], [self._keep, orjson.dumps(payload)]))
 
     def _run(self, script: str) -> Script:
@@ -335,7 +335,8 @@ def connect(url: str) -> redis.Redis:
 
 
 @contextlib.contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
+    """Turn what the client raises when Redis cannot be reached into `Unavailable`."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:

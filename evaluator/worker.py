@@ -20,14 +20,19 @@ from dramatiq.middleware import Middleware, Retries, TimeLimit
 
 from evaluator.app import App, open_app
 from evaluator.batch import Job, UnknownVersion, from_message, to_message
+from evaluator.errors import Unavailable
 from evaluator.settings import load_settings
+from evaluator.state import reachable
 from evaluator.telemetry import configure_logs
 
 QUEUE: Final = "evaluate"
 TRIES: Final = 10
 """How often a message whose evaluation raises (a bug, a broken Redis) is tried, over about an hour."""
 
-_TIME_LIMIT: Final = timedelta(minutes=20)
+_TIME_LIMIT: Final = timedelta(hours=6)
+"""Every call has a timeout of its own; this one only ends what nobody foresaw."""
+
+_REDIS_PAUSE_SECONDS: Final = 1.0
 _MAINTENANCE_CHANCE: Final = 50_000
 """Of a million commands; Dramatiq's default of 1,000 leaves a killed worker's messages lying for minutes."""
 
@@ -44,11 +49,13 @@ class Queue:
     def put(self, jobs: Sequence[Job], delay: timedelta = timedelta()) -> None:
         """Enqueue jobs as one message, not to be worked on before `delay` from now."""
         milliseconds = math.ceil(delay.total_seconds() * 1000)
-        self.actor.send_with_options(args=(to_message(jobs),), delay=milliseconds or None)
+        with reachable():
+            self.actor.send_with_options(args=(to_message(jobs),), delay=milliseconds or None)
 
     def size(self) -> int:
         """Return how many messages are waiting, delayed or being worked on, anywhere."""
-        return int(self.broker.do_qsize(QUEUE))
+        with reachable():
+            return int(self.broker.do_qsize(QUEUE))
 
 
 def open_queue(app: App) -> Queue:
@@ -65,8 +72,9 @@ def open_queue(app: App) -> Queue:
     )
 
     def evaluate(message: dict[str, Any]) -> None:
-        for again in app.evaluation.evaluate(from_message(message)):
-            queue.put(again.jobs, again.delay)
+        jobs = from_message(message)
+        while not _evaluated(app, queue, jobs):
+            app.clock.sleep(_REDIS_PAUSE_SECONDS)
 
     def bury(message: dict[str, Any], retries: dict[str, int]) -> None:
         for job in from_message(message["args"][0]):
@@ -123,6 +131,21 @@ class _Drain(Middleware):
         """Stop asking."""
         del broker, worker
         self._app.model.drain()
+
+
+def _evaluated(app: App, queue: Queue, jobs: Sequence[Job]) -> bool:
+    """Evaluate jobs and put back what is left; False when Redis went away on the way.
+
+    The actor then waits and does it again: settled work is left out, remembered outcomes are not paid for again. It
+    must not raise instead: Dramatiq could not enqueue the retry, and would acknowledge the message once Redis is back.
+    """
+    try:
+        for again in app.evaluation.evaluate(jobs):
+            queue.put(again.jobs, again.delay)
+    except Unavailable as error:
+        _log.warning("the batch waits for Redis", reason=str(error), traces=len(jobs))
+        return False
+    return True
 
 
 def _try_again(retries: int, error: BaseException) -> bool:

