@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ def readable(read: Callable[[Row], T], row: Row) -> T | None:
     """Read one row; one that cannot be read is named in the log and left out, and spoils no other."""
     try:
         return read(row)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         _log.warning("a row of Langfuse cannot be read", id=str(row.get("id")), why=type(error).__name__)
         return None
 
@@ -159,9 +160,11 @@ def _value(raw: Any) -> Any:
     if raw[:1] not in '{["-0123456789tfn':
         return raw
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return raw
+    # 1.10 is a text, as is an order's number of 23 digits: as a number it would no longer be what was answered.
+    return raw if isinstance(value, float) and raw != repr(value) else value
 
 
 def _mapping(raw: Any) -> Mapping[str, Any]:
@@ -175,9 +178,10 @@ def _numbers(raw: Any) -> dict[str, float]:
 
 def _number(raw: Any) -> float | None:
     try:
-        return None if raw is None or isinstance(raw, bool) else float(raw)
-    except (TypeError, ValueError):
+        number = None if raw is None or isinstance(raw, bool) else float(raw)
+    except (OverflowError, TypeError, ValueError):
         return None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _whole(raw: Any) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -105,12 +106,21 @@ def body_of(score: Score) -> bytes:
     known = {key: value for key, value in body.items() if value is not None}
     written = _written(known)
     if len(written) > BYTES_A_REQUEST:
-        excess = len(written) - BYTES_A_REQUEST + len(_NOTICE)
-        comment = score.comment.encode()[: max(0, len(score.comment.encode()) - excess)].decode(errors="ignore")
-        written = _written({**known, "comment": comment + _NOTICE})
+        written = _with_shorter_comment(known)
     if len(written) > BYTES_A_REQUEST:
         raise Refused(f"score {score.name}: its metadata has more than {BYTES_A_REQUEST:,} bytes")
     return written
+
+
+def _with_shorter_comment(body: dict[str, Any]) -> bytes:
+    """Write as much of the comment as fits: measured as it is written, for JSON makes six bytes of some characters."""
+    comment = str(body.get("comment", ""))
+
+    def written(length: int) -> bytes:
+        return _written({**body, "comment": comment[:length] + _NOTICE})
+
+    longest = bisect_right(range(len(comment)), BYTES_A_REQUEST, key=lambda length: len(written(length))) - 1
+    return written(max(longest, 0))
 
 
 def _refuse_what_would_be_lost(score: Score) -> None:
