@@ -57,7 +57,7 @@ class Langfuse:
         )
         self._capabilities: Capabilities | None = None
         self._writer: Writer | None = None
-        self._reads: Grouped[TraceRef, Trace | None] = Grouped(self._fetch, TRACES_A_REQUEST, group_seconds)
+        self._reads: Grouped[TraceRef, Trace | TooWide | None] = Grouped(self._fetch, TRACES_A_REQUEST, group_seconds)
         self._writes: Grouped[Score, EvaluatorError | None] = Grouped(self._write, SCORES_A_REQUEST, group_seconds)
 
     def capabilities(self) -> Capabilities:
@@ -84,8 +84,13 @@ class Langfuse:
 
     def fetch(self, refs: Sequence[TraceRef]) -> dict[str, Trace]:
         """Return whole traces by id; those Langfuse does not show are absent."""
-        traces = self._loop.call(self._reads.ask(refs))
-        return {trace.id: trace for trace in traces if trace is not None}
+        traces: dict[str, Trace] = {}
+        for answer in self._loop.call(self._reads.ask(refs)):
+            if isinstance(answer, TooWide):
+                raise Refused(f"a trace is more than Langfuse can read: {answer}") from answer
+            if answer is not None:
+                traces[answer.id] = answer
+        return traces
 
     def write(self, scores: Sequence[Score]) -> list[EvaluatorError | None]:
         """Write scores; one answer each, in order: None when Langfuse accepted it, else why not."""
@@ -106,11 +111,8 @@ class Langfuse:
         """Close the connections."""
         self._loop.call(self._wire.close())
 
-    async def _fetch(self, refs: Sequence[TraceRef]) -> list[Trace | None]:
-        try:
-            found = await whole_traces(self._wire, list({ref.id: ref for ref in refs}.values()))
-        except TooWide as error:
-            raise Refused(f"a trace is more than Langfuse can read: {error}") from error
+    async def _fetch(self, refs: Sequence[TraceRef]) -> list[Trace | TooWide | None]:
+        found = await whole_traces(self._wire, list({ref.id: ref for ref in refs}.values()))
         return [found.get(ref.id) for ref in refs]
 
     async def _write(self, scores: Sequence[Score]) -> list[EvaluatorError | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final
@@ -83,7 +84,9 @@ class Wire:
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
         url = f"{self.base_url}/api/public/{path}"
         try:
-            async with self._session.request(method, url, params=list(params), data=body) as response:
+            async with self._session.request(
+                method, url, params=list(params), data=body, allow_redirects=False
+            ) as response:
                 content = await response.read()
                 status, reply = response.status, response.headers
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -92,6 +95,9 @@ class Wire:
             pause = _seconds(reply.get("Retry-After"))
             await self._gate.pause(pause)
             raise Unavailable(f"Langfuse's rate limit is reached; it asks for {pause:.0f} s", pause)
+        if 300 <= status < 400:
+            # Followed, a POST would become a GET, and its answer would pass for a score accepted.
+            raise ConfigError([Problem("LANGFUSE_BASE_URL", f"{self.base_url} redirects; set the address it leads to")])
         return status, self._read(method, path, status, content)
 
     def _read(self, method: str, path: str, status: int, content: bytes) -> Any:
@@ -100,6 +106,10 @@ class Wire:
         except orjson.JSONDecodeError:
             answer = None
         if status < 300:
+            if not isinstance(answer, Mapping):  # a web page, or half an answer: nothing is proved by it
+                raise Unavailable(
+                    f"Langfuse answered {status} to {method} {path}, but not in its JSON; check LANGFUSE_BASE_URL"
+                )
             return answer
         said = answer.get("message", "") if isinstance(answer, Mapping) else ""
         what = f"Langfuse answered {status} to {method} {path}: {said}"
@@ -131,6 +141,7 @@ def _wants_object(answer: Any) -> bool:
 
 def _seconds(text: str | None) -> float:
     try:
-        return min(max(float(text or 1), 0.05), _LONGEST_PAUSE)
+        seconds = float(text or 1)
     except ValueError:
         return 1.0
+    return 1.0 if math.isnan(seconds) else min(max(seconds, 0.05), _LONGEST_PAUSE)
