@@ -111,3 +111,68 @@ def test_running_starts_at_once_and_gives_the_lead_back(app: App, traffic: Traff
             app.clock.sleep(0.05)
     assert len(jobs) == 3
     assert app.state.lease("scheduler", "another", timedelta(seconds=1))
+
+
+def test_another_takes_over_from_a_leader_that_fell_silent(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluator.scheduler.LEASE", timedelta(seconds=1))
+    app.state.advance(datetime.now(UTC) - timedelta(minutes=10))
+    looks = Looks()
+    object.__setattr__(app, "watch", looks)
+    first, second = scheduler(app), scheduler(app)
+    first.renew()
+    second.renew()
+    second.due()
+    assert looks.delivered == 0
+    app.clock.sleep(1.1)
+    second.renew()
+    second.due()
+    assert looks.delivered == 1
+    # The first one wakes up, sees who leads, and does nothing.
+    monkeypatch.setattr("evaluator.scheduler.LEASE", timedelta(seconds=30))
+    second.renew()
+    first.renew()
+    first.due()
+    assert looks.delivered == 1
+
+
+def test_a_look_that_fails_is_repeated_and_stops_no_other_job(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Looks()
+    object.__setattr__(app, "watch", looks)
+    leader = scheduler(app)
+    leader.renew()
+    before = datetime.now(UTC) - timedelta(days=8)
+    app.state.ran("look", before)
+    app.state.ran("digest", before)
+
+    def fail() -> None:
+        looks.looked += 1
+        raise Unavailable("Langfuse is down")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(looks, "look", fail)
+        leader.due()
+        leader.due()
+    assert (looks.looked, looks.digested) == (2, 1)
+    assert app.state.last_run("look") == before
+    leader.due()
+    leader.due()
+    assert (looks.looked, looks.digested) == (3, 1)
+
+
+def test_a_redis_that_is_down_takes_the_lead_away(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Looks()
+    object.__setattr__(app, "watch", looks)
+    leader = scheduler(app)
+    leader.renew()
+
+    def fail(*_: object) -> bool:
+        raise Unavailable("Redis does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("evaluator.state.State.lease", fail)
+        leader.renew()
+        leader.due()
+    assert looks.delivered == 0
+    leader.renew()
+    leader.due()
+    assert looks.delivered == 1
