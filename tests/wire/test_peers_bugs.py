@@ -1,17 +1,17 @@
-"""Ten bugs of comparable products, as acceptance tests.
-
-Two of them are proved elsewhere: samples that another evaluator reshuffles (unit/evaluator/test_sampling.py) and
-missing data that counts as 0 (test_walk_two.py).
-"""
+"""Ten bugs of comparable products, as acceptance tests over the wire."""
 
 from __future__ import annotations
 
+import io
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from evaluator.app import App
+from evaluator.check import check
 from evaluator.service import Swept, sweep
 from judges import Question
 from sandbox.server import Sandbox
@@ -130,3 +130,137 @@ def test_the_judge_sees_the_whole_output_and_every_step(service: OpenService, tr
     assert long in question.prompt.user
     for step in ("[SPAN answer-user-query", "[RETRIEVER search", "[GENERATION answer"):
         assert step in question.prompt.user
+
+
+@pytest.fixture
+def heard(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the model was asked: the body of every request that it answered."""
+    bodies: list[dict[str, Any]] = []
+    answer = sandbox.model._answer
+
+    def listening(body: dict[str, Any]) -> dict[str, Any]:
+        bodies.append(body)
+        return answer(body)
+
+    monkeypatch.setattr(sandbox.model, "_answer", listening)
+    return bodies
+
+
+def test_the_model_receives_a_long_answer_from_first_to_last_line(
+    service: OpenService, traffic: Traffic, heard: list[dict[str, Any]]
+) -> None:
+    long = "\n".join(f"Line {number} of the answer." for number in range(600))
+    traffic.add(1, output=long)
+    with service() as app:
+        swept(app)
+    (body,) = heard
+    assert any(long in message["content"] for message in body["messages"])
+
+
+def test_a_run_that_does_not_fit_is_cut_in_plain_sight_and_never_scored_0(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, heard: list[dict[str, Any]]
+) -> None:
+    traffic.add(1, output="The beginning. " + "filler " * 400_000 + "The very end.")
+    with service() as app:
+        result = swept(app)
+    states = result.as_json()["evaluations"]
+    assert states["scored"] + states.get("failed", 0) == 3
+    assert all(1 <= score["value"] <= 5 for score in verdicts(sandbox))
+    assert heard
+    for body in heard:
+        said = json.dumps(body["messages"])
+        assert "The beginning." in said
+        assert "The very end." in said
+        assert "characters left out" in said
+        assert len(said) < 2_000_000
+
+
+def test_an_answer_that_was_cut_gets_more_room_and_then_a_score(
+    sandbox: Sandbox,
+    service: OpenService,
+    traffic: Traffic,
+    heard: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoilt = sandbox.model._spoilt
+    monkeypatch.setattr(
+        sandbox.model,
+        "_spoilt",
+        # A reasoning model that spends the first budget before it says a word.
+        lambda text: ("", "length") if len(heard) == 1 else spoilt(text),
+    )
+    traffic.add(1)
+    with service() as app:
+        result = swept(app)
+    first, second = (body["max_completion_tokens"] for body in heard)
+    assert second >= 2 * first
+    assert result.as_json()["evaluations"] == {"sampled": 3, "scored": 3}
+    assert result.used.calls == 2
+    assert len(verdicts(sandbox)) == 1
+
+
+def test_another_rule_and_another_rubric_leave_every_sample_as_it_was(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, valkey: Any
+) -> None:
+    ids = set(traffic.add(150))
+    half = RUBRIC.replace("rate: 1", "rate: 0.5")
+    with service(config(rubrics={"helpfulness": half})) as app:
+        swept(app)
+    before = {score["traceId"] for score in verdicts(sandbox)}
+    assert 40 < len(before) < 110
+    valkey.flushall()
+    sandbox.langfuse.reset()
+    traffic.add(150)
+    tone = half.replace("name: helpfulness", "name: aa-tone").replace("rate: 0.5", "rate: 0.6")
+    rules = "[{name: aa-first, rule: length, max: 10, sample: [{rate: 0.6}]}, {name: answered, rule: not_empty}]"
+    folder = config(rules=rules, rubrics={"helpfulness": half, "aa-tone": tone})
+    with service(folder) as app:
+        swept(app)
+    scores = sandbox.langfuse.all_scores()
+    after, of_tone = ({s["traceId"] for s in scores if s["name"] == name} for name in ("helpfulness", "aa-tone"))
+    assert after == before
+    # And who is judged twice: the smaller sample lies within the larger.
+    assert before <= of_tone < ids
+
+
+def test_missing_data_is_not_0_and_pages_nobody(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    now = datetime.now(UTC)
+    sandbox.langfuse.load_scores(
+        {
+            "id": f"old-{number}",
+            "traceId": trace_id(1000 + number),
+            "name": "helpfulness",
+            "value": 4 + number % 2,
+            "dataType": "NUMERIC",
+            "timestamp": (now - timedelta(days=7, hours=1 + number)).isoformat(),
+        }
+        for number in range(24 * 7 * 9)
+    )
+    sandbox.model.answers.malformed = 1.0
+    traffic.add(40)
+    with service(config(monitors="- {score: helpfulness, smallest_drop: 2%}")) as app:
+        # The judge fails on everything: this week has no verdict at all.
+        assert swept(app).as_json()["reasons"] == {"failed: bad_answer": 40}
+        assert app.watch.look() == []
+    assert sandbox.slack.messages == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"langfuse_secret_key": "sk-lf-other"}, "FAIL Langfuse: "),
+        ({"openai_base_url": "http://127.0.0.1:9/v1"}, "FAIL model API: "),
+        ({"langfuse_public_key": ""}, "FAIL LANGFUSE_PUBLIC_KEY: is not set"),
+    ],
+    ids=["keys", "model", "no key"],
+)
+def test_a_runtime_that_is_off_is_not_called_active(service: OpenService, broken: dict[str, Any], said: str) -> None:
+    with service() as app:
+        settings = app.settings
+    changed = type(settings)(**{**settings.model_dump(), **broken})
+    out = Console(record=True, width=200, file=io.StringIO())
+    assert check(settings, out)
+    assert not check(changed, out)
+    assert said in out.export_text()
