@@ -91,11 +91,12 @@ def sweep(
     threads: Threads = None,
 ) -> None:
     """Find what finished in the given time, hand it to the workers, print a summary: for cron and tests."""
+    back = _duration(since)
     from evaluator.service import sweep as sweep_once
     from evaluator.service import until_told_to_stop
 
     with _opened() as app, until_told_to_stop() as told, _bar(shown=drain and _errors.is_terminal) as report:
-        swept = sweep_once(app, _duration(since), drain=drain, work=work, threads=threads, progress=report, told=told)
+        swept = sweep_once(app, back, drain=drain, work=work, threads=threads, progress=report, told=told)
     summary = swept.as_json()
     if as_json:
         sys.stdout.write(json.dumps(summary) + "\n")
@@ -200,7 +201,8 @@ def _duration(text: str) -> timedelta:
     try:
         return TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"], param_hint="--since") from error
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(said, param_hint="--since") from error
 
 
 if __name__ == "__main__":

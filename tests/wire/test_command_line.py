@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +77,15 @@ def test_check_names_what_is_not_set(run: Run, config: Config) -> None:
     assert "FAIL LANGFUSE_SECRET_KEY: is not set" in done.stdout
 
 
+def test_a_sweep_without_keys_names_them_and_prints_nothing_else(run: Run, config: Config) -> None:
+    done = run("sweep", "--json", folder=config(), LANGFUSE_PUBLIC_KEY="", LANGFUSE_SECRET_KEY="")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    public, secret = done.stderr.splitlines()[-2:]
+    assert public.startswith("LANGFUSE_PUBLIC_KEY: is not set")
+    assert secret.startswith("LANGFUSE_SECRET_KEY: is not set")
+
+
 def test_check_offline_needs_no_service(run: Run, config: Config) -> None:
     nothing = {
         "LANGFUSE_SECRET_KEY": "",
@@ -82,7 +96,7 @@ def test_check_offline_needs_no_service(run: Run, config: Config) -> None:
     assert run("check", "--offline", folder=config(), **nothing).returncode == 0
 
 
-@pytest.mark.parametrize("command", [["check"], ["sweep"], ["run"], ["schema"]])
+@pytest.mark.parametrize("command", [["check"], ["run"]])
 def test_a_broken_file_is_told_with_its_place_and_no_traceback(run: Run, config: Config, command: list[str]) -> None:
     folder = config(service="discovery: {evry: 1s}")
     done = run(*command, folder=folder)
@@ -115,36 +129,38 @@ def test_a_sweep_prints_one_json_object_and_nothing_else(
     assert sandbox.langfuse.counts()["pairs"] == 36
 
 
-def test_a_sweep_for_people_reads_well(run: Run, config: Config, traffic: Traffic) -> None:
-    traffic.add(3)
-    done = run("sweep", "--since", "1h", "--drain", folder=config())
-    assert "3 traces finished since 1h that were not known before" in done.stdout
-    assert "9 scored" in done.stdout
-
-
 def test_without_redis_an_embedded_server_keeps_what_was_done(
     run: Run, config: Config, traffic: Traffic, tmp_path: Path
 ) -> None:
     traffic.add(3)
     own = {"REDIS_URL": "", "EVALUATOR_DATA": str(tmp_path / "data")}
     folder = config()
-    first = run("sweep", "--since", "1h", "--drain", "--json", folder=folder, **own)
+    first = run("sweep", "--since", "1h", "--drain", folder=folder, **own)
+    # Without --json it reads well.
+    assert "3 traces finished since 1h that were not known before" in first.stdout
+    assert "9 scored" in first.stdout
     second = run("sweep", "--since", "1h", "--drain", "--json", folder=folder, **own)
-    assert (json.loads(first.stdout)["traces"], json.loads(second.stdout)["traces"]) == (3, 0)
+    assert json.loads(second.stdout)["traces"] == 0
 
 
-def test_a_duration_that_is_none_is_a_usage_error(run: Run, config: Config) -> None:
-    done = run("sweep", "--since", "yesterday", folder=config())
+def test_a_duration_that_is_none_is_a_usage_error_before_anything_is_opened(run: Run) -> None:
+    done = run("sweep", "--since", "yesterday", REDIS_URL="redis://127.0.0.1:1/0", LANGFUSE_SECRET_KEY="")
     assert done.returncode == 2
-    assert "such as 90s, 15m, 1h or 7d" in done.stderr
+    assert "--since: expected a duration such as 90s, 15m, 1h or 7d" in done.stderr
+    assert "Redis" not in done.stderr
 
 
 def test_init_writes_a_configuration_that_passes_and_keeps_what_is_there(run: Run, tmp_path: Path) -> None:
-    first = run("init")
-    assert first.returncode == 0
-    assert "wrote config/rules.yaml" in first.stdout
+    own = tmp_path / "config" / "monitors.yaml"
+    own.parent.mkdir()
+    own.write_text("[] # mine")
+    done = run("init")
+    assert done.returncode == 0
+    assert "wrote config/rules.yaml" in done.stdout
+    assert "kept  config/monitors.yaml" in done.stdout
+    assert own.read_text() == "[] # mine"
     assert "kept  config/rules.yaml" in run("init").stdout
-    assert run("check", "--offline", folder=tmp_path / "config").returncode == 0
+    assert run("check", "--offline", folder=own.parent).returncode == 0
 
 
 def test_schema_writes_one_schema_a_kind_of_file(run: Run, config: Config) -> None:
@@ -152,3 +168,63 @@ def test_schema_writes_one_schema_a_kind_of_file(run: Run, config: Config) -> No
     assert run("schema", folder=folder).returncode == 0
     written = sorted(path.name for path in (folder / "schema").iterdir())
     assert written == ["evaluator.schema.json", "monitors.schema.json", "rubric.schema.json", "rules.schema.json"]
+    for name in written:
+        assert json.loads((folder / "schema" / name).read_text())["type"] in {"object", "array"}
+
+
+def test_a_recorded_run_is_served_by_the_sandbox_and_swept(
+    run: Run, config: Config, free_ports: int, tmp_path: Path
+) -> None:
+    chat = [
+        {"role": "user", "content": "Where is order 7?"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "Error: no such order"},
+        {"role": "assistant", "content": "There is no order 7."},
+    ]
+    recorded = tmp_path / "runs.json"
+    recorded.write_text(json.dumps([{"task_id": task, "traj": chat, "reward": 1.0} for task in range(3)]))
+    command = [sys.executable, "-m", "evaluator.cli", "sandbox", "--replay", str(recorded), "--port", str(free_ports)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            where = json.loads(process.stdout.readline())
+            assert where["langfuse_url"] == f"http://127.0.0.1:{free_ports}"
+            done = run(
+                "sweep",
+                "--since",
+                "24h",
+                "--drain",
+                "--json",
+                folder=config(),
+                LANGFUSE_BASE_URL=where["langfuse_url"],
+                LANGFUSE_PUBLIC_KEY=where["public_key"],
+                LANGFUSE_SECRET_KEY=where["secret_key"],
+                OPENAI_BASE_URL=where["model_url"],
+            )
+            with urllib.request.urlopen(f"{where['langfuse_url']}/_sandbox/scores", timeout=10) as answer:
+                scores = json.load(answer)
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["evaluations"] == {"sampled": 9, "scored": 9}
+    assert Counter(score["name"] for score in scores) == {
+        "answered": 3,
+        "no-errors": 3,
+        "helpfulness": 3,
+        "task-success": 3,
+    }
+    assert {bool(score["value"]) for score in scores if score["name"] == "no-errors"} == {False}
+
+
+@pytest.fixture
+def free_ports() -> int:
+    """The first of three ports in a row that nobody listens on."""
+    for first in range(20000 + os.getpid() % 1000 * 10, 32000, 3):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+    pytest.fail("no three ports in a row are free")
