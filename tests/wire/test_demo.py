@@ -33,4 +33,6 @@ def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) 
     assert (summary["duplicates"], summary["lost"]) == (0, 0)
     assert summary["judge_calls"] > 1000
     assert summary["alerts"] == 1
+    assert summary["scores"] > 10 * summary["traces"]
+    assert summary["judge_calls"] >= summary["sampled"] > 0.4 * summary["traces"]
     assert list(tmp_path.iterdir()) == []
