@@ -1,8 +1,4 @@
-"""One OpenAI-compatible server: sends prompts in a form it understands, sorts its refusals, counts what answers cost.
-
-The SDK does authentication, headers, errors and timeouts; its request and response models are left out on this path,
-which halves what a call costs in CPU (docs: performance). Its own retries are off: one layer decides.
-"""
+"""One OpenAI-compatible server: sends prompts in a form it understands, sorts refusals, counts what answers cost."""
 
 from __future__ import annotations
 
@@ -11,16 +7,15 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import httpx2
 import openai
 import orjson
 import structlog
 
-from evaluator.errors import ConfigError, Problem, Refused, Unavailable
+from evaluator.errors import Refused, Unavailable
 from evaluator.limits import Gate
 from evaluator.model.completion import Dialect, complaint, read, refusal
+from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
 from judges import Price, Prompt, Reply
 
@@ -47,19 +42,11 @@ class Server:
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
         """
-        _check(base_url)
+        self._transport = Transport(base_url, api_key, timeout)
         self._gate = gate
         self._waits = waits
         self._prices = prices
-        self._timeout = timeout
         self._dialects: dict[str, Dialect] = {}
-        self._client = openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=api_key or "none",
-            http_client=openai.DefaultAioHttpClient(timeout=timeout),
-            max_retries=0,
-            timeout=timeout,
-        )
 
     async def reply(self, prompt: Prompt) -> Reply:
         """Send a prompt, again without what the server does not understand, and return its reply.
@@ -95,33 +82,26 @@ class Server:
             Unavailable: it does not answer, or not now.
             Refused: it does not take the key.
         """
-        place = str(self._client.base_url.copy_with(query=None))
+        place = self._transport.place
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                answer = await self._client.get("/models", cast_to=httpx2.Response)
+                answer = await self._transport.get("/models")
         except openai.APIStatusError as error:
             return _without_models(place, error.status_code)
-        except (TimeoutError, openai.APIConnectionError):
+        except (TimeoutError, Unavailable):
             raise Unavailable(f"{place} does not answer; check OPENAI_BASE_URL") from None
         with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            return f"{place} answers, {len(orjson.loads(answer.content)['data'])} models"
+            return f"{place} answers, {len(orjson.loads(answer)['data'])} models"
         return _without_models(place, 404)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._transport.close()
 
     async def _post(self, body: Mapping[str, Any]) -> bytes:
         with self._waits.one():
             await self._gate.permit()
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._client.post("/chat/completions", body=body, cast_to=httpx2.Response)
-        except (TimeoutError, openai.APITimeoutError):
-            raise Unavailable(f"the model API does not answer within {self._timeout:g} s") from None
-        except openai.APIConnectionError as error:
-            raise Unavailable(f"the model API does not answer ({type(error.__cause__).__name__})") from None
-        return answer.content
+        return await self._transport.post("/chat/completions", body)
 
     async def _refused(self, error: openai.APIStatusError) -> Exception:
         sorted_out = refusal(error)
@@ -139,18 +119,6 @@ class Server:
         price = self._prices.get(asked) or self._prices.get(usage.model)
         usd = price.cost(usage.input_tokens, usage.output_tokens) if price else 0.0
         return replace(reply, usage=replace(usage, usd=usd))
-
-
-def _check(base_url: str) -> None:
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError([Problem("OPENAI_BASE_URL", "is no address such as https://api.openai.com/v1")])
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError([Problem("OPENAI_BASE_URL", "holds a user name or password; use OPENAI_API_KEY")])
 
 
 def _without_models(place: str, status: int) -> str:

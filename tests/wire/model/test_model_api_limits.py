@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import openai
 import pytest
 import structlog
 
@@ -245,11 +244,6 @@ class TestProbe:
 def test_a_server_may_want_no_key(opened: Open, server: Answering) -> None:
     assert isinstance(ask(opened(api_key=""))[0], Verdict)
     assert KEY not in str(server.keys)
-
-
-def test_the_transport_is_aiohttp(opened: Open) -> None:
-    client = opened()._server._client
-    assert isinstance(client._client, openai.DefaultAioHttpClient)
 
 
 def interrupt(thread: threading.Thread) -> None:

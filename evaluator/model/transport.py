@@ -1,0 +1,121 @@
+"""One HTTP request to an OpenAI-compatible server: who we are as the SDK says it, sent as cheaply as can be.
+
+The SDK's own request path costs four times the CPU of the request itself (docs: performance). So the SDK tells address,
+authentication and headers and owns the type of a refusal; the request goes out on an aiohttp session of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
+import openai
+import orjson
+from yarl import URL
+
+from evaluator.bounded import TooLarge, content_of
+from evaluator.errors import ConfigError, Problem, Unavailable
+from traces import json_text, well_formed
+
+LARGEST_ANSWER: Final = 16 << 20
+"""Bytes of an answer; a server that sends more is broken or means ill."""
+
+
+class Transport:
+    """Sends requests. Made on the event loop it is used on: its connections belong to that loop."""
+
+    def __init__(self, base_url: str, api_key: str, timeout: float) -> None:
+        """Talk to `base_url`; `timeout` in seconds for one request, from sending to the last byte.
+
+        Raises:
+            ConfigError: `base_url` is no address, or holds a password.
+        """
+        _check(base_url)
+        sdk = openai.AsyncOpenAI(base_url=base_url, api_key=api_key or "none")
+        headers = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
+        self._base = sdk.base_url
+        self._addresses: dict[str, URL] = {}
+        self._timeout = timeout
+        self._session = aiohttp.ClientSession(
+            headers={**headers, **sdk.auth_headers},
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            # Calls in flight are bounded above; a proxy is found where every other client of the machine finds it.
+            connector=aiohttp.TCPConnector(limit=0),
+            trust_env=True,
+        )
+
+    @property
+    def place(self) -> str:
+        """The server's address as it may be shown: parameters may hold a key."""
+        return str(self._base.copy_with(query=None))
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Return the content of the answer to a POST.
+
+        Raises:
+            openai.APIStatusError: it refuses.
+            Unavailable: it does not answer.
+        """
+        return await self._send("POST", path, _written(body))
+
+    async def get(self, path: str) -> bytes:
+        """Return the content of the answer to a GET; raises what `post` raises."""
+        return await self._send("GET", path, None)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def _send(self, method: str, path: str, body: bytes | None) -> bytes:
+        try:
+            async with self._session.request(method, self._address(path), data=body) as response:
+                content = await content_of(response, LARGEST_ANSWER)
+                status, headers = response.status, response.headers
+        except TimeoutError:
+            raise Unavailable(f"the model API does not answer within {self._timeout:g} s") from None
+        except TooLarge as error:
+            raise Unavailable(f"the model API answered with {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"the model API does not answer ({type(error).__name__})") from None
+        if status >= 300:
+            raise _refusal(status, headers, content)
+        return content
+
+    def _address(self, path: str) -> URL:
+        if path not in self._addresses:
+            self._addresses[path] = URL(str(self._base.copy_with(path=self._base.path.rstrip("/") + path)))
+        return self._addresses[path]
+
+
+def _refusal(status: int, headers: Mapping[str, str], content: bytes) -> openai.APIStatusError:
+    """Return a refusal as the SDK's own path would raise it; the request, which holds key and prompt, stays out."""
+    try:
+        said = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        said = content.decode(errors="replace")
+    body = said.get("error", said) if isinstance(said, dict) else said
+    known = {name: value for name, value in headers.items() if name.lower() != "content-encoding"}
+    response = httpx2.Response(status, headers=known, content=content, request=httpx2.Request("POST", ""))
+    return openai.APIStatusError(f"status {status}", response=response, body=body)
+
+
+def _written(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return well_formed(json_text(body)).encode()  # texts that are no Unicode, numbers beyond 64 bits
+
+
+def _check(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError([Problem("OPENAI_BASE_URL", "is no address such as https://api.openai.com/v1")])
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError([Problem("OPENAI_BASE_URL", "holds a user name or password; use OPENAI_API_KEY")])
