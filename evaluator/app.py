@@ -72,9 +72,7 @@ def open_app(
         langfuse = stack.enter_context(contextlib.closing(_langfuse(settings, definitions, state, loop, clock)))
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions)))
-        evaluation = stack.enter_context(
-            contextlib.closing(Evaluation(definitions, langfuse, model, state, clock, seen))
-        )
+        evaluation = Evaluation(definitions, langfuse, model, state, clock, seen)
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(settings, definitions, clock, url, state, langfuse, model, slack, evaluation, watch)

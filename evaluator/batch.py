@@ -8,12 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
 from evaluator.sampling import Sampled
 from traces import TraceRef
 
 VERSION: Final = 1
+
+
+class Lane(StrEnum):
+    """The queue a message travels on. Each has worker threads of its own, so that none holds up another."""
+
+    LIVE = "evaluate"
+    """What just finished: nobody waits long in it."""
+
+    PATIENT = "patient"
+    """Questions whose model is slow or down: there is time."""
+
+    BACKFILL = "backfill"
+    """What finished long ago: worked on while nothing live waits."""
 
 
 class UnknownVersion(ValueError):

@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import CancelledError
+import time
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
 _STEP_SECONDS: Final = 0.1
+_LOT_SECONDS: Final = 0.02
+"""To wake a thread for each of many things that end together costs more than they do."""
 
 
 class LoopThread:
@@ -33,15 +37,33 @@ class LoopThread:
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            while True:
-                try:
-                    return future.result(_STEP_SECONDS)
-                except NotYet:
-                    if future.done():
-                        raise
+            return _result(future)
         except BaseException:
             future.cancel()
             raise
+
+    def stream(self, work: Coroutine[Any, Any, None], ended: SimpleQueue[T], count: int) -> Iterator[list[T]]:
+        """Run `work`, which puts `count` things into `ended`, and give them in lots as they come.
+
+        When the calling thread stops drawing, or is interrupted, the coroutine is cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while count:
+                lot = [_first(ended, future)]
+                if count > 1:
+                    time.sleep(_LOT_SECONDS)
+                while not ended.empty():
+                    lot.append(ended.get())
+                count -= len(lot)
+                yield lot
+            _result(future)
+        finally:
+            future.cancel()
+
+    def time(self) -> float:
+        """Return the event loop's clock, in seconds."""
+        return self._loop.time()
 
     def close(self) -> None:
         """Cancel what still runs, then stop the loop and its thread."""
@@ -59,6 +81,25 @@ class LoopThread:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _result(future: Future[T]) -> T:
+    while True:
+        try:
+            return future.result(_STEP_SECONDS)
+        except NotYet:
+            if future.done():
+                raise
+
+
+def _first(ended: SimpleQueue[T], future: Future[None]) -> T:
+    while True:
+        try:
+            return ended.get(timeout=_STEP_SECONDS)
+        except Empty:
+            if future.done() and ended.empty():
+                future.result()
+                raise AssertionError("the work ended before all of it had come") from None
 
 
 async def _cancel_all() -> None:

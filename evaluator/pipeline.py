@@ -8,20 +8,19 @@ before the old one is acknowledged. A crash anywhere repeats work at most.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from evaluator.batch import Job
+from evaluator.batch import Job, Lane
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.errors import ConfigError, EvaluatorError, Refused, Unavailable
-from evaluator.judge_traces import Call, JudgeTraces
+from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
-from evaluator.model import INTERRUPTED, ModelApi
+from evaluator.model import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import score_of
 from evaluator.state import Settled, State
@@ -43,10 +42,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Jobs to put back, not before `delay` from now."""
+    """Jobs to put back on a lane, not before `delay` from now."""
 
     jobs: tuple[Job, ...]
     delay: timedelta
+    lane: Lane
 
 
 @dataclass(slots=True)
@@ -62,25 +62,27 @@ class _Work:
 
 @dataclass(slots=True)
 class _Result:
-    """What a batch comes to: terminal states, and what must come back and when."""
+    """What a batch comes to: terminal states, and what must come back, when and on which lane."""
 
+    lane: Lane = Lane.LIVE
     settled: list[Settled] = field(default_factory=list)
-    back: list[tuple[Job, timedelta]] = field(default_factory=list)
+    back: list[tuple[Job, timedelta, Lane]] = field(default_factory=list)
+
+    def put_back(self, job: Job, delay: timedelta, lane: Lane | None = None) -> None:
+        """Let a job come again, by default on the lane it came on."""
+        self.back.append((job, delay, lane or self.lane))
 
     def settle(self, job: Job, samples: Iterable[Sampled], state: str, reason: str = "") -> None:
         self.settled.extend(Settled(job.ref, sampled.evaluator, state, reason) for sampled in samples)
 
     def again(self) -> list[Again]:
-        """Return what comes back: one job a trace and attempt, one message a delay."""
-        merged: dict[tuple[str, int, timedelta], Job] = {}
-        for job, delay in self.back:
-            key = (job.ref.id, job.attempt, delay)
-            samples = merged[key].samples + job.samples if key in merged else job.samples
-            merged[key] = Job(job.ref, samples, job.attempt)
-        delays: dict[timedelta, list[Job]] = {}
-        for (_, _, delay), job in merged.items():
-            delays.setdefault(delay, []).append(job)
-        return [Again(tuple(jobs), delay) for delay, jobs in delays.items()]
+        """Return what comes back: one job a trace and attempt, one message a lane and delay."""
+        messages: dict[tuple[timedelta, Lane], dict[tuple[str, int], Job]] = {}
+        for job, delay, lane in self.back:
+            jobs = messages.setdefault((delay, lane), {})
+            known = jobs.get((job.ref.id, job.attempt))
+            jobs[job.ref.id, job.attempt] = replace(job, samples=known.samples + job.samples) if known else job
+        return [Again(tuple(jobs.values()), delay, lane) for (delay, lane), jobs in messages.items()]
 
 
 class Evaluation:
@@ -102,25 +104,26 @@ class Evaluation:
         self._state = state
         self._clock = clock
         self._judge_traces = judge_traces
-        # Outcomes are remembered off the event loop, which must never wait for Redis.
-        self._notes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="remember")
+        self._patience = definitions.service.limits.patience.total_seconds()
 
-    def evaluate(self, jobs: Sequence[Job]) -> list[Again]:
+    def evaluate(self, jobs: Sequence[Job], lane: Lane = Lane.LIVE) -> list[Again]:
         """Evaluate jobs, write their scores, and return what must be put back before they are acknowledged.
+
+        On the patient lane questions wait for their model as long as it takes, on others no longer than `patience`.
 
         Raises:
             Unavailable: Redis cannot be reached; nothing was acknowledged, the message will come again.
         """
-        result = _Result()
+        result = _Result(lane)
         jobs = self._unsettled(jobs)
         if jobs:
             traces = self._fetch(jobs, result)
             ready = [job for job in jobs if job.ref.id in traces and self._is_finished(job, traces[job.ref.id], result)]
             work = list(self._work(ready, traces, result))
-            self._judge(work)
+            self._judge(work, None if lane is Lane.PATIENT else self._patience)
             self._write(work, result)
         self._state.settle(result.settled)
-        self._state.forget({s.ref.id for s in result.settled} - {job.ref.id for job, _ in result.back})
+        self._state.forget({s.ref.id for s in result.settled} - {job.ref.id for job, _, _ in result.back})
         return result.again()
 
     def give_up(self, job: Job, reason: str) -> None:
@@ -128,10 +131,6 @@ class Evaluation:
         result = _Result()
         self._give_up(job, job.samples, "worker_error", reason, result)
         self._state.settle(result.settled)
-
-    def close(self) -> None:
-        """Wait for what is still being remembered."""
-        self._notes.shutdown(wait=True)
 
     # -- what is there to do -----------------------------------------------------------------------------------------
 
@@ -151,7 +150,8 @@ class Evaluation:
             _log.warning("Langfuse gives no traces, the batch comes again", reason=str(error), traces=len(jobs))
             asked = error.retry_after if isinstance(error, Unavailable) else None
             delay = timedelta(seconds=asked) if asked else _OUTAGE_DELAY
-            result.back.extend((job, delay) for job in jobs)
+            for job in jobs:
+                result.put_back(job, delay)
             return {}
         except Refused as error:
             return self._fetch_apart(jobs, error, result)
@@ -172,7 +172,7 @@ class Evaluation:
         if job.attempt >= LOOKS:
             result.settle(job, job.samples, "gone", "not visible in Langfuse")
         else:
-            result.back.append((job.again(), _backoff(job.attempt)))
+            result.put_back(job.again(), _backoff(job.attempt))
 
     def _is_finished(self, job: Job, trace: Trace, result: _Result) -> bool:
         discovery = self._definitions.service.discovery
@@ -182,7 +182,7 @@ class Evaluation:
         quiet = now - _last_change(trace)
         if not trace.is_open and quiet >= discovery.quiet_for:
             return True
-        result.back.append((job, max(discovery.quiet_for - quiet, discovery.quiet_for / 4)))
+        result.put_back(job, max(discovery.quiet_for - quiet, discovery.quiet_for / 4))
         return False
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
@@ -195,10 +195,10 @@ class Evaluation:
                 if evaluator is None:
                     result.settle(job, [sampled], "skipped", "evaluator no longer defined")
                     continue
-                known = remembered.get((job.ref.id, f"{evaluator.name}@{evaluator.version}"))
+                known = remembered.get((job.ref.id, _memory(evaluator)))
                 yield _Work(job, sampled, traces[job.ref.id], evaluator, known)
 
-    def _judge(self, work: Sequence[_Work]) -> None:
+    def _judge(self, work: Sequence[_Work], patience: float | None) -> None:
         """Rules at once, then one `ask` with every question of every rubric of every trace."""
         asked: list[_Work] = []
         questions: list[Question] = []
@@ -212,29 +212,34 @@ class Evaluation:
             else:
                 item.outcome = first
         if questions:
-            self._ask(asked, questions)
+            self._ask(asked, questions, patience)
 
-    def _ask(self, asked: Sequence[_Work], questions: Sequence[Question]) -> None:
-        """Ask, remembering and tracing each outcome as it ends: a killed batch pays for nothing twice."""
+    def _ask(self, asked: Sequence[_Work], questions: Sequence[Question], patience: float | None) -> None:
+        """Ask, remembering and tracing outcomes as they end: a killed batch pays for nothing twice."""
         calls = [
             self._judge_traces.begin(item.trace, item.evaluator.name, item.evaluator.version, question)
             for item, question in zip(asked, questions, strict=True)
         ]
-        notes: list[Future[None]] = []
-
-        def finished(index: int, outcome: Outcome) -> None:
-            notes.append(self._notes.submit(self._note, asked[index], calls[index], outcome))
-
-        for item, outcome in zip(asked, self._model.ask(questions, finished), strict=True):
-            item.outcome = outcome
-        for note in notes:
-            note.result()
+        lost: Unavailable | None = None
+        for lot in self._model.ask(questions, patience):
+            for index, outcome in lot:
+                asked[index].outcome = outcome
+                self._judge_traces.end(calls[index], outcome)
+            try:
+                self._remember(asked, lot)
+            except Unavailable as error:
+                lost = error  # the calls in the air are paid for: they finish first
+        if lost is not None:
+            raise lost
         self._state.spend(_used(asked))
 
-    def _note(self, item: _Work, call: Call, outcome: Outcome) -> None:
-        if not isinstance(outcome, Failure) or not outcome.retryable:
-            self._state.remember(item.trace.id, item.evaluator.name, item.evaluator.version, outcome)
-        self._judge_traces.end(call, outcome)
+    def _remember(self, asked: Sequence[_Work], lot: Sequence[Ended]) -> None:
+        final = (
+            (asked[index], outcome)
+            for index, outcome in lot
+            if not isinstance(outcome, Failure) or not outcome.retryable
+        )
+        self._state.remember((item.trace.id, _memory(item.evaluator), outcome) for item, outcome in final)
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
@@ -263,16 +268,18 @@ class Evaluation:
         if answer is None:
             result.settle(item.job, [item.sampled], "scored")
         elif isinstance(answer, Unavailable | ConfigError):
-            result.back.append((Job(item.job.ref, (item.sampled,), item.job.attempt), _OUTAGE_DELAY))
+            result.put_back(Job(item.job.ref, (item.sampled,), item.job.attempt), _OUTAGE_DELAY)
         else:
             self._give_up(item.job, [item.sampled], "score_refused", str(answer), result)
 
     def _has_failed(self, item: _Work, failure: Failure, result: _Result) -> None:
         job = Job(item.job.ref, (item.sampled,), item.job.attempt)
         if failure.kind == INTERRUPTED:
-            result.back.append((job, timedelta()))
+            result.put_back(job, timedelta())
+        elif failure.kind == POSTPONED:
+            result.put_back(job, timedelta(), Lane.PATIENT)
         elif failure.retryable and job.attempt < ATTEMPTS:
-            result.back.append((job.again(), _backoff(job.attempt)))
+            result.put_back(job.again(), _backoff(job.attempt), Lane.PATIENT)
         else:
             self._give_up(job, job.samples, failure.kind, failure.reason, result)
 
@@ -281,6 +288,10 @@ class Evaluation:
             _log.warning("evaluation failed", trace_id=job.ref.id, evaluator=sampled.evaluator, kind=kind, why=reason)
             self._state.bury(Job(job.ref, (sampled,), job.attempt), f"{kind}: {reason}", self._clock.now())
         result.settle(job, samples, "failed", kind)
+
+
+def _memory(evaluator: Evaluator) -> str:
+    return f"{evaluator.name}@{evaluator.version}"
 
 
 def _first_outcome(item: _Work) -> Outcome | Question:

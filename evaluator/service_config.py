@@ -147,7 +147,13 @@ class LimitsConfig(Section):
         default=None, gt=0, description="one less than the plan allows (Hobby: 29, Core: 99, Pro: 999); null: no limit"
     )
     model_requests_per_minute: int | None = Field(default=None, gt=0, description="null: no limit")
-    model_calls_in_flight: int = Field(default=64, gt=0, le=2000, description="judge calls at once, per process")
+    model_calls_in_flight: int = Field(
+        default=64, gt=0, le=2000, description="judge calls of one model at once, per process"
+    )
+    patience: Interval = Field(
+        default=timedelta(seconds=30),
+        description="how long rules and other rubrics of a batch wait for a slow model; its questions then go on alone",
+    )
 
 
 class WatchConfig(Section):

@@ -4,13 +4,15 @@
 -- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, trace id, [funnel field, ...]], ...]
 -- Returns how many were new. A trace counts in the funnel once, however often it is claimed.
 local fresh = 0
+local counts = {}
 for _, one in ipairs(cjson.decode(ARGV[2])) do
   local bucket = KEYS[1 + one[1]]
   if redis.call('SADD', bucket, one[2]) == 1 then
     fresh = fresh + 1
-    for _, field in ipairs(one[3]) do redis.call('HINCRBY', KEYS[1], field, 1) end
+    for _, field in ipairs(one[3]) do counts[field] = (counts[field] or 0) + 1 end
   end
 end
+for field, count in pairs(counts) do redis.call('HINCRBY', KEYS[1], field, count) end
 for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return fresh
 
@@ -18,12 +20,14 @@ return fresh
 -- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, field, terminal state, funnel field], ...]
 -- The first terminal state of a (trace, evaluator) stays; only it is counted.
 local fresh = 0
+local counts = {}
 for _, one in ipairs(cjson.decode(ARGV[2])) do
   if redis.call('HSETNX', KEYS[1 + one[1]], one[2], one[3]) == 1 then
     fresh = fresh + 1
-    redis.call('HINCRBY', KEYS[1], one[4], 1)
+    counts[one[4]] = (counts[one[4]] or 0) + 1
   end
 end
+for field, count in pairs(counts) do redis.call('HINCRBY', KEYS[1], field, count) end
 for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return fresh
 
@@ -39,23 +43,27 @@ return 1
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 
--- permit
--- KEYS: pause, window   ARGV: requests a minute (0: no limit)
--- Returns 0 when one request may go now, else the milliseconds to wait. Evenly spaced with a burst of a tenth of the
--- minute's requests (generic cell rate algorithm), on the server's clock, so that all workers agree.
+-- permits
+-- KEYS: pause, window   ARGV: requests a minute (0: no limit), how many are wanted
+-- Returns how many may go now, and the milliseconds to the next. Evenly spaced with a burst of a tenth of the minute's
+-- requests (generic cell rate algorithm), on the server's clock, so that all workers agree. A burst and the evenly
+-- spaced ones behind it never come to more than the limit within a minute, whenever the provider starts to count, nor
+-- within a second more: requests take different times on their way.
+local wanted = tonumber(ARGV[2])
 local pause = redis.call('PTTL', KEYS[1])
-if pause > 0 then return pause end
+if pause > 0 then return {0, pause} end
 local per_minute = tonumber(ARGV[1])
-if per_minute <= 0 then return 0 end
+if per_minute <= 0 then return {wanted, 0} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local spacing = 60000 / per_minute
 local burst = math.max(1, math.floor(per_minute / 10))
+local spacing = 61000 / (per_minute - burst + 1)
 local due = math.max(now, tonumber(redis.call('GET', KEYS[2]) or '0'))
-local wait = due - now - (burst - 1) * spacing
-if wait > 0 then return math.ceil(wait) end
-redis.call('SET', KEYS[2], due + spacing, 'PX', 120000)
-return 0
+local granted = math.max(0, math.min(wanted, math.floor((now - due) / spacing + burst + 0.001)))
+due = due + granted * spacing
+if granted > 0 then redis.call('SET', KEYS[2], string.format('%.17g', due), 'PX', 120000) end
+if granted == wanted then return {granted, 0} end
+return {granted, math.max(1, math.ceil(due - now - (burst - 1) * spacing))}
 
 -- pause
 -- KEYS: pause   ARGV: milliseconds. A shorter pause never cuts a longer one.

@@ -119,29 +119,31 @@ class State:
 
     def settled(self, jobs: Sequence[Job]) -> dict[tuple[str, str], str]:
         """Return the terminal states already reached, by (trace id, evaluator)."""
-        wanted = [(job.ref, sample.evaluator) for job in jobs for sample in job.samples]
+        wanted: dict[str, list[tuple[str, str]]] = {}
+        for job in jobs:
+            fields = wanted.setdefault(self._bucket("settled", job.ref), [])
+            fields.extend((job.ref.id, sample.evaluator) for sample in job.samples)
         with reachable():
             pipe = self._redis.pipeline(transaction=False)
-            for ref, evaluator in wanted:
-                pipe.hget(self._bucket("settled", ref), f"{ref.id}/{evaluator}")
-            states = pipe.execute()
-        return {(ref.id, name): s.decode() for (ref, name), s in zip(wanted, states, strict=True) if s is not None}
+            for bucket, fields in wanted.items():
+                pipe.hmget(bucket, [_settled_field(*field) for field in fields])
+            answers = pipe.execute()
+        found = zip(wanted.values(), answers, strict=True)
+        return {f: s.decode() for fields, states in found for f, s in zip(fields, states, strict=True) if s is not None}
 
     def settle(self, settled: Sequence[Settled]) -> int:
         """Record terminal states and count each once; return how many are new."""
-        rows = [
-            (s.ref, f"{s.ref.id}/{s.evaluator}", "/".join(filter(None, (s.state, s.reason))), _funnel_field(s))
-            for s in settled
-        ]
+        rows = [(s.ref, _settled_field(s.ref.id, s.evaluator), _state_text(s), _funnel_field(s)) for s in settled]
         return self._bucketed("settle", "settled", rows)
 
-    def remember(self, trace_id: str, evaluator: str, version: str, outcome: Outcome) -> None:
-        """Keep an outcome until its score is written, so that a retry does not pay for it again."""
-        key = self._key("outcomes", trace_id)
-        with reachable():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hset(key, f"{evaluator}@{version}", orjson.dumps(outcome_to_json(outcome)))
+    def remember(self, outcomes: Iterable[tuple[str, str, Outcome]]) -> None:
+        """Keep (trace id, `evaluator@version`, outcome) until scores are written: a retry pays for none again."""
+        pipe = self._redis.pipeline(transaction=False)
+        for trace_id, memory, outcome in outcomes:
+            key = self._key("outcomes", trace_id)
+            pipe.hset(key, memory, orjson.dumps(outcome_to_json(outcome)))
             pipe.expire(key, _OUTCOMES_KEPT)
+        with reachable():
             pipe.execute()
 
     def remembered(self, trace_ids: Collection[str]) -> dict[tuple[str, str], Outcome]:
@@ -231,11 +233,12 @@ class State:
         with reachable():
             self._scripts["release"]([self._key("lease", name)], [owner])
 
-    def permit(self, provider: str, per_minute: int | None) -> float:
-        """Take one request of a provider's minute; return 0 when it may go now, else the seconds to wait."""
+    def permits(self, provider: str, per_minute: int | None, wanted: int) -> tuple[int, float]:
+        """Take up to `wanted` requests of a provider's minute; return how many may go now, and seconds to the next."""
         keys = [self._key("pause", provider), self._key("window", provider)]
         with reachable():
-            return cast("int", self._scripts["permit"](keys, [per_minute or 0])) / 1000
+            granted, wait = cast("list[int]", self._scripts["permits"](keys, [per_minute or 0, wanted]))
+        return granted, wait / 1000
 
     def pause(self, provider: str, duration: timedelta) -> None:
         """Let nobody of the fleet ask a provider before `duration` from now."""
@@ -348,6 +351,14 @@ def _scripts() -> dict[str, str]:
     text = importlib.resources.files("evaluator").joinpath("state.lua").read_text(encoding="utf-8")
     parts = re.split(r"^-- ([a-z]+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _settled_field(trace_id: str, evaluator: str) -> str:
+    return f"{trace_id}/{evaluator}"
+
+
+def _state_text(settled: Settled) -> str:
+    return f"{settled.state}/{settled.reason}" if settled.reason else settled.state
 
 
 def _funnel_field(settled: Settled) -> str:

@@ -1,17 +1,19 @@
-"""Dramatiq: the broker, the one actor, and a worker that can be started and stopped.
+"""Dramatiq: the broker, one actor a lane, and workers that can be started and stopped.
 
-`dramatiq evaluator.worker:main` works too; nothing happens at import.
+`dramatiq evaluator.worker:main` works too, with one set of threads for all lanes; nothing happens at import.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import dramatiq
 import structlog
@@ -19,25 +21,27 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, Retries, TimeLimit
 
 from evaluator.app import App, open_app
-from evaluator.batch import Job, UnknownVersion, from_message, to_message
+from evaluator.batch import Job, Lane, UnknownVersion, from_message, to_message
 from evaluator.errors import Unavailable
 from evaluator.settings import load_settings
 from evaluator.state import reachable
 from evaluator.telemetry import configure_logs
 
-QUEUE: Final = "evaluate"
 TRIES: Final = 10
 """How often a message whose evaluation raises (a bug, a broken Redis) is tried, over about an hour."""
 
 _TIME_LIMIT: Final = timedelta(hours=6)
 """Every call has a timeout of its own; this one only ends what nobody foresaw."""
 
-_REDIS_PAUSE_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 1.0
 _DELAYED: Final = ".DQ"
 """How Dramatiq ends the name of a queue of delayed messages."""
 
-_MAINTENANCE_CHANCE: Final = 50_000
+_MAINTENANCE_CHANCE: Final = 100_000
 """Of a million commands; Dramatiq's default of 1,000 leaves a killed worker's messages lying for minutes."""
+
+_POLL_MILLISECONDS: Final = 1000
+"""How long an idle worker sleeps between two looks into its queue, at most."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,22 +51,27 @@ class Queue:
     """The way into the workers."""
 
     broker: RedisBroker
-    actor: dramatiq.Actor[[dict[str, Any]], None]
+    actors: Mapping[Lane, dramatiq.Actor[[dict[str, Any]], None]]
 
-    def put(self, jobs: Sequence[Job], delay: timedelta = timedelta()) -> None:
+    def put(self, jobs: Sequence[Job], delay: timedelta = timedelta(), lane: Lane = Lane.LIVE) -> None:
         """Enqueue jobs as one message, not to be worked on before `delay` from now."""
         milliseconds = math.ceil(delay.total_seconds() * 1000)
         with reachable():
-            self.actor.send_with_options(args=(to_message(jobs),), delay=milliseconds or None)
+            self.actors[lane].send_with_options(args=(to_message(jobs),), delay=milliseconds or None)
 
     def size(self) -> int:
-        """Return how many messages are waiting, delayed or being worked on, anywhere."""
+        """Return how many messages are waiting, delayed or being worked on, on any lane."""
         with reachable():
-            return int(self.broker.do_qsize(QUEUE))
+            return sum(int(self.broker.do_qsize(lane)) for lane in Lane)
+
+    def waiting(self, lane: Lane) -> int:
+        """Return how many messages of a lane no worker has taken yet."""
+        with reachable():
+            return cast("int", self.broker.client.llen(f"{self.broker.namespace}:{lane}"))
 
 
 def open_queue(app: App) -> Queue:
-    """Connect to the queue and declare the actor on it."""
+    """Connect to the queue and declare an actor for each lane."""
     broker = _Broker(  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
         url=app.redis_url,
         namespace=f"{app.settings.evaluator_namespace}:queue",
@@ -74,32 +83,42 @@ def open_queue(app: App) -> Queue:
         ],
     )
 
-    def evaluate(message: dict[str, Any]) -> None:
-        jobs = from_message(message)
-        while not _evaluated(app, queue, jobs):
-            app.clock.sleep(_REDIS_PAUSE_SECONDS)
-
     def bury(message: dict[str, Any], retries: dict[str, int]) -> None:
         for job in from_message(message["args"][0]):
             app.evaluation.give_up(job, f"the worker failed {retries['retries']} times, see its log")
 
-    dramatiq.actor(broker=broker, queue_name=QUEUE)(bury)
-    queue = Queue(broker, dramatiq.actor(broker=broker, queue_name=QUEUE, on_retry_exhausted="bury")(evaluate))
+    def evaluating(lane: Lane) -> dramatiq.Actor[[dict[str, Any]], None]:
+        def evaluate(message: dict[str, Any]) -> None:
+            jobs = from_message(message)
+            while not (_may_go_on(app, queue, lane) and _evaluated(app, queue, jobs, lane)):
+                app.clock.sleep(_PAUSE_SECONDS)
+
+        return dramatiq.actor(broker=broker, queue_name=lane, actor_name=lane, on_retry_exhausted="bury")(evaluate)
+
+    dramatiq.actor(broker=broker, queue_name=Lane.LIVE)(bury)
+    queue = Queue(broker, {lane: evaluating(lane) for lane in Lane})
     return queue
 
 
 @contextlib.contextmanager
-def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[dramatiq.Worker]:
-    """Run worker threads; on leaving, paid calls finish within the grace period and the rest goes back to the queue."""
+def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[None]:
+    """Run worker threads for each lane; on leaving, paid calls finish in time and the rest goes back to the queue."""
     app.model.accept()
-    worker = dramatiq.Worker(queue.broker, worker_threads=threads or thread_count(app), worker_timeout=200)
-    worker.start()
-    _log.info("worker started", threads=worker.worker_threads)
+    threads = threads or thread_count(app)
+    workers = [
+        dramatiq.Worker(queue.broker, queues={lane}, worker_threads=threads, worker_timeout=_POLL_MILLISECONDS)
+        for lane in Lane
+    ]
+    for worker in workers:
+        worker.start()
+    _log.info("worker started", threads=threads, lanes=len(workers))
     try:
-        yield worker
+        yield
     finally:
         app.model.drain()
-        worker.stop(timeout=int(app.settings.evaluator_grace * 1000))
+        stop = functools.partial(dramatiq.Worker.stop, timeout=int(app.settings.evaluator_grace * 1000))
+        with ThreadPoolExecutor(len(workers)) as pool:
+            list(pool.map(stop, workers))
         _log.info("worker stopped")
 
 
@@ -152,15 +171,25 @@ class _Drain(Middleware):
         self._app.model.drain()
 
 
-def _evaluated(app: App, queue: Queue, jobs: Sequence[Job]) -> bool:
+def _may_go_on(app: App, queue: Queue, lane: Lane) -> bool:
+    """Whether a batch may be worked on now: old traces give way to live ones that wait."""
+    if lane is not Lane.BACKFILL or app.model.is_drained:
+        return True
+    try:
+        return not queue.waiting(Lane.LIVE)
+    except Unavailable:
+        return False
+
+
+def _evaluated(app: App, queue: Queue, jobs: Sequence[Job], lane: Lane) -> bool:
     """Evaluate jobs and put back what is left; False when Redis went away on the way.
 
     The actor then waits and does it again: settled work is left out, remembered outcomes are not paid for again. It
     must not raise instead: Dramatiq could not enqueue the retry, and would acknowledge the message once Redis is back.
     """
     try:
-        for again in app.evaluation.evaluate(jobs):
-            queue.put(again.jobs, again.delay)
+        for again in app.evaluation.evaluate(jobs, lane):
+            queue.put(again.jobs, again.delay, again.lane)
     except Unavailable as error:
         _log.warning("the batch waits for Redis", reason=str(error), traces=len(jobs))
         return False

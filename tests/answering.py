@@ -189,9 +189,10 @@ def question(text: str = CONTENT, model: str = "gpt", **changes: Any) -> Questio
     return Question(prompt, FIVE, **changes)
 
 
-def ask(api: ModelApi, *questions: Question) -> list[Outcome]:
-    """Ask, by default one question."""
-    return api.ask(questions or [question()], lambda _index, _outcome: None)
+def ask(api: ModelApi, *questions: Question, patience: float | None = None) -> list[Outcome]:
+    """Ask, by default one question, and return the outcomes in its order."""
+    ended = dict(each for lot in api.ask(questions or [question()], patience) for each in lot)
+    return [ended[index] for index in range(len(ended))]
 
 
 def failure(api: ModelApi, *questions: Question) -> Failure:

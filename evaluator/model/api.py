@@ -1,11 +1,14 @@
-"""Many questions at once: how many are in flight, what is tried again, what a stop ends."""
+"""Many questions at once: how many are in flight, what is tried again, who has no time to wait, what a stop ends."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from queue import SimpleQueue
 from random import Random
 from typing import Any, Final
 
@@ -17,6 +20,7 @@ from evaluator.limits import Gate
 from evaluator.loop import LoopThread
 from evaluator.model.completion import FinalRefusal
 from evaluator.model.server import Server
+from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
 from judges import Price, Prompt, Question, Reply
 from traces import Failure, Outcome, Usage, Verdict
@@ -24,16 +28,20 @@ from traces import Failure, Outcome, Usage, Verdict
 INTERRUPTED: Final = "interrupted"
 """Kind of failure of a question that was not asked because the service is stopping; it costs no attempt."""
 
-Finished = Callable[[int, Outcome], None]
-"""Told the place and the outcome of each question as it ends, on the event loop: it must be quick."""
+POSTPONED: Final = "model_slow"
+"""Kind of failure of a question whose model keeps people waiting, asked by one in a hurry; it costs no attempt."""
+
+Ended = tuple[int, Outcome]
+"""The place of a question and its outcome."""
 
 _LONGEST_BACKOFF: Final = 20.0
+_AWAY: Final = Failure(POSTPONED, "its model is slow or down", retryable=True)
 
 _log = structlog.get_logger(__name__)
 
 
 class ModelApi:
-    """Asks judges. Safe for many threads; calls in flight are bounded for the whole process, not for a batch."""
+    """Asks judges. Safe for many threads; calls in flight are bounded for the process and model, not for a batch."""
 
     def __init__(
         self,
@@ -58,7 +66,7 @@ class ModelApi:
             gate: the provider's limits.
             prices: USD per million tokens, by model.
             random: spreads the retries.
-            max_in_flight: calls at once.
+            max_in_flight: calls of one model at once.
             timeout: seconds for one call, from sending to the last byte.
             attempts: calls for one question that meets passing failures.
             first_backoff: seconds before the second attempt, doubled for each one after it.
@@ -70,18 +78,27 @@ class ModelApi:
         self._random = random
         self._attempts = attempts
         self._first_backoff = first_backoff
-        self._slots = asyncio.Semaphore(max_in_flight)
-        self._waits = Waits()
+        self._max_in_flight = max_in_flight
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._asking: set[Waits] = set()
+        self._drained = False
+        self._slow = Slow(loop.time)
 
         async def connected() -> Server:
-            waits = self._waits
-            return Server(base_url=base_url, api_key=api_key, gate=gate, waits=waits, prices=prices, timeout=timeout)
+            return Server(base_url=base_url, api_key=api_key, gate=gate, prices=prices, timeout=timeout)
 
         self._server = loop.call(connected())
 
-    def ask(self, questions: Sequence[Question], finished: Finished) -> list[Outcome]:
-        """Ask all questions at once and return their outcomes in order; a failed question is a `Failure` there."""
-        return self._loop.call(self._ask_all(questions, finished))
+    def ask(self, questions: Sequence[Question], patience: float | None = None) -> Generator[list[Ended]]:
+        """Ask all questions at once and give their outcomes as they end; a failed question is a `Failure` there.
+
+        Args:
+            questions: of any rubrics and models.
+            patience: seconds after which no question waits any more, for a place, a limit or another attempt: it ends
+                as `POSTPONED`, and so does every later question to its model for a while. Calls in the air finish.
+        """
+        ended: SimpleQueue[Ended] = SimpleQueue()
+        yield from self._loop.stream(self._ask_all(questions, ended, patience), ended, len(questions))
 
     def probe(self) -> str:
         """Say whether the server answers and takes the key.
@@ -94,43 +111,88 @@ class ModelApi:
 
     def drain(self) -> None:
         """Start no new call; those in flight finish. Questions not asked come back at once, as `INTERRUPTED`."""
-        self._waits.over = True
-        self._loop.call(self._waits.end())
+        self._drained = True
+        self._loop.call(self._end_waits())
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether no new call is started."""
+        return self._drained
 
     def accept(self) -> None:
         """Take up work again after `drain`."""
-        self._waits.over = False
+        self._drained = False
 
     def close(self) -> None:
         """Close the connections."""
         self._loop.call(self._server.close())
 
-    async def _ask_all(self, questions: Sequence[Question], finished: Finished) -> list[Outcome]:
-        async def one(index: int, question: Question) -> Outcome:
-            outcome = await self._ask(question)
-            finished(index, outcome)
-            return outcome
+    async def _end_waits(self) -> None:
+        for waits in self._asking:
+            waits.end(INTERRUPTED)
 
-        tasks = [asyncio.create_task(one(index, question)) for index, question in enumerate(questions)]
+    async def _ask_all(self, questions: Sequence[Question], ended: SimpleQueue[Ended], patience: float | None) -> None:
+        models = {question.prompt.model for question in questions}
+        away = {model for model in models if patience is not None and self._slow.turns_away(model)}
+        asked = Counter(q.prompt.model for q in questions if q.prompt.model not in away)
+        answered: Counter[str] = Counter()
+
+        async def one(index: int, question: Question) -> None:
+            outcome: Outcome = _AWAY
+            if question.prompt.model not in away:
+                outcome = await self._ask(question, waits)
+                answered[question.prompt.model] += not (isinstance(outcome, Failure) and outcome.retryable)
+            ended.put((index, outcome))
+
+        def hurry() -> None:
+            self._learn(asked, answered)
+            waits.end(POSTPONED)
+
+        with self._waiting() as waits:
+            timer = asyncio.get_running_loop().call_later(patience, hurry) if patience is not None else None
+            tasks = [asyncio.create_task(one(index, question)) for index, question in enumerate(questions)]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                # When the caller is interrupted, its calls must not go on behind everybody's back.
+                for task in tasks:
+                    task.cancel()
+                if timer is not None:
+                    timer.cancel()
+            if not waits.ended_by:
+                self._learn(asked, answered, in_time=patience is not None)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[Waits]:
+        waits = Waits()
+        if self._drained:
+            waits.end(INTERRUPTED)
+        self._asking.add(waits)
         try:
-            return list(await asyncio.gather(*tasks))
+            yield waits
         finally:
-            # Should `finished` raise, the other calls must not go on behind everybody's back.
-            for task in tasks:
-                task.cancel()
+            self._asking.discard(waits)
 
-    async def _ask(self, question: Question) -> Outcome:
+    def _learn(self, asked: Mapping[str, int], answered: Mapping[str, int], *, in_time: bool = False) -> None:
+        """Learn from one batch which models are slow: a few questions without an answer may be bad luck."""
+        for model, number in asked.items():
+            if 2 * answered.get(model, 0) < number:
+                self._slow.mark(model)
+                _log.warning("a model is slow or down: its questions go to the patient lane", model=model)
+            elif in_time:
+                self._slow.clear(model)
+
+    async def _ask(self, question: Question, waits: Waits) -> Outcome:
         used = Usage()
         while True:
             try:
-                reply = await self._reply(question.prompt)
+                reply = await self._reply(question.prompt, waits)
                 used += reply.usage
                 outcome = question.read(replace(reply, usage=used))
             except FinalRefusal as error:
                 return Failure(error.kind, str(error), usage=used)
             except Unavailable as error:
-                kind = INTERRUPTED if self._waits.over else "model_unavailable"
-                return Failure(kind, str(error), retryable=True, usage=used)
+                return Failure(waits.ended_by or "model_unavailable", str(error), retryable=True, usage=used)
             except Exception as error:  # noqa: BLE001 - a mistake of ours costs one question, not the batch
                 _log.error("a question failed by a mistake of the service", where=_where(error))
                 return Failure("judge_error", _where(error), usage=used)
@@ -144,29 +206,31 @@ class ModelApi:
             return outcome
         return replace(outcome, details={**outcome.details, "unpriced": True})
 
-    async def _reply(self, prompt: Prompt) -> Reply:
+    async def _reply(self, prompt: Prompt, waits: Waits) -> Reply:
+        async def wait(seconds: float) -> None:
+            with waits.one():
+                await asyncio.sleep(seconds)
+
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
-            stop=self._enough,
+            stop=lambda state: bool(waits.ended_by) or state.attempt_number >= self._attempts,
             wait=self._wait,
-            sleep=self._sleep,
+            sleep=wait,
             reraise=True,
         )
         async for attempt in retrying:
             with attempt:
-                return await self._call(prompt)
+                return await self._call(prompt, waits)
         raise AssertionError("tenacity returns or raises")
 
-    async def _call(self, prompt: Prompt) -> Reply:
-        with self._waits.one():
-            await self._slots.acquire()
+    async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
+        slots = self._slots.setdefault(prompt.model, asyncio.Semaphore(self._max_in_flight))
+        with waits.one():
+            await slots.acquire()
         try:
-            return await self._server.reply(prompt)
+            return await self._server.reply(prompt, waits)
         finally:
-            self._slots.release()
-
-    def _enough(self, state: RetryCallState) -> bool:
-        return self._waits.over or state.attempt_number >= self._attempts
+            slots.release()
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -176,10 +240,6 @@ class ModelApi:
             return error.retry_after + self._first_backoff * jitter
         backoff: float = self._first_backoff * 2.0 ** (state.attempt_number - 1)
         return min(backoff, _LONGEST_BACKOFF) * jitter
-
-    async def _sleep(self, seconds: float) -> None:
-        with self._waits.one():
-            await asyncio.sleep(seconds)
 
 
 def _where(error: BaseException) -> str:

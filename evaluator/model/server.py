@@ -33,7 +33,6 @@ class Server:
         base_url: str,
         api_key: str,
         gate: Gate,
-        waits: Waits,
         prices: Mapping[str, Price],
         timeout: float,
     ) -> None:
@@ -44,12 +43,13 @@ class Server:
         """
         self._transport = Transport(base_url, api_key, timeout)
         self._gate = gate
-        self._waits = waits
         self._prices = prices
         self._dialects: dict[str, Dialect] = {}
 
-    async def reply(self, prompt: Prompt) -> Reply:
+    async def reply(self, prompt: Prompt, waits: Waits) -> Reply:
         """Send a prompt, again without what the server does not understand, and return its reply.
+
+        Waiting for the provider's limits is one of `waits`.
 
         What was left out is remembered only when that helped: a complaint may quote a trace that holds these words.
 
@@ -60,7 +60,7 @@ class Server:
         known = dialect = self._dialects.get(prompt.model, Dialect())
         while True:
             try:
-                content = await self._post(dialect.body(prompt))
+                content = await self._post(dialect.body(prompt), waits)
                 break
             except openai.APIStatusError as error:
                 simpler = dialect.without(complaint(error))
@@ -98,8 +98,8 @@ class Server:
         """Close the connections."""
         await self._transport.close()
 
-    async def _post(self, body: Mapping[str, Any]) -> bytes:
-        with self._waits.one():
+    async def _post(self, body: Mapping[str, Any], waits: Waits) -> bytes:
+        with waits.one():
             await self._gate.permit()
         return await self._transport.post("/chat/completions", body)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -82,7 +83,7 @@ def test_many_workers_settling_the_same_count_once(state: State) -> None:
 def test_an_outcome_is_remembered_as_it_was(
     state: State, outcome: Verdict | NotApplicable | Unscored | Failure
 ) -> None:
-    state.remember("t", "faithfulness", "v1", outcome)
+    state.remember([("t", "faithfulness@v1", outcome)])
     assert state.remembered(["t", "other"]) == {("t", "faithfulness@v1"): outcome}
     state.forget(["t"])
     assert state.remembered(["t"]) == {}
@@ -110,17 +111,29 @@ def test_one_leads_until_its_lease_ends(state: State) -> None:
 
 
 def test_a_pause_holds_everybody_and_a_shorter_one_does_not_cut_it(state: State) -> None:
-    assert state.permit("langfuse", None) == 0
+    assert state.permits("langfuse", None, 3) == (3, 0)
     state.pause("langfuse", timedelta(seconds=20))
     state.pause("langfuse", timedelta(seconds=1))
-    assert 15 < state.permit("langfuse", None) <= 20
-    assert state.permit("model", None) == 0
+    granted, wait = state.permits("langfuse", None, 3)
+    assert granted == 0
+    assert 15 < wait <= 20
+    assert state.permits("model", None, 1) == (1, 0)
 
 
 def test_requests_of_a_minute_are_spaced_after_a_small_burst(state: State) -> None:
-    waits = [state.permit("langfuse", 60) for _ in range(8)]
-    assert waits[:6] == [0] * 6
-    assert all(0 < wait <= 1 for wait in waits[6:])
+    assert state.permits("langfuse", 60, 2) == (2, 0)
+    granted, wait = state.permits("langfuse", 60, 8)
+    assert granted == 4
+    assert 1 < wait <= 61 / 55
+    assert state.permits("langfuse", 60, 1)[0] == 0
+
+
+@pytest.mark.parametrize("per_minute", [1, 5, 29, 99, 999])
+def test_no_minute_holds_more_requests_than_the_limit(state: State, per_minute: int) -> None:
+    burst, spacing = state.permits("langfuse", per_minute, 10_000)
+    # A burst, then one after each spacing: so many fall into the minute that starts with the first of them.
+    most = burst + math.ceil(60 / spacing) - 1
+    assert per_minute * 0.95 - 1 <= most <= per_minute
 
 
 def test_a_monitor_and_its_messages_are_saved_together_or_not_at_all(state: State) -> None:

@@ -30,7 +30,7 @@ def test_ending_the_waits_ends_all_of_them_and_cancels_nobody() -> None:
         waits, log = Waits(), list[str]()
         tasks = [asyncio.create_task(waiting(waits, log)) for _ in range(3)]
         await asyncio.sleep(0)
-        await waits.end()
+        waits.end("stopping")
         await asyncio.gather(*tasks)
         assert log == ["ended"] * 3
         assert not any(task.cancelled() or task.cancelling() for task in tasks)
@@ -41,12 +41,10 @@ def test_ending_the_waits_ends_all_of_them_and_cancels_nobody() -> None:
 def test_when_the_waits_are_over_nobody_begins_one() -> None:
     async def work() -> None:
         waits = Waits()
-        waits.over = True
+        waits.end("stopping")
+        waits.end("slow")
         with pytest.raises(Unavailable, match="stopping"), waits.one():
             raise AssertionError("nobody waits")
-        waits.over = False
-        with waits.one():
-            await asyncio.sleep(0)
 
     run(work())
 
@@ -69,7 +67,7 @@ def test_a_cancellation_from_elsewhere_is_not_lost_when_both_come() -> None:
         waits, log = Waits(), list[str]()
         task = asyncio.create_task(waiting(waits, log))
         await asyncio.sleep(0)
-        await waits.end()
+        waits.end("stopping")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -83,10 +81,10 @@ def test_what_went_on_in_time_is_left_alone() -> None:
         waits = Waits()
         with waits.one():
             await asyncio.sleep(0)
-        await waits.end()
-        await asyncio.sleep(0)
         with pytest.raises(ZeroDivisionError), waits.one():
             raise ZeroDivisionError
+        waits.end("stopping")
+        await asyncio.sleep(0)
 
     run(work())
 
@@ -106,7 +104,7 @@ def test_a_place_in_a_queue_is_not_lost_when_its_wait_ends() -> None:
         tasks = [asyncio.create_task(queued()) for _ in range(4)]
         await asyncio.sleep(0)
         slots.release()
-        await waits.end()
+        waits.end("stopping")
         await asyncio.gather(*tasks)
         assert log == ["ended"] * 4
         await slots.acquire()

@@ -31,7 +31,7 @@ from tests.answering import (
     sends,
     trickles,
 )
-from traces import Outcome, Unscored, Usage, Verdict
+from traces import Unscored, Usage, Verdict
 
 
 class TestAnswers:
@@ -54,10 +54,10 @@ class TestAnswers:
         assert server.requests[0]["messages"][1]["content"] == text
 
     def test_no_questions_have_no_outcomes(self, opened: Open, server: Answering) -> None:
-        assert opened().ask([], lambda _index, _outcome: None) == []
+        assert list(opened().ask([])) == []
         assert server.requests == []
 
-    def test_outcomes_keep_the_order_and_each_is_told_as_it_ends(self, opened: Open, server: Answering) -> None:
+    def test_outcomes_are_given_as_they_end(self, opened: Open, server: Answering) -> None:
         async def by_content(request: Any) -> Any:
             body = await request.json()
             number = int(body["messages"][1]["content"])
@@ -65,13 +65,11 @@ class TestAnswers:
             return await scores(number)(request)
 
         server.always = by_content
-        told: list[tuple[int, Outcome]] = []
-        outcomes = opened().ask(
-            [question(str(n)) for n in range(1, 6)], lambda index, outcome: told.append((index, outcome))
-        )
-        assert [outcome.value for outcome in outcomes if isinstance(outcome, Verdict)] == [1, 2, 3, 4, 5]
+        lots = list(opened().ask([question(str(n)) for n in range(1, 6)]))
+        told = [(index, outcome) for lot in lots for index, outcome in lot]
+        assert len(lots) > 1
         assert [index for index, _ in told] == [4, 3, 2, 1, 0]
-        assert all(outcomes[index] is outcome for index, outcome in told)
+        assert [outcome.value for _, outcome in told if isinstance(outcome, Verdict)] == [5, 4, 3, 2, 1]
 
     def test_cannot_judge_is_unscored_and_paid_for(self, opened: Open, server: Answering) -> None:
         server.always = scores("cannot_judge", "Nothing to go by.")

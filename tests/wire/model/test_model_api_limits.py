@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 import structlog
 
 from evaluator.errors import ConfigError, Refused, Unavailable
-from evaluator.model import INTERRUPTED
-from judges import CategoricalScale, OffScale, Prompt, Question, Reply
+from evaluator.model import INTERRUPTED, POSTPONED
+from judges import CategoricalScale, Prompt, Question, Reply
 from judges.asking import answer_schema
 from tests.answering import (
     CONTENT,
@@ -97,15 +98,66 @@ class TestManyAtOnce:
         assert isinstance(first, Failure)
         assert isinstance(second, Verdict)
 
-    def test_when_the_listener_fails_nothing_goes_on_in_secret(self, opened: Open, server: Answering) -> None:
-        def finished(index: int, outcome: Outcome) -> None:
-            raise OffScale(f"{index} {outcome}")
-
+    def test_when_nobody_draws_any_more_nothing_goes_on_in_secret(self, opened: Open, server: Answering) -> None:
         api = opened(max_in_flight=1)
-        with pytest.raises(OffScale):
-            api.ask([question() for _ in range(50)], finished)
+        lots = api.ask([question() for _ in range(50)])
+        next(lots)
+        lots.close()
         ask(api)
-        assert len(server.requests) < 10
+        assert len(server.requests) < 40
+
+
+class TestPatience:
+    """Who is in a hurry does not wait for a slow model, and leaves it alone for a while."""
+
+    def test_calls_in_the_air_finish_and_the_rest_is_postponed(self, opened: Open, server: Answering) -> None:
+        api = opened(max_in_flight=2)
+        server.hold()
+        outcomes: list[Outcome] = []
+        asking = threading.Thread(
+            target=lambda: outcomes.extend(ask(api, *[question() for _ in range(6)], patience=0.2))
+        )
+        asking.start()
+        time.sleep(0.5)
+        server.release()
+        asking.join(30)
+        kinds = Counter(o.kind if isinstance(o, Failure) else "answered" for o in outcomes)
+        assert kinds == {"answered": 2, POSTPONED: 4}
+        assert len(server.requests) == 2
+
+    def test_others_in_a_hurry_leave_a_slow_model_alone(self, opened: Open, server: Answering) -> None:
+        api = opened(attempts=1)
+        server.always = refuses(500)
+        assert failure(api).kind == "model_unavailable"
+        server.always = scores(4)
+        asked = len(server.requests)
+        turned_away, other = ask(api, question(), question(model="other"), patience=5)
+        assert isinstance(turned_away, Failure)
+        assert (turned_away.kind, turned_away.retryable) == (POSTPONED, True)
+        assert isinstance(other, Verdict)
+        assert len(server.requests) == asked + 1
+        # Those who have time still ask, and do not send the hurried ones back to it.
+        assert isinstance(ask(api)[0], Verdict)
+        assert isinstance(ask(api, patience=5)[0], Failure)
+
+    def test_a_few_without_an_answer_are_bad_luck(self, opened: Open, server: Answering) -> None:
+        api = opened(attempts=1, max_in_flight=1)
+        server.script.extend([refuses(500), scores(4), scores(4)])
+        ask(api, question(), question(), question())
+        assert isinstance(ask(api, patience=5)[0], Verdict)
+
+    def test_one_slow_model_does_not_take_the_places_of_another(self, opened: Open, server: Answering) -> None:
+        api = opened(max_in_flight=1)
+        server.hold()
+        slow = threading.Thread(target=lambda: ask(api, question()))
+        slow.start()
+        until(lambda: server.in_flight == 1)
+        other = threading.Thread(target=lambda: ask(api, question(model="other")))
+        other.start()
+        until(lambda: server.in_flight == 2)
+        server.release()
+        slow.join(30)
+        other.join(30)
 
 
 class TestStopping:
