@@ -13,7 +13,11 @@ import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from evaluator.errors import ConfigError, EvaluatorError, Problem, Refused, Unavailable
+from evaluator.http import TooLarge, content_of, open_session
 from evaluator.limits import Gate
+
+LARGEST_ANSWER: Final = 64 << 20
+"""Bytes of an answer; Cloud stops at 5 MB, a Langfuse of one's own may not."""
 
 _LONGEST_PAUSE: Final = 300.0
 Params = Sequence[tuple[str, str]]
@@ -46,7 +50,7 @@ class Wire:
         self._headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
         self._gate = gate
         self._random = random
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
         self._attempts = attempts
         self._session: aiohttp.ClientSession | None = None
 
@@ -81,14 +85,16 @@ class Wire:
     async def _once(self, method: str, path: str, params: Params, body: bytes | None) -> tuple[int, Any]:
         await self._gate.permit()
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
+            self._session = open_session(self.base_url, self._headers, self._timeout)
         url = f"{self.base_url}/api/public/{path}"
         try:
             async with self._session.request(
                 method, url, params=list(params), data=body, allow_redirects=False
             ) as response:
-                content = await response.read()
+                content = await content_of(response, LARGEST_ANSWER)
                 status, reply = response.status, response.headers
+        except TooLarge as error:
+            raise TooWide(f"Langfuse answered {method} {path} with {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"Langfuse at {self.base_url} does not answer ({type(error).__name__})") from error
         if status == 429:

@@ -207,10 +207,16 @@ class ModelApi:
         return replace(outcome, details={**outcome.details, "unpriced": True})
 
     async def _reply(self, prompt: Prompt, waits: Waits) -> Reply:
+        try:
+            return await self._call(prompt, waits)
+        except Unavailable as error:
+            failed = [error]
+
         async def wait(seconds: float) -> None:
             with waits.one():
                 await asyncio.sleep(seconds)
 
+        # Most calls need no second attempt; setting tenacity up costs as much as half a call.
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             stop=lambda state: bool(waits.ended_by) or state.attempt_number >= self._attempts,
@@ -220,6 +226,8 @@ class ModelApi:
         )
         async for attempt in retrying:
             with attempt:
+                if failed:
+                    raise failed.pop()
                 return await self._call(prompt, waits)
         raise AssertionError("tenacity returns or raises")
 

@@ -16,8 +16,8 @@ import openai
 import orjson
 from yarl import URL
 
-from evaluator.bounded import TooLarge, content_of
 from evaluator.errors import ConfigError, Problem, Unavailable
+from evaluator.http import TooLarge, content_of, open_session
 from traces import json_text, well_formed
 
 LARGEST_ANSWER: Final = 16 << 20
@@ -39,13 +39,7 @@ class Transport:
         self._base = sdk.base_url
         self._addresses: dict[str, URL] = {}
         self._timeout = timeout
-        self._session = aiohttp.ClientSession(
-            headers={**headers, **sdk.auth_headers},
-            timeout=aiohttp.ClientTimeout(total=timeout),
-            # Calls in flight are bounded above; a proxy is found where every other client of the machine finds it.
-            connector=aiohttp.TCPConnector(limit=0),
-            trust_env=True,
-        )
+        self._session = open_session(base_url, {**headers, **sdk.auth_headers}, timeout)
 
     @property
     def place(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import structlog
+from aiohttp import web
 
 from evaluator.errors import ConfigError, Refused, Unavailable
 from evaluator.model import INTERRUPTED, POSTPONED
@@ -99,6 +101,11 @@ class TestManyAtOnce:
         assert isinstance(second, Verdict)
 
     def test_when_nobody_draws_any_more_nothing_goes_on_in_secret(self, opened: Open, server: Answering) -> None:
+        async def slowly(request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(0.02)
+            return await scores(4)(request)
+
+        server.always = slowly
         api = opened(max_in_flight=1)
         lots = api.ask([question() for _ in range(50)])
         next(lots)
