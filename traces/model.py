@@ -124,7 +124,7 @@ class Trace:
     tags: tuple[str, ...] = ()
     release: str | None = None
     version: str | None = None
-    _document: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
+    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ref(self) -> TraceRef:
@@ -190,8 +190,14 @@ class Trace:
                 return o.prompt_name, o.prompt_version
         return None
 
-    def segments(self) -> dict[str, str]:
-        """The keys a monitor may attribute a drop to, as text; absent ones are left out."""
+    def segments(self) -> Mapping[str, str]:
+        """The keys a monitor may attribute a drop to, as text, made once; absent ones are left out."""
+        if "segments" not in self._made:
+            self._made["segments"] = self._segments()
+        known: Mapping[str, str] = self._made["segments"]
+        return known
+
+    def _segments(self) -> dict[str, str]:
         prompt = self.prompt
         known = {
             "trace_name": self.name or None,
@@ -206,24 +212,26 @@ class Trace:
 
     def document(self) -> dict[str, Any]:
         """Return the trace as one plain JSON object, made once: what a JSONPath sees."""
-        if not self._document:
-            self._document.append(
-                {
-                    "id": self.id,
-                    "name": self.name,
-                    "environment": self.environment,
-                    "session_id": self.session_id,
-                    "user_id": self.user_id,
-                    "tags": list(self.tags),
-                    "release": self.release,
-                    "version": self.version,
-                    "latency": self.latency,
-                    "cost": self.cost,
-                    "root": self.root.document(),
-                    "observations": [o.document() for o in self.observations],
-                }
-            )
-        return self._document[0]
+        if "document" not in self._made:
+            self._made["document"] = self._as_document()
+        known: dict[str, Any] = self._made["document"]
+        return known
+
+    def _as_document(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "environment": self.environment,
+            "session_id": self.session_id,
+            "user_id": self.user_id,
+            "tags": list(self.tags),
+            "release": self.release,
+            "version": self.version,
+            "latency": self.latency,
+            "cost": self.cost,
+            "root": self.root.document(),
+            "observations": [o.document() for o in self.observations],
+        }
 
     def transcript(self) -> str:
         """Return the trace as text a judge can read: each step in start order, indented by depth."""

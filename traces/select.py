@@ -8,6 +8,7 @@ import jsonpath_rfc9535
 
 from traces.jsonpath import Environment
 from traces.parsed import Parsed
+from traces.plain_paths import steps
 
 if TYPE_CHECKING:
     from traces.model import Trace
@@ -29,7 +30,7 @@ class Located(NamedTuple):
 class Path(Parsed):
     """A compiled JSONPath over `Trace.document()`: `$.root.input`, `$.observations[?@.type == 'TOOL'].output`."""
 
-    __slots__ = ("_query",)
+    __slots__ = ("_query", "_steps")
 
     expected: ClassVar = "a JSONPath such as $.root.output"
     json_schema: ClassVar = {
@@ -41,6 +42,7 @@ class Path(Parsed):
     def __init__(self, text: str, query: jsonpath_rfc9535.JSONPathQuery) -> None:
         super().__init__(text)
         self._query = query
+        self._steps = steps(query)
 
     @classmethod
     def parse(cls, text: str) -> Path:
@@ -61,7 +63,12 @@ class Path(Parsed):
 
         A filter that compares values nested more deeply than the interpreter can follow selects nothing.
         """
-        return [node.value for node in self._nodes(trace)]
+        if self._steps is None:
+            return [node.value for node in self._nodes(trace)]
+        values: list[Any] = [trace.document()]
+        for step in self._steps:
+            values = step(values)
+        return values
 
     def located(self, trace: Trace) -> list[Located]:
         """Return `values` together with the place of each."""

@@ -33,6 +33,41 @@ HARMLESS = [
 ]
 
 
+PLAIN = [
+    "$",
+    "$.*",
+    "$.root.output",
+    "$.root.output.a",
+    "$.root.output[0]",
+    "$.root.output[-2]",
+    "$.root.output.*.a",
+    "$.root.output[*][1].b",
+    "$.root.output[?@.a == 'b']",
+    "$.root.output[?'b' == @.a.b].a",
+    "$.root.output[?@.a == 'b'][*]",
+    "$.observations[?@.type == 'TOOL'].output",
+]
+KEYED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "a", "b"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "b", "0"]), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@given(KEYED)
+def test_the_plain_half_of_the_language_answers_as_the_library_does(output: Any) -> None:
+    built = trace(tool("a", 1, output="first"), tool("c", 2, output=output), output=output)
+    for text in PLAIN:
+        path = Path.parse(text)
+        assert path._steps is not None
+        assert path.values(built) == [each.value for each in path.located(built)]
+
+
+@pytest.mark.parametrize("text", ["$..a", "$['a','b']", "$[::2]", "$[?@.a]", "$[?@.a != 'b']", "$[?@[0] == 'b']"])
+def test_the_rest_of_the_language_is_left_to_the_library(text: str) -> None:
+    assert Path.parse(text)._steps is None
+
+
 class TestSelecting:
     def test_values_come_in_document_order(self) -> None:
         built = trace(tool("a", 1, output="first"), step("b", output="no"), tool("c", 2, output="second"))
