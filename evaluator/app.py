@@ -79,14 +79,17 @@ def open_app(
 
 
 def _langfuse(settings: Settings, definitions: Definitions, state: State, loop: LoopThread, clock: Clock) -> Langfuse:
+    per_minute = definitions.service.limits.langfuse_requests_per_minute
     return Langfuse(
         base_url=settings.langfuse_base_url,
         public_key=settings.langfuse_public_key,
         secret_key=settings.langfuse_secret_key.get_secret_value(),
         loop=loop,
-        gate=FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute),
+        gate=FleetGate(state, "langfuse", per_minute),
         clock=clock,
         random=Random(),
+        # Where requests are few, each gathers for as long as the next one would have to wait anyway.
+        group_seconds=min(max(0.03, 60 / per_minute), 2.5) if per_minute else 0.03,
     )
 
 

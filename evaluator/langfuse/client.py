@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import timedelta
 from random import Random
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Refused
 from evaluator.langfuse.grouping import Grouped
+from evaluator.langfuse.paging import PageSize
 from evaluator.langfuse.scanning import (
+    ROWS_A_PAGE,
     TRACES_A_REQUEST,
     Window,
     root_pages,
@@ -26,6 +29,9 @@ from evaluator.loop import LoopThread
 from traces import RecordedScore, Score, Trace, TraceRef, TraceRoot
 
 Page = TypeVar("Page")
+
+_BYTES_A_ROW: Final = 10_000
+"""Of an observation with input and output, until real ones are seen."""
 
 
 class Langfuse:
@@ -56,15 +62,18 @@ class Langfuse:
             base_url, public_key, secret_key, gate=gate, random=random, timeout=timeout, attempts=attempts
         )
         self._capabilities: Capabilities | None = None
+        self._probing = threading.Lock()
+        self._rows = PageSize(ROWS_A_PAGE, _BYTES_A_ROW)
         self._writer: Writer | None = None
         self._reads: Grouped[TraceRef, Trace | TooWide | None] = Grouped(self._fetch, TRACES_A_REQUEST, group_seconds)
         self._writes: Grouped[Score, EvaluatorError | None] = Grouped(self._write, SCORES_A_REQUEST, group_seconds)
 
     def capabilities(self) -> Capabilities:
         """Return what the server can do; asked once."""
-        if self._capabilities is None:
-            self._capabilities = self._loop.call(probe(self._wire, self._clock.now()))
-        return self._capabilities
+        with self._probing:
+            if self._capabilities is None:
+                self._capabilities = self._loop.call(probe(self._wire, self._clock.now()))
+            return self._capabilities
 
     def finished_roots(
         self, window: Window, *, longest: timedelta, exclude_environments: Collection[str] = ()
@@ -112,7 +121,7 @@ class Langfuse:
         self._loop.call(self._wire.close())
 
     async def _fetch(self, refs: Sequence[TraceRef]) -> list[Trace | TooWide | None]:
-        found = await whole_traces(self._wire, list({ref.id: ref for ref in refs}.values()))
+        found = await whole_traces(self._wire, list({ref.id: ref for ref in refs}.values()), self._rows)
         return [found.get(ref.id) for ref in refs]
 
     async def _write(self, scores: Sequence[Score]) -> list[EvaluatorError | None]:

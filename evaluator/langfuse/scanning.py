@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
-import structlog
 
+from evaluator.langfuse.paging import PageSize, pages
 from evaluator.langfuse.reading import Row, newest, readable, root_of, score_of_row, trace_of
 from evaluator.langfuse.wire import Params, TooWide, Wire
 from traces import RecordedScore, Trace, TraceRef, TraceRoot
@@ -23,17 +23,15 @@ NEVER_EVALUATED: Final = frozenset({"llm-as-a-judge", "sdk-experiment", "code-ev
 ROOT_FIELDS: Final = "core,basic,time,trace_context,prompt,model"
 TRACE_FIELDS: Final = "core,basic,io,metadata,model,usage,prompt,metrics,trace_context,time"
 ROOTS_A_PAGE: Final = 1000
-ROWS_A_PAGE: Final = 100
-"""With input and output a page of 1,000 would pass Cloud's limit of 5 MB a response."""
-
+ROWS_A_PAGE: Final = 1000
 SCORES_A_PAGE: Final = 100
 TRACES_A_REQUEST: Final = 50
 """Ids of 32 digits in one URL, well below the 8 kB that proxies take."""
 
+_BYTES_A_ROW: Final = 1_000
+_ROOTS: Final = [("isRootObservation", "true")]
 _AROUND: Final = timedelta(hours=1)
 _NARROWEST: Final = timedelta(seconds=1)
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ async def _ended(wire: Wire, window: Window, started: Window) -> AsyncIterator[l
     """
     filters = [_condition("endTime", ">=", window.start), _condition("endTime", "<", window.end), *_started(started)]
     try:
-        async for rows in _pages(wire, ROOT_FIELDS, filters, ROOTS_A_PAGE, [("isRootObservation", "true")]):
+        async for rows in _pages(wire, ROOT_FIELDS, filters, PageSize(ROOTS_A_PAGE, _BYTES_A_ROW), _ROOTS):
             yield rows
     except TooWide:
         if started.end - started.start <= _NARROWEST:
@@ -100,27 +98,27 @@ async def roots_by_id(wire: Wire, trace_ids: Sequence[str], window: Window) -> d
     found: dict[str, TraceRoot] = {}
     for start in range(0, len(trace_ids), TRACES_A_REQUEST):
         filters = [_any_of(trace_ids[start : start + TRACES_A_REQUEST]), *_started(window)]
-        async for rows in _pages(wire, ROOT_FIELDS, filters, ROOTS_A_PAGE, [("isRootObservation", "true")]):
+        async for rows in _pages(wire, ROOT_FIELDS, filters, PageSize(ROOTS_A_PAGE, _BYTES_A_ROW), _ROOTS):
             found.update((root.ref.id, root) for root in roots_in(rows) if root.ref.id not in found)
     return found
 
 
-async def whole_traces(wire: Wire, refs: Sequence[TraceRef]) -> dict[str, Trace | TooWide]:
+async def whole_traces(wire: Wire, refs: Sequence[TraceRef], size: PageSize) -> dict[str, Trace | TooWide]:
     """Return the given traces with everything in them; those not visible are absent.
 
-    One that alone is more than the server can read has its error in its place, and costs no other.
+    One that alone is more than the server can read, row by row, has its error in its place, and costs no other.
     """
     window = Window(min(r.started for r in refs) - _AROUND, max(r.ended for r in refs) + _AROUND)
     filters = [_any_of([ref.id for ref in refs]), *_started(window)]
     rows: list[Row] = []
     try:
-        async for page in _pages(wire, TRACE_FIELDS, filters, ROWS_A_PAGE):
+        async for page in _pages(wire, TRACE_FIELDS, filters, size):
             rows += page
     except TooWide as error:
         if len(refs) == 1:
-            return {refs[0].id: error}
+            return {refs[0].id: error} if size.rows == 1 else await whole_traces(wire, refs, size)
         middle = len(refs) // 2
-        return {**await whole_traces(wire, refs[:middle]), **await whole_traces(wire, refs[middle:])}
+        return {**await whole_traces(wire, refs[:middle], size), **await whole_traces(wire, refs[middle:], size)}
     by_trace: dict[str, list[Row]] = {}
     for row in newest(rows).values():
         if row.get("traceId"):
@@ -136,39 +134,24 @@ async def score_pages(
     wanted = [trace_ids[i : i + TRACES_A_REQUEST] for i in range(0, len(trace_ids), TRACES_A_REQUEST)] or [()]
     for ids in wanted:
         params = [
-            ("limit", str(SCORES_A_PAGE)),
             ("fields", "details,subject"),
             ("fromTimestamp", window.start.isoformat()),
             ("toTimestamp", window.end.isoformat()),
             *([("name", ",".join(names))] if names else []),
             *([("traceId", ",".join(ids))] if ids else []),
         ]
-        async for rows in _cursor(wire, "v3/scores", params):
+        async for rows in pages(wire, "v3/scores", params, PageSize(SCORES_A_PAGE, _BYTES_A_ROW)):
             page = [s for row in rows if row["id"] not in seen and (s := readable(score_of_row, row)) is not None]
             seen.update(row["id"] for row in rows)
             yield page
 
 
 async def _pages(
-    wire: Wire, fields: str, filters: Sequence[Any], limit: int, more: Params = ()
+    wire: Wire, fields: str, filters: Sequence[Any], size: PageSize, more: Params = ()
 ) -> AsyncIterator[list[Row]]:
-    params = [("fields", fields), ("limit", str(limit)), ("filter", orjson.dumps(filters).decode()), *more]
-    async for rows in _cursor(wire, "v2/observations", params):
+    params = [("fields", fields), ("filter", orjson.dumps(filters).decode()), *more]
+    async for rows in pages(wire, "v2/observations", params, size):
         yield rows
-
-
-async def _cursor(wire: Wire, path: str, params: Params) -> AsyncIterator[list[Row]]:
-    cursor: str | None = None
-    while True:
-        answer = await wire.get(path, [*params, *([("cursor", cursor)] if cursor else [])])
-        rows: list[Row] = [row for row in answer.get("data") or [] if isinstance(row, dict) and row.get("id")]
-        yield rows
-        before, cursor = cursor, (answer.get("meta") or {}).get("cursor")
-        if not cursor:
-            return
-        if cursor == before:
-            _log.warning("Langfuse repeats a page; the scan ends here", path=path)
-            return
 
 
 def _condition(column: str, operator: str, at: datetime) -> dict[str, str]:

@@ -24,7 +24,7 @@ Params = Sequence[tuple[str, str]]
 
 
 class TooWide(EvaluatorError):
-    """Langfuse ran out of resources (422), time or space: ask for less at once."""
+    """Langfuse ran out of resources (422) or the answer grew too large (413): ask for less at once."""
 
 
 class ArrayRefused(EvaluatorError):
@@ -56,14 +56,22 @@ class Wire:
 
     async def get(self, path: str, params: Params = ()) -> Any:
         """Return the JSON answer of GET /api/public/PATH."""
-        _, answer = await self.send("GET", path, params=params)
+        answer, _ = await self.get_sized(path, params)
         return answer
 
-    async def post(self, path: str, body: bytes) -> tuple[int, Any]:
-        """Return status and JSON answer of POST /api/public/PATH."""
-        return await self.send("POST", path, body=body)
+    async def get_sized(self, path: str, params: Params = ()) -> tuple[Any, int]:
+        """Return the JSON answer of GET /api/public/PATH and its length in bytes."""
+        _, answer, length = await self._send("GET", path, params=params)
+        return answer, length
 
-    async def send(self, method: str, path: str, *, params: Params = (), body: bytes | None = None) -> tuple[int, Any]:
+    async def post(self, path: str, body: bytes) -> int:
+        """Return the status of POST /api/public/PATH."""
+        status, _, _ = await self._send("POST", path, body=body)
+        return status
+
+    async def _send(
+        self, method: str, path: str, *, params: Params = (), body: bytes | None = None
+    ) -> tuple[int, Any, int]:
         """Send a request, again and again while Langfuse is unavailable."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
@@ -82,7 +90,7 @@ class Wire:
             return 0.0  # the gate holds everybody
         return float(min(0.25 * 2**state.attempt_number, 15.0) * (0.5 + self._random.random()))
 
-    async def _once(self, method: str, path: str, params: Params, body: bytes | None) -> tuple[int, Any]:
+    async def _once(self, method: str, path: str, params: Params, body: bytes | None) -> tuple[int, Any, int]:
         await self._gate.permit()
         if self._session is None:
             self._session = open_session(self.base_url, self._headers, self._timeout)
@@ -104,7 +112,7 @@ class Wire:
         if 300 <= status < 400:
             # Followed, a POST would become a GET, and its answer would pass for a score accepted.
             raise ConfigError([Problem("LANGFUSE_BASE_URL", f"{self.base_url} redirects; set the address it leads to")])
-        return status, self._read(method, path, status, content)
+        return status, self._read(method, path, status, content), len(content)
 
     def _read(self, method: str, path: str, status: int, content: bytes) -> Any:
         try:
@@ -121,7 +129,7 @@ class Wire:
         what = f"Langfuse answered {status} to {method} {path}: {said}"
         if status in {401, 403}:
             raise ConfigError([Problem("LANGFUSE_SECRET_KEY", f"{what}; check LANGFUSE_PUBLIC_KEY, LANGFUSE_BASE_URL")])
-        if status == 422:
+        if status in {413, 422}:
             raise TooWide(what)
         if status >= 500 or status == 408:
             raise Unavailable(what)

@@ -60,7 +60,7 @@ class Writer:
         if self._batches and len(group) > 1:
             try:
                 async with self._at_once:
-                    status, _ = await self._wire.post("scores", b"[" + b",".join(i.body for i in group) + b"]")
+                    status = await self._wire.post("scores", b"[" + b",".join(i.body for i in group) + b"]")
             except ArrayRefused:
                 self._batches = False
             except (Refused, TooWide):

@@ -1,0 +1,67 @@
+"""Pages behind a cursor, each as large as it may be and no larger than an answer of Langfuse gets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+
+from evaluator.errors import Unavailable
+from evaluator.langfuse.reading import Row
+from evaluator.langfuse.wire import Params, TooWide, Wire
+
+_WANTED: Final = 2_500_000
+"""Bytes of a page: half of what Cloud answers at most."""
+
+_log = structlog.get_logger(__name__)
+
+
+class PageSize:
+    """How many rows to ask for: learned from the pages before, since nobody knows how long the texts are."""
+
+    def __init__(self, most: int, bytes_a_row: float) -> None:
+        """Ask for at most `most` rows; `bytes_a_row` is a guess to begin with."""
+        self._most = most
+        self._bytes_a_row = bytes_a_row
+
+    @property
+    def rows(self) -> int:
+        """Rows of the next page, at least 1."""
+        return min(self._most, max(1, int(_WANTED / self._bytes_a_row)))
+
+    def came(self, rows: int, size: int) -> None:
+        """Learn from a page; longer rows are believed at once, shorter ones by and by."""
+        if rows:
+            seen = max(size / rows, 1.0)
+            self._bytes_a_row = max(seen, self._bytes_a_row + 0.3 * (seen - self._bytes_a_row))
+
+    def failed(self) -> None:
+        """Learn that Langfuse did not manage a page: it may have been too much for it."""
+        self._bytes_a_row = max(self._bytes_a_row, _WANTED / self._most) * 4
+
+
+async def pages(wire: Wire, path: str, params: Params, size: PageSize) -> AsyncIterator[list[Row]]:
+    """Give the rows of GET `path`, page by page, as far as they can be told apart by an id.
+
+    Raises:
+        TooWide: Langfuse cannot even read one row at a time, or not so wide a range.
+    """
+    cursor: str | None = None
+    while True:
+        limit = size.rows
+        more = [("limit", str(limit)), *([("cursor", cursor)] if cursor else [])]
+        try:
+            answer, length = await wire.get_sized(path, [*params, *more])
+        except (TooWide, Unavailable):
+            size.failed()
+            raise
+        found = answer.get("data") or []
+        size.came(len(found), length)
+        yield [row for row in found if isinstance(row, dict) and row.get("id")]
+        before, cursor = cursor, (answer.get("meta") or {}).get("cursor")
+        if not cursor:
+            return
+        if cursor == before:
+            _log.warning("Langfuse repeats a page; the scan ends here", path=path)
+            return
