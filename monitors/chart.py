@@ -8,10 +8,6 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import DateFormatter
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from monitors.series import WEEK, WeekMean
 
@@ -39,6 +35,12 @@ def chart(line: Sequence[WeekMean], title: str, *, percent: bool = False) -> byt
 
     Characters outside ASCII in the title become `?`: the built-in font has few of them.
     """
+    # Only an alert needs a chart: here, no worker pays 0.3 s for it at its start.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.dates import DateFormatter  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import PercentFormatter  # noqa: PLC0415
+
     figure = Figure(figsize=(7.2, 2.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

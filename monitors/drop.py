@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from monitors.expected import residuals
 from monitors.series import FEWEST, Estimate, Floats, WeeklySeries
@@ -133,7 +133,7 @@ def drop_test(
     p = _tail(drop, error, df)
     if series.binary:
         p = max(p, _predictive_tail(expected.level, drop, now.effective, sum(week.effective for week in weeks)))
-    half = float(stats.t.ppf(0.975, df)) * error
+    half = float(scipy.stats.t.ppf(0.975, df)) * error
     return DropTest(
         baseline=expected.level,
         mean=series.estimate(0).mean,
@@ -179,7 +179,7 @@ def _standard_error(now: Estimate, weeks: list[Estimate], wobble: float) -> tupl
 def _tail(drop: float, error: float, df: float) -> float:
     if error == 0:  # every score of every week is the same number, this week's perhaps another
         return 0.0 if drop > 0 else 1.0
-    return float(stats.t.sf(drop / error, df))
+    return float(scipy.stats.t.sf(drop / error, df))
 
 
 def _predictive_tail(level: float, drop: float, effective: float, effective_baseline: float) -> float:
@@ -190,7 +190,7 @@ def _predictive_tail(level: float, drop: float, effective: float, effective_base
     n = max(1, round(effective))
     passed = round(n * min(1.0, max(0.0, level - drop)))
     good = min(1.0, max(0.0, level)) * effective_baseline
-    return float(stats.betabinom.cdf(passed, n, good + 0.5, effective_baseline - good + 0.5))
+    return float(scipy.stats.betabinom.cdf(passed, n, good + 0.5, effective_baseline - good + 0.5))
 
 
 def _range(series: WeeklySeries, scale: tuple[float, float] | None) -> float:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from monitors.drop import Residuals
 from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries
@@ -108,12 +108,12 @@ def rows_of(table: Table) -> tuple[Contribution, ...]:
     error = np.sqrt(now.variance + before.variance)
     df = np.maximum(now.sessions - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(error > 0, stats.t.cdf(points / error, df), np.where(points < 0, 0.0, 1.0))
-    half = stats.t.ppf(0.975, df) * error
+        p = np.where(error > 0, scipy.stats.t.cdf(points / error, df), np.where(points < 0, 0.0, 1.0))
+    half = scipy.stats.t.ppf(0.975, df) * error
     tested = (now.sessions >= FEWEST) & np.isfinite(p)
     q = np.ones_like(p)
     if tested.any():
-        q[tested] = stats.false_discovery_control(p[tested])
+        q[tested] = scipy.stats.false_discovery_control(p[tested])
     rows = [
         Contribution(
             dimension=table.name,
@@ -192,7 +192,7 @@ def _differences(table: Table, level: float) -> float:
     freedom = known.sum() - (0 if new.all() else 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         surprise = float(np.where(apart > 0, apart / variance, 0.0).sum())
-    if freedom == 0 or stats.chi2.sf(surprise, freedom) >= level:
+    if freedom == 0 or scipy.stats.chi2.sf(surprise, freedom) >= level:
         return 0.0
     return max(0.0, float(share @ (apart - variance)))
 
@@ -205,7 +205,7 @@ def _moves(series: WeeklySeries, baseline: list[int], table: Table, level: float
     rows: Floats = np.bincount(dimension.rows, parts, series.values.size).astype(np.float64)
     now = series.estimate(0, rows)
     moved = now.mean - float(np.mean([series.estimate(week, rows).mean for week in baseline]))
-    if -moved <= stats.norm.isf(level) * np.sqrt(now.variance):
+    if -moved <= scipy.stats.norm.isf(level) * np.sqrt(now.variance):
         return 0.0
     return max(0.0, moved**2 - now.variance)
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -151,7 +151,7 @@ class WeeklySeries:
         estimate = self.estimate(week)
         if not np.isfinite(estimate.variance):
             return WeekMean(self.start(week), n)
-        half = stats.t.ppf(0.975, estimate.sessions - 1) * np.sqrt(estimate.variance)
+        half = scipy.stats.t.ppf(0.975, estimate.sessions - 1) * np.sqrt(estimate.variance)
         return WeekMean(self.start(week), n, estimate.mean, estimate.mean - half, estimate.mean + half)
 
 
