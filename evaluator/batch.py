@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from evaluator.sampling import Sampled
 from traces import TraceRef
@@ -32,6 +32,16 @@ class Lane(StrEnum):
 
 class UnknownVersion(ValueError):
     """A message was written by a release that this one cannot read."""
+
+
+class Backlog(NamedTuple):
+    """Live messages that no worker has taken yet: how many, and how long the oldest has waited."""
+
+    messages: int = 0
+    oldest: timedelta = timedelta()
+
+
+NOTHING_WAITS: Final = Backlog()
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,10 +168,12 @@ def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:
 @contextlib.contextmanager
 def _opened(settings: Settings | None = None) -> Iterator[App]:
     from evaluator.app import open_app
+    from evaluator.worker import calm_collector
 
     settings = settings or load_settings()
     configure_logs(settings.evaluator_log)
     with open_app(settings) as app:
+        calm_collector()
         yield app
 
 

@@ -157,7 +157,7 @@ def _evaluate(app: App, since: datetime, bars: Progress) -> None:
     app.state.advance(since)
     queue = open_queue(app)
     task = bars.add_task("evaluating", total=None)
-    with working(app, queue), Scheduler(app, app.discovery(queue.put)).running():
+    with working(app, queue), Scheduler(app, app.discovery(queue.put), queue.backlog).running():
         while not _is_done(app, queue, bars, task):
             app.clock.sleep(_POLL_SECONDS)
 

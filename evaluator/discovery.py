@@ -16,16 +16,17 @@ from typing import Final
 
 import structlog
 
-from evaluator.batch import Job, in_batches
+from evaluator.batch import NOTHING_WAITS, Backlog, Job, in_batches
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.langfuse import Langfuse, Window
+from evaluator.overload import Pace, next_share
 from evaluator.sampling import NotTaken, Sampled, decide
-from evaluator.state import State
+from evaluator.state import Load, State
 from traces import ScoreValue, TraceRef, TraceRoot
 
-Enqueue = Callable[[Sequence[Job], timedelta], None]
-"""Hand jobs to the workers as one message, not before the given delay."""
+Enqueue = Callable[[Sequence[Job]], None]
+"""Hand jobs to the workers as one message."""
 
 LONGEST_WINDOW: Final = timedelta(hours=6)
 """Catching up after a long pause goes in steps of this size, so that a crash repeats little."""
@@ -57,13 +58,19 @@ class Discovery:
         self._clock = clock
         self._enqueue = enqueue
         self._stopped = threading.Event()
+        self._pace = Pace()
+        self._share = 1.0
+        self._reached_back: dict[int, datetime] = {}
 
     def stop(self) -> None:
         """Let a running sweep end at its next page; what it did not read is read again by the next one."""
         self._stopped.set()
 
-    def catch_up(self) -> Found:
+    def catch_up(self, backlog: Backlog = NOTHING_WAITS) -> Found:
         """Read from the watermark to now and move it; the first call ever only sets it.
+
+        Args:
+            backlog: what waits for workers; it may lower the sampling rates.
 
         Raises:
             Unavailable, Refused: Langfuse or Redis; the watermark stays where the last whole window ended.
@@ -73,8 +80,9 @@ class Discovery:
         if mark is None:
             self._state.advance(until)
             return Found()
+        self._share = self._shed(backlog)
         found = Found()
-        for window in _steps(mark - self._definitions.service.discovery.overlap, until):
+        for window in _steps(mark - self._reach(), until):
             found += self.sweep(window)
             if self._stopped.is_set():
                 break
@@ -83,6 +91,7 @@ class Discovery:
 
     def since(self, start: datetime) -> Found:
         """Read from `start` to now, leaving the watermark alone; what was claimed before is not taken again."""
+        self._share = 1.0
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         return sum((self.sweep(window) for window in _steps(start, until)), Found())
 
@@ -98,6 +107,33 @@ class Discovery:
             _log.info("traces found", traces=found.traces, enqueued=found.enqueued, until=window.end.isoformat())
         return found
 
+    def _shed(self, backlog: Backlog) -> float:
+        """Return which share of the sampling rates the workers can keep up with."""
+        overload, before = self._definitions.service.overload, self._state.load()
+        max_lag, lag = overload.max_lag, self._pace.lag(backlog, self._clock.now())
+        if overload.order == "oldest_first":
+            lag = max(lag, backlog.oldest)
+        share = 1.0 if max_lag is None else next_share(before.share, lag, before.lag, max_lag)
+        if share != before.share:
+            _log.warning("sampling follows the load", lag=str(lag), max_lag=str(max_lag), share=round(share, 3))
+        self._state.set_load(Load(lag, share))
+        return share
+
+    def _reach(self) -> timedelta:
+        """Return how far to reach back for traces that came late.
+
+        Most come late by seconds, few by minutes, and rows read again cost requests: the whole overlap is read seldom,
+        a quarter of it more often. Each reaches further back than it promises by the time until it is read again.
+        """
+        overlap, now = self._definitions.service.discovery.overlap, self._clock.now()
+        for part in (1, 4):
+            again = overlap / (2 * part)
+            last = self._reached_back.get(part)
+            if last is None or now - last >= again:
+                self._reached_back |= {p: now for p in (1, 4) if p >= part}
+                return overlap / part + again
+        return overlap / 16
+
     def _take(self, page: Sequence[TraceRoot]) -> Found:
         fresh = self._state.unclaimed([root.ref for root in page])
         roots = self._with_scores([root for root in page if root.ref.id in fresh])
@@ -110,13 +146,14 @@ class Discovery:
             if samples:
                 jobs.append(Job(root.ref, samples))
         for batch in in_batches(jobs, self._definitions.service.batch_size):
-            self._enqueue(batch, timedelta())
+            self._enqueue(batch)
+            self._pace.put()
         self._state.claim(decided)
         return Found(len(roots), len(jobs), sum(len(job.samples) for job in jobs))
 
     def _decide(self, root: TraceRoot) -> dict[str, Sampled | NotTaken]:
         salt = self._definitions.service.sampling.salt
-        return {e.name: decide(root, e.name, e.when, e.sample, salt) for e in self._definitions.evaluators}
+        return {e.name: decide(root, e.name, e.when, e.sample, salt, self._share) for e in self._definitions.evaluators}
 
     def _with_scores(self, roots: Sequence[TraceRoot]) -> list[TraceRoot]:
         names = _score_names(self._definitions)

@@ -22,6 +22,8 @@ class NotTaken(StrEnum):
 
     FILTERED = "filtered"
     SAMPLED_OUT = "sampled_out"
+    SHED = "shed"
+    """Taken at the configured rate, but not while workers cannot keep up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,13 @@ def position(trace_id: str, salt: str) -> float:
     return (int.from_bytes(digest) >> 11) / 2**53
 
 
-def decide(root: TraceRoot, evaluator: str, when: When, sample: Sequence[SampleRule], salt: str) -> Sampled | NotTaken:
+def decide(
+    root: TraceRoot, evaluator: str, when: When, sample: Sequence[SampleRule], salt: str, share: float = 1.0
+) -> Sampled | NotTaken:
     """Decide whether an evaluator takes a trace.
 
     Of all lines of `sample` that match the highest rate counts, under the same hash: the inclusion probability is
-    then exactly that rate, not a mixture.
+    then exactly that rate, not a mixture. Under overload only a `share` of it counts.
     """
     if not when.matches(root):
         return NotTaken.FILTERED
@@ -52,6 +56,7 @@ def decide(root: TraceRoot, evaluator: str, when: When, sample: Sequence[SampleR
     if not matching:
         return NotTaken.FILTERED
     rate, index = max(matching)
-    if position(root.ref.id, salt) >= rate:
+    at = position(root.ref.id, salt)
+    if at >= rate:
         return NotTaken.SAMPLED_OUT
-    return Sampled(evaluator, rate, str(-index))
+    return Sampled(evaluator, rate * share, str(-index)) if at < rate * share else NotTaken.SHED

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -15,6 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from evaluator.app import App
+from evaluator.batch import Backlog
 from evaluator.discovery import Discovery
 from evaluator.errors import EvaluatorError
 
@@ -30,9 +31,11 @@ _log = structlog.get_logger(__name__)
 class Scheduler:
     """Runs discovery, the daily look and the weekly digest, as long as it leads."""
 
-    def __init__(self, app: App, discovery: Discovery) -> None:
+    def __init__(self, app: App, discovery: Discovery, backlog: Callable[[datetime], Backlog]) -> None:
+        """Run `discovery`; `backlog` tells what waits for workers at a time."""
         self._app = app
         self._discovery = discovery
+        self._backlog = backlog
         self._owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
         self._leads = False
 
@@ -67,7 +70,7 @@ class Scheduler:
 
     def discover(self) -> None:
         """Hand newly finished traces to the queue."""
-        self._run("discovery", self._discovery.catch_up)
+        self._run("discovery", lambda: self._discovery.catch_up(self._backlog(self._app.clock.now())))
 
     def due(self) -> None:
         """Run what has come due since it last ran: a look or digest missed while nobody led is made up for."""

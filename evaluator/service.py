@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from evaluator.app import App
+from evaluator.batch import Lane
 from evaluator.discovery import Found
 from evaluator.errors import Unavailable
 from evaluator.scheduler import Scheduler
@@ -54,7 +56,7 @@ def serve(app: App, told: threading.Event, *, schedule: bool, work: bool, thread
         if work:
             stack.enter_context(working(app, queue, threads))
         if schedule:
-            stack.enter_context(Scheduler(app, app.discovery(queue.put)).running())
+            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog).running())
         told.wait()
 
 
@@ -99,7 +101,7 @@ def sweep(
     progress: Callable[[Found, Funnel], None] | None = None,
     told: threading.Event | None = None,
 ) -> Swept:
-    """Hand over what finished since then, and with `drain` wait until the queue is empty.
+    """Hand over what finished since then on the backfill lane, and with `drain` wait until the queue is empty.
 
     Args:
         app: the open application.
@@ -115,7 +117,8 @@ def sweep(
     with contextlib.ExitStack() as stack:
         if drain and work:
             stack.enter_context(working(app, queue, threads))
-        found = app.discovery(queue.put).since(app.clock.now() - since)
+        old = functools.partial(queue.put, lane=Lane.BACKFILL)
+        found = app.discovery(old).since(app.clock.now() - since)
         if drain:
             _wait_until_empty(app, queue, told or threading.Event(), lambda: _report(app, before, found, progress))
     used = _added(app.state.spending(), paid)

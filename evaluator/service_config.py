@@ -156,6 +156,18 @@ class LimitsConfig(Section):
     )
 
 
+class OverloadConfig(Section):
+    """What happens when more traces come than can be evaluated."""
+
+    max_lag: Interval | None = Field(
+        default=None,
+        description="when the oldest waiting trace waits longer, sampling rates are lowered until it does not",
+    )
+    order: Literal["oldest_first", "newest_first"] = Field(
+        default="oldest_first", description="which waiting traces are evaluated first"
+    )
+
+
 class WatchConfig(Section):
     """When scores are looked at. Times are UTC."""
 
@@ -174,6 +186,7 @@ class ServiceConfig(Section):
     models: ModelsConfig = ModelsConfig()
     judges: JudgesConfig = JudgesConfig()
     limits: LimitsConfig = LimitsConfig()
+    overload: OverloadConfig = OverloadConfig()
     watch: WatchConfig = WatchConfig()
     batch_size: int = Field(default=50, gt=0, le=50, description="traces in one message; a fetch takes at most 50")
     rules_path: str | None = Field(

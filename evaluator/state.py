@@ -7,6 +7,7 @@ deterministic. The exceptions are named in the last column. `N` is the namespace
 |---|---|---|---|---|
 | N:watermark | string | for ever | end of the last window read whole | discovery starts at now; `sweep --since` fills |
 | N:claimed:HOUR | set | `keep` | trace ids handed to the queue, by hour of their end | the overlap is evaluated again |
+| N:load | hash | for ever | how far the queue lags, share of the sampling rates taken | all is sampled again |
 | N:settled:HOUR | hash | `keep` | trace id/evaluator -> terminal state | a redelivered message is judged again |
 | N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
 | N:funnel | hash | for ever | evaluator/state/reason -> count | counting starts at 0 |
@@ -16,7 +17,6 @@ deterministic. The exceptions are named in the last column. `N` is the namespace
 | N:pause:PROVIDER, N:window:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
-| N:weeks:KEY | string | 35 days | finished weeks | they are read again |
 | N:dead, N:dead:at | hash, zset | 30 days | dead letters with their reason | **the letters are lost** |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
 """
@@ -41,7 +41,6 @@ from evaluator.errors import Unavailable
 from traces import Outcome, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
-_WEEKS_KEPT: Final = timedelta(days=35)
 _DEAD_KEPT: Final = timedelta(days=30)
 _LOCK_SECONDS: Final = 600
 
@@ -57,6 +56,13 @@ class Settled(NamedTuple):
     evaluator: str
     state: str
     reason: str = ""
+
+
+class Load(NamedTuple):
+    """How long the oldest waiting trace has waited, and which share of the sampling rates is taken because of it."""
+
+    lag: timedelta = timedelta()
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,17 @@ class State:
     def claim(self, decided: Mapping[TraceRef, Iterable[str]]) -> int:
         """Mark traces as taken care of, count each `evaluator/state/reason` once; return how many are new."""
         return self._bucketed("claim", "claimed", [(ref, ref.id, list(fields)) for ref, fields in decided.items()])
+
+    def load(self) -> Load:
+        """Return how loaded the workers were at the last look."""
+        with reachable():
+            kept = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("load")))
+        return Load(timedelta(seconds=float(kept.get(b"lag", 0))), float(kept.get(b"share", 1)))
+
+    def set_load(self, load: Load) -> None:
+        """Keep how loaded the workers are."""
+        with reachable():
+            self._redis.hset(self._key("load"), mapping={"lag": load.lag.total_seconds(), "share": load.share})
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
@@ -282,16 +299,6 @@ class State:
         """Confirm a delivery."""
         with reachable():
             self._redis.hdel(self._key("outbox"), message)
-
-    def weeks(self, key: str) -> bytes | None:
-        """Return a finished week kept by `keep_weeks`."""
-        with reachable():
-            return cast("bytes | None", self._redis.get(self._key("weeks", key)))
-
-    def keep_weeks(self, key: str, data: bytes) -> None:
-        """Keep a finished week, so that it need not be read again."""
-        with reachable():
-            self._redis.set(self._key("weeks", key), data, ex=_WEEKS_KEPT)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ class ModelStandIn:
         answers: What is wrong with answers that do arrive.
         latency_seconds: Median time an answer takes; 0 answers at once.
         latency_spread: Sigma of its log-normal spread.
+        latency_of: Seconds an answer of one model takes, by name, in place of the two above.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         calls: Completions answered.
     """
@@ -49,6 +50,7 @@ class ModelStandIn:
         self.answers = Answers()
         self.latency_seconds = 0.02
         self.latency_spread = 0.5
+        self.latency_of: dict[str, float] = {}
         self.refuse_json_schema = False
         self.refuse_json_object = False
         self.seed = seed
@@ -59,6 +61,7 @@ class ModelStandIn:
         self._random = Random(self.seed)
         self._tokens: Counter[str] = Counter()
         self._statuses: Counter[str] = Counter()
+        self._calls_of: Counter[str] = Counter()
         self.calls = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -67,6 +70,7 @@ class ModelStandIn:
         """Return what was asked and answered."""
         return {
             "calls": self.calls,
+            "calls_of": dict(self._calls_of),
             "input_tokens": self._tokens["input"],
             "output_tokens": self._tokens["output"],
             "most_in_flight": self.most_in_flight,
@@ -111,12 +115,17 @@ class ModelStandIn:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.calls += 1
+        self._calls_of[str(body.get("model"))] += 1
         try:
-            if self.latency_seconds > 0:
-                await asyncio.sleep(self.latency_seconds * self._random.lognormvariate(0, self.latency_spread))
+            await asyncio.sleep(self._latency(body))
             return web.json_response(self._answer(body))
         finally:
             self.in_flight -= 1
+
+    def _latency(self, body: dict[str, Any]) -> float:
+        if (known := self.latency_of.get(str(body.get("model")))) is not None:
+            return known
+        return self.latency_seconds * self._random.lognormvariate(0, self.latency_spread)
 
     def _problem(self, body: dict[str, Any]) -> str | None:
         wanted = body.get("response_format", {"type": "text"})

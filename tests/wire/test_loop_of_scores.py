@@ -254,7 +254,7 @@ def test_the_first_catch_up_starts_at_now_and_the_next_takes_what_came_since(
     traffic.add(5, ended_ago=600)
     jobs: list[Any] = []
     with service() as app:
-        discovery = app.discovery(lambda batch, _: jobs.extend(batch))
+        discovery = app.discovery(jobs.extend)
         assert discovery.catch_up() == Found()
         traffic.add(4, first=100, ended_ago=2)
         assert discovery.catch_up().traces == 4
@@ -270,11 +270,11 @@ def test_a_sweep_cut_off_leaves_the_watermark_where_it_was(
         app.state.advance(start)
         traffic.add(4, ended_ago=600)
 
-        def fail(batch: object, delay: object) -> None:
+        def fail(batch: object) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             app.discovery(fail).catch_up()
         assert app.state.watermark() == start
         jobs: list[Any] = []
-        assert app.discovery(lambda batch, delay: jobs.extend(batch)).catch_up().traces == 4
+        assert app.discovery(jobs.extend).catch_up().traces == 4

@@ -94,7 +94,7 @@ def test_an_agent_is_not_judged_before_it_has_ended(sandbox: Sandbox, service: O
     sandbox.langfuse.load_observations([running])
     with service() as app:
         jobs: list[Any] = []
-        app.discovery(lambda batch, _: jobs.extend(batch)).since(now - HOUR)
+        app.discovery(jobs.extend).since(now - HOUR)
         (again,) = app.evaluation.evaluate(jobs)
         assert [job.ref.id for job in again.jobs] == [only]
         assert verdicts(sandbox) == []
@@ -122,7 +122,7 @@ def test_the_judge_sees_the_whole_output_and_every_step(service: OpenService, tr
     with_steps = RUBRIC.replace("answer: $.root.output", "answer: $.root.output, steps: transcript")
     with service(config(rubrics={"helpfulness": with_steps})) as app:
         jobs: list[Any] = []
-        app.discovery(lambda batch, _: jobs.extend(batch)).since(datetime.now(UTC) - HOUR)
+        app.discovery(jobs.extend).since(datetime.now(UTC) - HOUR)
         trace = app.langfuse.fetch([job.ref for job in jobs])[trace_id(0)]
         rubric = next(e.rubric for e in app.definitions.evaluators if e.rubric is not None)
         question = rubric.question(trace)

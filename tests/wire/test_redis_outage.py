@@ -46,7 +46,7 @@ def test_a_batch_survives_a_redis_that_is_restarted(
         with service(redis_url=f"unix://{folder}/s") as app:
             queue = open_queue(app)
             jobs: list[Job] = []
-            app.discovery(lambda batch, _: jobs.extend(batch)).since(datetime.now(UTC) - timedelta(hours=1))
+            app.discovery(jobs.extend).since(datetime.now(UTC) - timedelta(hours=1))
             queue.put(jobs[:50])
             queue.put(jobs[50:], timedelta(seconds=4))  # in a worker's hand, not due, when Redis goes
             killer = threading.Thread(target=outage)

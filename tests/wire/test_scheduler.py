@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evaluator.app import App
+from evaluator.batch import NOTHING_WAITS
 from evaluator.errors import Unavailable
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
@@ -40,7 +41,7 @@ def app(service: OpenService) -> Iterator[App]:
 
 def scheduler(app: App, jobs: list[Any] | None = None) -> Scheduler:
     found = jobs if jobs is not None else []
-    return Scheduler(app, app.discovery(lambda batch, _: found.extend(batch)))
+    return Scheduler(app, app.discovery(found.extend), lambda _: NOTHING_WAITS)
 
 
 def test_only_the_leader_discovers_and_another_takes_over(app: App, traffic: Traffic) -> None:
