@@ -34,7 +34,6 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import redis
-from redis.commands.core import Script
 
 from evaluator.batch import Job, from_message, to_message
 from evaluator.errors import Unavailable
@@ -312,7 +311,8 @@ class State:
         return ":".join((self._namespace, *parts))
 
     def _bucket(self, kind: str, ref: TraceRef) -> str:
-        return self._key(kind, ref.ended.strftime("%Y%m%d%H"))
+        at = ref.ended
+        return f"{self._namespace}:{kind}:{at.year:04}{at.month:02}{at.day:02}{at.hour:02}"
 
     def _buckets(self, kind: str, refs: Iterable[TraceRef]) -> dict[str, list[TraceRef]]:
         buckets: dict[str, list[TraceRef]] = {}
@@ -323,14 +323,11 @@ class State:
     def _bucketed(self, script: str, kind: str, rows: Sequence[tuple[TraceRef, *tuple[Any, ...]]]) -> int:
         if not rows:
             return 0
-        buckets = list(self._buckets(kind, (row[0] for row in rows)))
-        places = {bucket: index for index, bucket in enumerate(buckets, start=1)}
-        payload = [[places[self._bucket(kind, ref)], *rest] for ref, *rest in rows]
+        places: dict[str, int] = {}
+        payload = [[places.setdefault(self._bucket(kind, ref), len(places) + 1), *rest] for ref, *rest in rows]
         with reachable():
-            return cast("int", self._run(script)([self._key("funnel"), *buckets], [self._keep, orjson.dumps(payload)]))
-
-    def _run(self, script: str) -> Script:
-        return self._scripts[script]
+            run = self._scripts[script]
+            return cast("int", run([self._key("funnel"), *places], [self._keep, orjson.dumps(payload)]))
 
     def _forget_old_letters(self, now: datetime) -> None:
         old = cast("list[bytes]", self._redis.zrangebyscore(self._key("dead", "at"), 0, (now - _DEAD_KEPT).timestamp()))

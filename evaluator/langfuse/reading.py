@@ -168,11 +168,15 @@ def _value(raw: Any) -> Any:
 
 
 def _mapping(raw: Any) -> Mapping[str, Any]:
+    if not raw:
+        return {}
     value = _value(raw)
     return value if isinstance(value, Mapping) else ({} if value in (None, "") else {"metadata": value})
 
 
 def _numbers(raw: Any) -> dict[str, float]:
+    if not raw:
+        return {}
     return {k: n for k, v in _mapping(raw).items() if (n := _number(v)) is not None}
 
 

@@ -95,7 +95,7 @@ def body_of(score: Score) -> bytes:
         "name": score.name,
         "value": score.value,
         "dataType": score.data_type.value,
-        "timestamp": score.timestamp.isoformat(),
+        "timestamp": score.timestamp,
         "environment": score.environment if _ENVIRONMENT.fullmatch(score.environment) else "default",
         "comment": well_formed(score.comment) or None,
         "metadata": dict(score.metadata),
@@ -124,20 +124,25 @@ def _with_shorter_comment(body: dict[str, Any]) -> bytes:
 
 
 def _refuse_what_would_be_lost(score: Score) -> None:
-    what = f"score {score.name!r}"
+    if problem := _what_would_be_lost(score):
+        raise Refused(f"score {score.name!r}: {problem}")
+
+
+def _what_would_be_lost(score: Score) -> str | None:
     if not score.name.strip() or "," in score.name:
-        raise Refused(f"{what}: a name must not be empty nor hold a comma")
+        return "a name must not be empty nor hold a comma"
     if not 0 < len(score.id) <= LONGEST_ID or "\r" in score.id:
-        raise Refused(f"{what}: an id has 1 to {LONGEST_ID} characters and no carriage return")
+        return f"an id has 1 to {LONGEST_ID} characters and no carriage return"
     if score.timestamp.tzinfo is None:
-        raise Refused(f"{what}: its timestamp has no time zone")
+        return "its timestamp has no time zone"
     if score.data_type is DataType.CATEGORICAL:
         if not isinstance(score.value, str) or not score.value:
-            raise Refused(f"{what}: a CATEGORICAL value is a text that is not empty")
+            return "a CATEGORICAL value is a text that is not empty"
     elif isinstance(score.value, str) or not math.isfinite(score.value):
-        raise Refused(f"{what}: a {score.data_type.value} value is a finite number")
+        return f"a {score.data_type.value} value is a finite number"
     elif score.data_type is DataType.BOOLEAN and score.value not in {0.0, 1.0}:
-        raise Refused(f"{what}: a BOOLEAN value is 0 or 1")
+        return "a BOOLEAN value is 0 or 1"
+    return None
 
 
 def _written(body: dict[str, Any]) -> bytes:
@@ -145,7 +150,7 @@ def _written(body: dict[str, Any]) -> bytes:
         return orjson.dumps(body)
     except TypeError:
         # Numbers or texts orjson does not write; a score is not lost for odd metadata.
-        return well_formed(json_text(body)).encode()
+        return well_formed(json_text(body | {"timestamp": body["timestamp"].isoformat()})).encode()
 
 
 def _groups(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
