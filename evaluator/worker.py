@@ -10,7 +10,7 @@ import contextlib
 import functools
 import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,12 +47,15 @@ _POLL_MILLISECONDS: Final = 1000
 _log = structlog.get_logger(__name__)
 
 
+Evaluate = dramatiq.Actor[[dict[str, Any]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """The way into the workers."""
 
     broker: RedisBroker
-    actors: Mapping[Lane, dramatiq.Actor[[dict[str, Any]], None]]
+    actors: dict[Lane, Evaluate]
     newest_first: bool = False
 
     def put(self, jobs: Sequence[Job], delay: timedelta = timedelta(), lane: Lane = Lane.LIVE) -> None:
@@ -91,32 +94,8 @@ class Queue:
 
 def open_queue(app: App) -> Queue:
     """Connect to the queue and declare an actor for each lane."""
-    broker = _Broker(  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
-        url=app.redis_url,
-        namespace=f"{app.settings.evaluator_namespace}:queue",
-        heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
-        maintenance_chance=_MAINTENANCE_CHANCE,
-        middleware=[
-            TimeLimit(time_limit=int(_TIME_LIMIT.total_seconds() * 1000)),
-            Retries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),
-        ],
-    )
-
-    def bury(message: dict[str, Any], retries: dict[str, int]) -> None:
-        for job in from_message(message["args"][0]):
-            app.evaluation.give_up(job, f"the worker failed {retries['retries']} times, see its log")
-
-    def evaluating(lane: Lane) -> dramatiq.Actor[[dict[str, Any]], None]:
-        def evaluate(message: dict[str, Any]) -> None:
-            jobs = from_message(message)
-            while not (_may_go_on(app, queue, lane) and _evaluated(app, queue, jobs, lane)):
-                app.clock.sleep(_PAUSE_SECONDS)
-
-        return dramatiq.actor(broker=broker, queue_name=lane, actor_name=lane, on_retry_exhausted="bury")(evaluate)
-
-    dramatiq.actor(broker=broker, queue_name=Lane.LIVE)(bury)
-    newest_first = app.definitions.service.overload.order == "newest_first"
-    queue = Queue(broker, {lane: evaluating(lane) for lane in Lane}, newest_first)
+    queue = Queue(_open_broker(app), {}, app.definitions.service.overload.order == "newest_first")
+    queue.actors.update((lane, _declared(app, queue, lane, queue.broker)) for lane in Lane)
     return queue
 
 
@@ -125,10 +104,7 @@ def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[None
     """Run worker threads for each lane; on leaving, paid calls finish in time and the rest goes back to the queue."""
     app.model.accept()
     threads = threads or thread_count(app)
-    workers = [
-        dramatiq.Worker(queue.broker, queues={lane}, worker_threads=threads, worker_timeout=_POLL_MILLISECONDS)
-        for lane in Lane
-    ]
+    workers = [_lane_worker(app, queue, lane, threads) for lane in Lane]
     for worker in workers:
         worker.start()
     _log.info("worker started", threads=threads, lanes=len(workers))
@@ -200,6 +176,41 @@ class _Drain(Middleware):
         """Stop asking."""
         del broker, worker
         self._app.model.drain()
+
+
+def _open_broker(app: App) -> _Broker:
+    return _Broker(  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
+        url=app.redis_url,
+        namespace=f"{app.settings.evaluator_namespace}:queue",
+        heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
+        maintenance_chance=_MAINTENANCE_CHANCE,
+        middleware=[
+            TimeLimit(time_limit=int(_TIME_LIMIT.total_seconds() * 1000)),
+            Retries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),
+        ],
+    )
+
+
+def _declared(app: App, queue: Queue, lane: Lane, broker: RedisBroker) -> Evaluate:
+    def evaluate(message: dict[str, Any]) -> None:
+        jobs = from_message(message)
+        while not (_may_go_on(app, queue, lane) and _evaluated(app, queue, jobs, lane)):
+            app.clock.sleep(_PAUSE_SECONDS)
+
+    def bury(message: dict[str, Any], retries: dict[str, int]) -> None:
+        for job in from_message(message["args"][0]):
+            app.evaluation.give_up(job, f"the worker failed {retries['retries']} times, see its log")
+
+    grave = dramatiq.actor(broker=broker, queue_name=lane, actor_name=f"bury-{lane}")(bury)
+    actor = dramatiq.actor(broker=broker, queue_name=lane, actor_name=lane, on_retry_exhausted=grave.actor_name)
+    return actor(evaluate)
+
+
+def _lane_worker(app: App, queue: Queue, lane: Lane, threads: int) -> dramatiq.Worker:
+    # A broker of its own: Dramatiq ties one set of worker threads to each.
+    broker = _open_broker(app)
+    _declared(app, queue, lane, broker)
+    return dramatiq.Worker(broker, worker_threads=threads, worker_timeout=_POLL_MILLISECONDS)
 
 
 def _may_go_on(app: App, queue: Queue, lane: Lane) -> bool:
