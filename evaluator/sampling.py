@@ -6,6 +6,7 @@ or changing one evaluator leaves every other sample as it was.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,9 +38,15 @@ class Sampled:
 
 def position(trace_id: str, salt: str) -> float:
     """Return where a trace lies in [0, 1): uniform, and the same for ever for one salt."""
+    keyed = _keyed(salt).copy()
+    keyed.update(trace_id.encode())
+    return (int.from_bytes(keyed.digest()) >> 11) / 2**53
+
+
+@functools.lru_cache(maxsize=8)
+def _keyed(salt: str) -> hashlib.blake2b:
     key = hashlib.blake2b(salt.encode(), digest_size=32).digest()
-    digest = hashlib.blake2b(trace_id.encode(), key=key, digest_size=8, person=_DOMAIN[:16]).digest()
-    return (int.from_bytes(digest) >> 11) / 2**53
+    return hashlib.blake2b(key=key, digest_size=8, person=_DOMAIN[:16])
 
 
 def decide(

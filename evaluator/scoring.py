@@ -34,7 +34,8 @@ def _value(value: float | bool | str, data_type: DataType) -> ScoreValue:
 
 
 def _metadata(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled) -> dict[str, Any]:
-    known = {
+    known: dict[str, Any] = {
+        **verdict.details,
         "evaluator_version": evaluator.version,
         "inclusion_probability": sampled.probability,
         "stratum": sampled.stratum,
@@ -43,4 +44,4 @@ def _metadata(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sam
         "confidence": verdict.confidence,
         "segments": trace.segments(),
     }
-    return {**verdict.details, **{key: value for key, value in known.items() if value is not None}}
+    return {key: value for key, value in known.items() if value is not None}

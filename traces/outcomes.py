@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 
@@ -78,11 +78,15 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
     "failure": Failure,
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+_FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in (*_NAMES, Usage)}
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as a JSON object; `outcome_from_json` is its inverse."""
-    return {"is": _NAMES[type(outcome)], **asdict(outcome)}
+    data = {name: getattr(outcome, name) for name in _FIELDS[type(outcome)]}
+    if "usage" in data:
+        data["usage"] = {name: getattr(data["usage"], name) for name in _FIELDS[Usage]}
+    return {"is": _NAMES[type(outcome)], **data}
 
 
 def outcome_from_json(data: Mapping[str, Any]) -> Outcome:
@@ -102,4 +106,4 @@ def outcome_from_json(data: Mapping[str, Any]) -> Outcome:
 
 
 def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: data[field.name] for field in fields(kind) if field.name in data}
+    return {name: data[name] for name in _FIELDS[kind] if name in data}

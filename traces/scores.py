@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 ScoreValue = float | str
@@ -85,5 +85,6 @@ def score_id(project_id: str, subject: Subject, name: str) -> str:
     Ids may hold anything (users choose those of sessions), so the parts are joined as JSON: different parts can never
     read the same.
     """
-    parts = [project_id, subject.trace_id, subject.observation_id, subject.session_id, name]
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))
+    parts = (project_id, subject.trace_id, subject.observation_id, subject.session_id, name)
+    written = ", ".join("null" if part is None else encode_basestring_ascii(part) for part in parts)
+    return str(uuid.uuid5(_NAMESPACE, f"[{written}]"))

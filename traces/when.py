@@ -83,6 +83,8 @@ class When(BaseModel):
 
     def matches(self, root: TraceRoot) -> bool:
         """Whether every given condition holds."""
+        if not self.model_fields_set:
+            return True
         wanted_and_known: tuple[tuple[tuple[str, ...] | None, str | None], ...] = (
             (self.trace_name, root.name),
             (self.environment, root.ref.environment),

@@ -213,7 +213,7 @@ class ModelApi:
             failed = [error]
 
         async def wait(seconds: float) -> None:
-            with waits.one():
+            with waits:
                 await asyncio.sleep(seconds)
 
         # Most calls need no second attempt; setting tenacity up costs as much as half a call.
@@ -233,7 +233,7 @@ class ModelApi:
 
     async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
         slots = self._slots.setdefault(prompt.model, asyncio.Semaphore(self._max_in_flight))
-        with waits.one():
+        with waits:
             await slots.acquire()
         try:
             return await self._server.reply(prompt, waits)

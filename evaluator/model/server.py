@@ -99,7 +99,7 @@ class Server:
         await self._transport.close()
 
     async def _post(self, body: Mapping[str, Any], waits: Waits) -> bytes:
-        with waits.one():
+        with waits:
             await self._gate.permit()
         return await self._transport.post("/chat/completions", body)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from typing import Any, cast
 
 from evaluator.errors import Unavailable
@@ -18,29 +16,30 @@ class Waits:
         self.ended_by = ""
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """Wait for something inside this block.
+    def __enter__(self) -> None:
+        """Wait for something inside the block.
 
         Raises:
             Unavailable: the waits are over, or were ended meanwhile.
         """
         if self.ended_by:
             raise Unavailable(self.ended_by)
-        task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine of ours always runs in a task
-        self._tasks.add(task)
-        try:
-            yield
-        except asyncio.CancelledError:
-            # `end` takes out the tasks it cancels; when somebody else cancelled the task too, that goes on.
-            if task in self._tasks or task.uncancel() > 0:
-                raise
+        self._tasks.add(_current())
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        task = _current()
+        still_waiting = task in self._tasks
+        self._tasks.discard(task)
+        # `end` takes out the tasks it cancels; when somebody else cancelled the task too, that goes on.
+        if isinstance(error, asyncio.CancelledError) and not still_waiting and task.uncancel() == 0:
             raise Unavailable(self.ended_by) from None
-        finally:
-            self._tasks.discard(task)
 
     def end(self, why: str) -> None:
         """End every wait, and every one to come; only the first `why` counts."""
         self.ended_by = self.ended_by or why
         while self._tasks:
             self._tasks.pop().cancel()
+
+
+def _current() -> asyncio.Task[Any]:
+    return cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine of ours always runs in a task

@@ -12,7 +12,7 @@ from evaluator.model.waits import Waits
 
 async def waiting(waits: Waits, log: list[str]) -> None:
     try:
-        with waits.one():
+        with waits:
             await asyncio.Event().wait()
     except Unavailable:
         log.append("ended")
@@ -43,7 +43,7 @@ def test_when_the_waits_are_over_nobody_begins_one() -> None:
         waits = Waits()
         waits.end("stopping")
         waits.end("slow")
-        with pytest.raises(Unavailable, match="stopping"), waits.one():
+        with pytest.raises(Unavailable, match="stopping"), waits:
             raise AssertionError("nobody waits")
 
     run(work())
@@ -79,9 +79,9 @@ def test_a_cancellation_from_elsewhere_is_not_lost_when_both_come() -> None:
 def test_what_went_on_in_time_is_left_alone() -> None:
     async def work() -> None:
         waits = Waits()
-        with waits.one():
+        with waits:
             await asyncio.sleep(0)
-        with pytest.raises(ZeroDivisionError), waits.one():
+        with pytest.raises(ZeroDivisionError), waits:
             raise ZeroDivisionError
         waits.end("stopping")
         await asyncio.sleep(0)
@@ -95,7 +95,7 @@ def test_a_place_in_a_queue_is_not_lost_when_its_wait_ends() -> None:
 
         async def queued() -> None:
             try:
-                with waits.one():
+                with waits:
                     await slots.acquire()
             except Unavailable:
                 log.append("ended")
