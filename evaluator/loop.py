@@ -10,16 +10,15 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
-from queue import Empty, SimpleQueue
 from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
 _STEP_SECONDS: Final = 0.1
-_LOT_SECONDS: Final = 0.02
-"""To wake a thread for each of many things that end together costs more than they do."""
+_LEAST_PAUSE: Final = 0.01
 
 
 class LoopThread:
@@ -42,22 +41,24 @@ class LoopThread:
             future.cancel()
             raise
 
-    def stream(self, work: Coroutine[Any, Any, None], ended: SimpleQueue[T], count: int) -> Iterator[list[T]]:
-        """Run `work`, which puts `count` things into `ended`, and give them in lots as they come.
+    def stream(self, work: Coroutine[Any, Any, None], ended: deque[T]) -> Iterator[list[T]]:
+        """Run `work`, which appends to `ended`, and give what it appended in lots.
 
-        When the calling thread stops drawing, or is interrupted, the coroutine is cancelled.
+        The thread looks now and then, more seldom the longer nothing comes: to wake it for each of many things that
+        end together would cost more than they do. When it stops drawing, or is interrupted, the coroutine is cancelled.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        pause = _LEAST_PAUSE
         try:
-            while count:
-                lot = [_first(ended, future)]
-                if count > 1:
-                    time.sleep(_LOT_SECONDS)
-                while not ended.empty():
-                    lot.append(ended.get())
-                count -= len(lot)
-                yield lot
-            _result(future)
+            while not future.done():
+                time.sleep(pause)
+                pause = min(pause * 1.5, _STEP_SECONDS)
+                if ended:
+                    pause = _LEAST_PAUSE
+                    yield [ended.popleft() for _ in range(len(ended))]
+            future.result()
+            if ended:
+                yield list(ended)
         finally:
             future.cancel()
 
@@ -90,16 +91,6 @@ def _result(future: Future[T]) -> T:
         except NotYet:
             if future.done():
                 raise
-
-
-def _first(ended: SimpleQueue[T], future: Future[None]) -> T:
-    while True:
-        try:
-            return ended.get(timeout=_STEP_SECONDS)
-        except Empty:
-            if future.done() and ended.empty():
-                future.result()
-                raise AssertionError("the work ended before all of it had come") from None
 
 
 async def _cancel_all() -> None:

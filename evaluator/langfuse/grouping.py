@@ -23,7 +23,8 @@ class Grouped(Generic[Item, Answer]):
         self._work = work
         self._most = most
         self._seconds = seconds
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]] = []
+        self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -34,12 +35,15 @@ class Grouped(Generic[Item, Answer]):
             Exception: whatever `work` raised for the group an item was in.
         """
         loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Answer]] = []
-        for item in items:
-            future: asyncio.Future[Answer] = loop.create_future()
+        futures: list[asyncio.Future[Sequence[Answer]]] = []
+        left = items
+        while left:
+            part, left = left[: self._most - self._count], left[self._most - self._count :]
+            future: asyncio.Future[Sequence[Answer]] = loop.create_future()
             futures.append(future)
-            self._waiting.append((item, future))
-            if len(self._waiting) >= self._most:
+            self._waiting.append((part, future))
+            self._count += len(part)
+            if self._count == self._most:
                 self._send()
         if self._waiting and self._timer is None:
             self._timer = loop.call_later(self._seconds, self._send)
@@ -49,21 +53,21 @@ class Grouped(Generic[Item, Answer]):
         errors = [error for future in futures if (error := future.exception()) is not None]
         if errors:
             raise errors[0]
-        return [future.result() for future in futures]
+        return [answer for future in futures for answer in future.result()]
 
     def _send(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        group, self._waiting = self._waiting, []
+        group, self._waiting, self._count = self._waiting, [], 0
         if group:
             task = asyncio.get_running_loop().create_task(self._do(group))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _do(self, group: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _do(self, group: Sequence[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]]) -> None:
         try:
-            answers = await self._work([item for item, _ in group])
+            answers = await self._work([item for part, _ in group for item in part])
         except BaseException as error:
             for _, future in group:
                 if not future.done():
@@ -71,6 +75,8 @@ class Grouped(Generic[Item, Answer]):
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), answer in zip(group, answers, strict=True):
+        start = 0
+        for part, future in group:
             if not future.done():
-                future.set_result(answer)
+                future.set_result(answers[start : start + len(part)])
+            start += len(part)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from queue import SimpleQueue
 from random import Random
 from typing import Any, Final
 
@@ -97,8 +96,8 @@ class ModelApi:
             patience: seconds after which no question waits any more, for a place, a limit or another attempt: it ends
                 as `POSTPONED`, and so does every later question to its model for a while. Calls in the air finish.
         """
-        ended: SimpleQueue[Ended] = SimpleQueue()
-        yield from self._loop.stream(self._ask_all(questions, ended, patience), ended, len(questions))
+        ended: deque[Ended] = deque()
+        yield from self._loop.stream(self._ask_all(questions, ended, patience), ended)
 
     def probe(self) -> str:
         """Say whether the server answers and takes the key.
@@ -131,7 +130,7 @@ class ModelApi:
         for waits in self._asking:
             waits.end(INTERRUPTED)
 
-    async def _ask_all(self, questions: Sequence[Question], ended: SimpleQueue[Ended], patience: float | None) -> None:
+    async def _ask_all(self, questions: Sequence[Question], ended: deque[Ended], patience: float | None) -> None:
         models = {question.prompt.model for question in questions}
         away = {model for model in models if patience is not None and self._slow.turns_away(model)}
         asked = Counter(q.prompt.model for q in questions if q.prompt.model not in away)
@@ -142,7 +141,7 @@ class ModelApi:
             if question.prompt.model not in away:
                 outcome = await self._ask(question, waits)
                 answered[question.prompt.model] += not (isinstance(outcome, Failure) and outcome.retryable)
-            ended.put((index, outcome))
+            ended.append((index, outcome))
 
         def hurry() -> None:
             self._learn(asked, answered)
