@@ -44,8 +44,8 @@ class LoopThread:
     def stream(self, work: Coroutine[Any, Any, None], ended: deque[T]) -> Iterator[list[T]]:
         """Run `work`, which appends to `ended`, and give what it appended in lots.
 
-        The thread looks now and then, more seldom the longer nothing comes: to wake it for each of many things that
-        end together would cost more than they do. When it stops drawing, or is interrupted, the coroutine is cancelled.
+        The thread looks now and then, more seldom the longer it takes: to wake it for each of many things that end
+        together would cost more than they do. When it stops drawing, or is interrupted, the coroutine is cancelled.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         pause = _LEAST_PAUSE
@@ -54,7 +54,6 @@ class LoopThread:
                 time.sleep(pause)
                 pause = min(pause * 1.5, _STEP_SECONDS)
                 if ended:
-                    pause = _LEAST_PAUSE
                     yield [ended.popleft() for _ in range(len(ended))]
             future.result()
             if ended:
