@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
 import orjson
@@ -38,7 +38,10 @@ _COMPLETION: Final = orjson.dumps(
             {
                 "index": 0,
                 "finish_reason": "stop",
-                "message": {"role": "assistant", "content": json.dumps({"reasoning": "It names the days.", "score": 4})},
+                "message": {
+                    "role": "assistant",
+                    "content": json.dumps({"reasoning": "It names the days.", "score": 4}),
+                },
             }
         ],
         "usage": {"prompt_tokens": 820, "completion_tokens": 60, "total_tokens": 880},

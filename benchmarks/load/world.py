@@ -131,8 +131,7 @@ def _templates(shape: Shape, *, lean: bool) -> list[bytes]:
 def _template(body: dict[str, Any], *, lean: bool) -> bytes:
     """Return a row in which only ids and times are left open."""
     kept = {k: v for k, v in body.items() if not (lean and k in {"input", "output", "metadata"})}
-    text = orjson.dumps(kept).replace(b"%", b"%%").replace(b"%%(", b"%(")
-    return text
+    return orjson.dumps(kept).replace(b"%", b"%%").replace(b"%%(", b"%(")
 
 
 def _bodies(shape: Shape) -> Iterator[dict[str, Any]]:
