@@ -7,6 +7,7 @@ moves only when the whole window was read (a crash in mid-scan leaves the old en
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.langfuse import Langfuse, Window
 from evaluator.overload import Pace, next_share
-from evaluator.sampling import NotTaken, Sampled, decide
+from evaluator.sampling import Choice, Sampled, Sampler
 from evaluator.state import Load, State
 from traces import ScoreValue, TraceRef, TraceRoot
 
@@ -30,6 +31,9 @@ Enqueue = Callable[[Sequence[Job]], None]
 
 LONGEST_WINDOW: Final = timedelta(hours=6)
 """Catching up after a long pause goes in steps of this size, so that a crash repeats little."""
+
+_KINDS: Final = 10_000
+"""Traces differ in what all evaluators together decide about them, but not in more ways than these, as a rule."""
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +63,7 @@ class Discovery:
         self._enqueue = enqueue
         self._stopped = threading.Event()
         self._pace = Pace()
-        self._share = 1.0
+        self._sample(1.0)
         self._reached_back: dict[int, datetime] = {}
 
     def stop(self) -> None:
@@ -80,7 +84,7 @@ class Discovery:
         if mark is None:
             self._state.advance(until)
             return Found()
-        self._share = self._shed(backlog)
+        self._sample(self._shed(backlog))
         found = Found()
         for window in _steps(mark - self._reach(), until):
             found += self.sweep(window)
@@ -91,7 +95,7 @@ class Discovery:
 
     def since(self, start: datetime) -> Found:
         """Read from `start` to now, leaving the watermark alone; what was claimed before is not taken again."""
-        self._share = 1.0
+        self._sample(1.0)
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         return sum((self.sweep(window) for window in _steps(start, until)), Found())
 
@@ -138,11 +142,9 @@ class Discovery:
         fresh = self._state.unclaimed([root.ref for root in page])
         roots = self._with_scores([root for root in page if root.ref.id in fresh])
         jobs: list[Job] = []
-        decided: dict[TraceRef, list[str]] = {}
+        decided: dict[TraceRef, tuple[str, ...]] = {}
         for root in roots:
-            decisions = self._decide(root)
-            decided[root.ref] = [f"{name}/{_state_of(decision)}/" for name, decision in decisions.items()]
-            samples = tuple(d for d in decisions.values() if isinstance(d, Sampled))
+            samples, decided[root.ref] = self._decided(self._sampler.choose(root))
             if samples:
                 jobs.append(Job(root.ref, samples))
         for batch in in_batches(jobs, self._definitions.service.batch_size):
@@ -151,9 +153,10 @@ class Discovery:
         self._state.claim(decided)
         return Found(len(roots), len(jobs), sum(len(job.samples) for job in jobs))
 
-    def _decide(self, root: TraceRoot) -> dict[str, Sampled | NotTaken]:
-        salt = self._definitions.service.sampling.salt
-        return {e.name: decide(root, e.name, e.when, e.sample, salt, self._share) for e in self._definitions.evaluators}
+    def _sample(self, share: float) -> None:
+        """Take this share of the sampling rates from now on."""
+        self._sampler = Sampler(self._definitions.evaluators, self._definitions.service.sampling.salt, share)
+        self._decided = functools.lru_cache(maxsize=_KINDS)(_decided)
 
     def _with_scores(self, roots: Sequence[TraceRoot]) -> list[TraceRoot]:
         names = _score_names(self._definitions)
@@ -177,8 +180,10 @@ def _steps(start: datetime, end: datetime) -> Iterator[Window]:
         start = until
 
 
-def _state_of(decision: Sampled | NotTaken) -> str:
-    return "sampled" if isinstance(decision, Sampled) else decision.value
+def _decided(choices: tuple[Choice, ...]) -> tuple[tuple[Sampled, ...], tuple[str, ...]]:
+    """Return who takes a trace, and how all the decisions are counted."""
+    samples = tuple(choice.decision for choice in choices if isinstance(choice.decision, Sampled))
+    return samples, tuple(f"{choice.evaluator}/{choice.state}/" for choice in choices)
 
 
 def _score_names(definitions: Definitions) -> list[str]:

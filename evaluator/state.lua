@@ -1,18 +1,37 @@
 -- What must happen as one step. One script each; state.py names them by the line "-- name".
 
--- claim
--- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, trace id, [funnel field, ...]], ...]
--- Returns how many were new. A trace counts in the funnel once, however often it is claimed.
-local fresh = 0
-local counts = {}
-for _, one in ipairs(cjson.decode(ARGV[2])) do
-  local bucket = KEYS[1 + one[1]]
-  if redis.call('SADD', bucket, one[2]) == 1 then
-    fresh = fresh + 1
-    for _, field in ipairs(one[3]) do counts[field] = (counts[field] or 0) + 1 end
+-- unclaimed
+-- KEYS: bucket...   ARGV: JSON [trace id, ...]
+-- Returns a text with one digit for each id: 1 when it is in one of the buckets, else 0.
+local ids = cjson.decode(ARGV[1])
+local digits = {}
+for at = 1, #ids do digits[at] = '0' end
+for _, bucket in ipairs(KEYS) do
+  if redis.call('EXISTS', bucket) == 1 then
+    for at = 1, #ids, 1000 do
+      local found = redis.call('SMISMEMBER', bucket, unpack(ids, at, math.min(at + 999, #ids)))
+      for i = 1, #found do
+        if found[i] == 1 then digits[at + i - 1] = '1' end
+      end
+    end
   end
 end
-for field, count in pairs(counts) do redis.call('HINCRBY', KEYS[1], field, count) end
+return table.concat(digits)
+
+-- claim
+-- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, [funnel field, ...], [trace id, ...]], ...]
+-- Returns how many were new. A trace counts in the funnel once, however often it is claimed.
+local fresh = 0
+for _, one in ipairs(cjson.decode(ARGV[2])) do
+  local ids, new = one[3], 0
+  for at = 1, #ids, 1000 do
+    new = new + redis.call('SADD', KEYS[1 + one[1]], unpack(ids, at, math.min(at + 999, #ids)))
+  end
+  if new > 0 then
+    for _, field in ipairs(one[2]) do redis.call('HINCRBY', KEYS[1], field, new) end
+  end
+  fresh = fresh + new
+end
 for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return fresh
 

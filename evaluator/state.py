@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ from traces import Outcome, TraceRef, Usage, outcome_from_json, outcome_to_json
 _OUTCOMES_KEPT: Final = timedelta(days=2)
 _DEAD_KEPT: Final = timedelta(days=30)
 _LOCK_SECONDS: Final = 600
+_HOUR: Final = timedelta(hours=1)
+_IS_FREE: Final = b"0"[0].__eq__
 
 
 Funnel = Counter[tuple[str, str, str]]
@@ -106,19 +109,31 @@ class State:
             self._redis.set(self._key("watermark"), to.isoformat())
 
     def unclaimed(self, refs: Sequence[TraceRef]) -> set[str]:
-        """Return the ids of those traces that nobody has claimed."""
-        buckets = self._buckets("claimed", refs)
-        with reachable():
-            pipe = self._redis.pipeline(transaction=False)
-            for bucket, group in buckets.items():
-                pipe.smismember(bucket, [ref.id for ref in group])
-            answers = pipe.execute()
-        claimed = zip(buckets.values(), answers, strict=True)
-        return {ref.id for group, flags in claimed for ref, flag in zip(group, flags, strict=True) if not flag}
+        """Return the ids of those traces that nobody has claimed.
+
+        A trace may have several roots that end at different times: the hours around are looked through too.
+        """
+        free: set[str] = set()
+        for bucket, group in self._buckets("claimed", refs).items():
+            ended = group[0].ended
+            around = [self._bucket_at("claimed", ended + hours * _HOUR) for hours in (-1, 1)]
+            ids = [ref.id for ref in group]
+            with reachable():
+                flags = cast("bytes", self._scripts["unclaimed"]([bucket, *around], [orjson.dumps(ids)]))
+            free.update(itertools.compress(ids, map(_IS_FREE, flags)))
+        return free
 
     def claim(self, decided: Mapping[TraceRef, Iterable[str]]) -> int:
         """Mark traces as taken care of, count each `evaluator/state/reason` once; return how many are new."""
-        return self._bucketed("claim", "claimed", [(ref, ref.id, list(fields)) for ref, fields in decided.items()])
+        kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for ref, fields in decided.items():
+            kinds.setdefault((self._bucket("claimed", ref), tuple(fields)), []).append(ref.id)
+        if not kinds:
+            return 0
+        buckets = {bucket: place for place, bucket in enumerate(dict.fromkeys(bucket for bucket, _ in kinds), start=1)}
+        payload = orjson.dumps([[buckets[bucket], fields, ids] for (bucket, fields), ids in kinds.items()])
+        with reachable():
+            return cast("int", self._scripts["claim"]([self._key("funnel"), *buckets], [self._keep, payload]))
 
     def load(self) -> Load:
         """Return how loaded the workers were at the last look."""
@@ -311,7 +326,9 @@ class State:
         return ":".join((self._namespace, *parts))
 
     def _bucket(self, kind: str, ref: TraceRef) -> str:
-        at = ref.ended
+        return self._bucket_at(kind, ref.ended)
+
+    def _bucket_at(self, kind: str, at: datetime) -> str:
         return f"{self._namespace}:{kind}:{at.year:04}{at.month:02}{at.day:02}{at.hour:02}"
 
     def _buckets(self, kind: str, refs: Iterable[TraceRef]) -> dict[str, list[TraceRef]]:

@@ -28,6 +28,7 @@ SCORES_A_PAGE: Final = 100
 TRACES_A_REQUEST: Final = 50
 """Ids of 32 digits in one URL, well below the 8 kB that proxies take."""
 
+_REMEMBERED: Final = 20_000
 _BYTES_A_ROW: Final = 1_000
 _ROOTS: Final = [("isRootObservation", "true")]
 _AROUND: Final = timedelta(hours=1)
@@ -55,10 +56,17 @@ def is_excluded(environment: str, also: Collection[str] = ()) -> bool:
 async def root_pages(
     wire: Wire, window: Window, longest: timedelta, excluded: Collection[str]
 ) -> AsyncIterator[list[TraceRoot]]:
-    """Give roots whose end lies in `window`, page by page, one a trace over the whole scan."""
+    """Give roots whose end lies in `window`, page by page.
+
+    A trace comes once as long as its rows lie within some ten thousand of each other, as rows not merged yet do. Others
+    are told apart by who claims them: the memory of a scan must not grow with what it reads.
+    """
+    before: set[str] = set()
     seen: set[str] = set()
     async for rows in _ended(wire, window, Window(window.start - longest, window.end)):
-        page = [root for root in roots_in(rows) if root.ref.id not in seen]
+        page = [root for root in roots_in(rows) if root.ref.id not in seen and root.ref.id not in before]
+        if len(seen) > _REMEMBERED:
+            before, seen = seen, set()
         seen.update(root.ref.id for root in page)
         yield [root for root in page if not is_excluded(root.ref.environment, excluded)]
 

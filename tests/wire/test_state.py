@@ -44,6 +44,21 @@ def test_a_trace_is_claimed_and_counted_once(state: State) -> None:
     assert state.funnel() == Counter({("faithfulness", "sampled", ""): 10, ("length", "filtered", ""): 10})
 
 
+def test_a_second_root_of_a_claimed_trace_is_no_new_trace_though_it_ended_in_another_hour(state: State) -> None:
+    state.claim({ref(1): ["a/sampled/"]})
+    for hours in (-1, 0, 1):
+        assert state.unclaimed([ref(1, NOW + timedelta(hours=hours)), ref(2)]) == {"trace-2"}
+    assert state.unclaimed([ref(1, NOW + timedelta(hours=2))]) == {"trace-1"}
+
+
+def test_more_traces_than_a_script_takes_at_once_are_claimed(state: State) -> None:
+    refs = [ref(n) for n in range(9_000)]
+    assert state.unclaimed(refs) == {r.id for r in refs}
+    assert state.claim({r: ("a/sampled/",) for r in refs}) == 9_000
+    assert state.unclaimed([*refs, ref(9_001)]) == {"trace-9001"}
+    assert state.funnel() == Counter({("a", "sampled", ""): 9_000})
+
+
 def test_claims_and_terminal_states_expire(state: State, valkey: redis.Redis) -> None:
     state.claim({ref(1): []})
     state.settle([Settled(ref(1), "a", "scored")])

@@ -1,15 +1,30 @@
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.sampling import NotTaken, Sampled, decide, position
+from evaluator.sampling import NotTaken, Sampled, Sampler, position
 from traces import SampleRule, TraceRef, TraceRoot, When
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 ids = st.text("0123456789abcdef", min_size=32, max_size=32)
 rates = st.floats(0, 1)
+
+
+class Sampling(NamedTuple):
+    name: str
+    when: When
+    sample: tuple[SampleRule, ...]
+
+
+def decide(
+    root: TraceRoot, evaluator: str, when: When, sample: tuple[SampleRule, ...], salt: str, share: float = 1.0
+) -> Sampled | NotTaken:
+    (choice,) = Sampler([Sampling(evaluator, when, sample)], salt, share).choose(root)
+    assert choice.evaluator == evaluator
+    return choice.decision
 
 
 def root(trace_id: str, **known: object) -> TraceRoot:
