@@ -24,6 +24,7 @@ from evaluator.embedded import embedded_redis
 ROOT: Final = Path(__file__).parents[2]
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = resource.getpagesize()
+_NAMES: Final = {"evaluator.embedded": "keeper", "valkey-server": "Valkey", "evaluator.cli": "service"}
 
 
 class Outside:
@@ -194,3 +195,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table in Markdown."""
     lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines)
+
+
+def family(process: int) -> list[int]:
+    """Return a running process and all its descendants."""
+    found = [process]
+    for task in Path(f"/proc/{process}/task").iterdir():
+        children = (task / "children").read_text(encoding="utf-8").split()
+        found += [each for child in children for each in family(int(child))]
+    return found
+
+
+def name_of(process: int) -> str:
+    """Return what a running process is."""
+    words = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    return next((name for mark, name in _NAMES.items() if mark in words), words[:40])
