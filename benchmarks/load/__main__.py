@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.load import idle, sweep
+from benchmarks.load import hobby, idle, rules, sweep
 
 
 def main() -> int:
@@ -15,11 +15,23 @@ def main() -> int:
     sweeping = commands.add_parser("sweep", help=sweep.__doc__)
     sweeping.add_argument("--sizes", type=int, nargs="+", default=list(sweep.SIZES), metavar="N")
     sweeping.add_argument("--evaluators", type=int, default=1, metavar="N")
+    ruling = commands.add_parser("rules", help=rules.__doc__)
+    ruling.add_argument("--sizes", type=int, nargs=2, default=list(rules.SIZES), metavar="N")
+    smallest = commands.add_parser("hobby", help=hobby.__doc__)
+    smallest.add_argument("--traces-a-minute", type=int, default=300, metavar="N")
+    smallest.add_argument("--minutes", type=float, default=60, metavar="N", help="simulated")
+    smallest.add_argument("--evaluators", type=int, default=3, metavar="N")
+    smallest.add_argument("--factor", type=float, default=hobby.FACTOR, metavar="N", help="how much time is compressed")
     idling = commands.add_parser("idle", help=idle.__doc__)
     idling.add_argument("--seconds", type=float, default=120.0)
     options = parser.parse_args()
     if options.command == "sweep":
         print(sweep.measure(tuple(options.sizes), options.evaluators))
+    if options.command == "rules":
+        print(rules.measure(tuple(options.sizes)))
+    if options.command == "hobby":
+        given = (options.traces_a_minute, options.minutes, options.evaluators, options.factor)
+        print(hobby.measure(*given))
     if options.command == "idle":
         print(idle.measure(options.seconds))
     return 0
