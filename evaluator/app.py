@@ -10,6 +10,7 @@ from random import Random
 from typing import Final
 
 from evaluator.clock import Clock, SystemClock
+from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
 from evaluator.discovery import Discovery, Enqueue
 from evaluator.embedded import embedded_redis
@@ -22,7 +23,7 @@ from evaluator.model import ModelApi
 from evaluator.pipeline import Evaluation
 from evaluator.settings import Settings
 from evaluator.slack import Slack
-from evaluator.state import State, connect
+from evaluator.state import State
 from evaluator.watch import Watch
 
 _KEPT_BESIDE_OVERLAP: Final = timedelta(days=2)

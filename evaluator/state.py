@@ -24,9 +24,7 @@ deterministic. The exceptions are named in the last column. `N` is the namespace
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 import itertools
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +35,7 @@ import orjson
 import redis
 
 from evaluator.batch import Job, from_message, to_message
-from evaluator.errors import Unavailable
+from evaluator.connection import reachable, scripts
 from traces import Outcome, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
@@ -93,7 +91,7 @@ class State:
         self._redis = client
         self._namespace = namespace
         self._keep = int(keep.total_seconds())
-        self._scripts = {name: client.register_script(body) for name, body in _scripts().items()}
+        self._scripts = {name: client.register_script(body) for name, body in scripts().items()}
 
     # -- discovery ---------------------------------------------------------------------------------------------------
 
@@ -351,27 +349,6 @@ class State:
         if old:
             self._redis.hdel(self._key("dead"), *old)
             self._redis.zrem(self._key("dead", "at"), *old)
-
-
-def connect(url: str) -> redis.Redis:
-    """Return a client for `url` (redis://, rediss:// or unix://); nothing is sent yet."""
-    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30)
-
-
-@contextlib.contextmanager
-def reachable() -> Iterator[None]:
-    """Turn what the client raises when Redis cannot be reached into `Unavailable`."""
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:
-        msg = f"Redis does not answer ({type(error).__name__}): check REDIS_URL and the server"
-        raise Unavailable(msg) from error
-
-
-def _scripts() -> dict[str, str]:
-    text = importlib.resources.files("evaluator").joinpath("state.lua").read_text(encoding="utf-8")
-    parts = re.split(r"^-- ([a-z]+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _settled_field(trace_id: str, evaluator: str) -> str:

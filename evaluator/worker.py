@@ -23,9 +23,9 @@ from dramatiq.middleware import Middleware, Retries, TimeLimit
 
 from evaluator.app import App, open_app
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
+from evaluator.connection import reachable
 from evaluator.errors import Unavailable
 from evaluator.settings import load_settings
-from evaluator.state import reachable
 from evaluator.telemetry import configure_logs
 
 TRIES: Final = 10

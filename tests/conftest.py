@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from evaluator.connection import connect
 from evaluator.embedded import embedded_redis
-from evaluator.state import State, connect
+from evaluator.state import State
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

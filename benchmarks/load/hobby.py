@@ -36,7 +36,8 @@ def measure(traces_a_minute: int = 300, minutes: float = 60, evaluators: int = 3
             )
         )
         looks: list[list[str]] = []
-        started, before = time.time(), {}
+        started = time.time()
+        before: dict[str, Any] = {}
         with made.running(str(factor), "run", module="benchmarks.load.compressed"):
             for look in range(1, _LOOKS + 1):
                 time.sleep(max(0.0, started + look * minutes * 60 / factor / _LOOKS - time.time()))

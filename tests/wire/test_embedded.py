@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from evaluator.connection import connect
 from evaluator.embedded import embedded_redis
 from evaluator.errors import Unavailable
-from evaluator.state import connect
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 10) -> bool:

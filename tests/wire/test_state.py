@@ -11,9 +11,10 @@ import pytest
 import redis
 
 from evaluator.batch import Job
+from evaluator.connection import connect
 from evaluator.errors import Unavailable
 from evaluator.sampling import Sampled
-from evaluator.state import Settled, State, connect
+from evaluator.state import Settled, State
 from traces import Failure, NotApplicable, TraceRef, Unscored, Usage, Verdict
 
 NOW = datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC)
@@ -54,7 +55,7 @@ def test_a_second_root_of_a_claimed_trace_is_no_new_trace_though_it_ended_in_ano
 def test_more_traces_than_a_script_takes_at_once_are_claimed(state: State) -> None:
     refs = [ref(n) for n in range(9_000)]
     assert state.unclaimed(refs) == {r.id for r in refs}
-    assert state.claim({r: ("a/sampled/",) for r in refs}) == 9_000
+    assert state.claim(dict.fromkeys(refs, ("a/sampled/",))) == 9_000
     assert state.unclaimed([*refs, ref(9_001)]) == {"trace-9001"}
     assert state.funnel() == Counter({("a", "sampled", ""): 9_000})
 
