@@ -1,1 +1,1 @@
-"""Timing the evaluation path, side by side with the loop people write by hand."""
+"""Timing the evaluation path, side by side with what people use today for the same work."""

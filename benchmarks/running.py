@@ -1,0 +1,204 @@
+"""Running a contender as a process of its own and measuring it from outside.
+
+CPU is the operating system's figure for that process, from its start to its end. Two runs of different sizes tell the
+work from the start: their difference, divided by the difference of their traces, is what one more trace costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from benchmarks.outside import Behaviour
+from evaluator.embedded import embedded_redis
+
+SCORES_A_TRACE: Final = 6
+_LONGEST: Final = 180.0
+"""Seconds after which a contender has failed."""
+
+_CONFIG: Final = {
+    "evaluator.yaml": (
+        "discovery: {{quiet_for: 1s, max_wait: 1m}}\nlimits: {{model_calls_in_flight: {at_once}}}\n"
+        "models: {{prices: {{gpt-5.4-mini: {{input: 0.25, output: 2.0}}}}}}\n"
+    ),
+    "rules.yaml": (
+        "- {name: answered, rule: not_empty}\n- {name: answer-length, rule: length, max: 4000}\n"
+        "- {name: no-boilerplate, rule: forbids, phrases: [as an AI language model, I cannot assist with that]}\n"
+        "- {name: no-errors, rule: error_level}\n- {name: fast-enough, rule: max_latency, seconds: 20}\n"
+    ),
+    "rubrics/helpfulness.yaml": (
+        "name: helpfulness\nsample: [{{rate: 1}}]\ninputs:\n  question: $.root.input.question\n"
+        "  documents: $.observations[?@.type == 'RETRIEVER'].output\n  answer: $.root.output.answer\n"
+        "criteria: {criteria}\nscore: {{type: numeric, min: 1, max: 5}}\n"
+    ),
+}
+
+
+class Incomplete(Exception):
+    """A contender failed or left work undone: it has no figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Something that does the work: `python` runs `arguments`; `sizes` are the traces of its two runs."""
+
+    name: str
+    arguments: tuple[str, ...]
+    sizes: tuple[int, int]
+    at_once: int = 64
+    python: str = sys.executable
+    queue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: CPU seconds of the contender and of its Valkey, seconds from first request to last score, memory."""
+
+    traces: int
+    cpu: float
+    valkey_cpu: float
+    seconds: float
+    megabytes: float
+    calls: int
+
+
+class Outside:
+    """The stand-ins, in a process of their own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def reset(self, behaviour: Behaviour) -> None:
+        """Start a new run."""
+        self._ask("/_reset", json.dumps(asdict(behaviour)).encode())
+
+    def counts(self) -> Mapping[str, Any]:
+        """Return what arrived since the run started."""
+        answer: Mapping[str, Any] = json.loads(self._ask("/_counts", None))
+        return answer
+
+    def _ask(self, path: str, body: bytes | None) -> bytes:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, data=body), timeout=60) as answer:
+            content: bytes = answer.read()
+        return content
+
+
+@contextlib.contextmanager
+def outside(traces: int) -> Iterator[Outside]:
+    """Start the stand-ins with so many traces in store."""
+    command = [sys.executable, "-m", "benchmarks.outside", "--traces", str(traces)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        pin(process.pid, 1)
+        assert process.stdout is not None
+        try:
+            yield Outside(json.loads(process.stdout.readline())["url"])
+        finally:
+            process.terminate()
+
+
+def pin(process: int, core: int | None) -> None:
+    """Keep a process on one core, where that can be done: contender and stand-ins then do not share a core's time."""
+    if core is not None and hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(process, {core})
+
+
+def run(contender: Contender, stand_ins: Outside, behaviour: Behaviour, *, core: int | None = 0) -> Run:
+    """Run a contender once.
+
+    Raises:
+        Incomplete: it failed, or scores are missing.
+    """
+    stand_ins.reset(behaviour)
+    with tempfile.TemporaryDirectory() as folder, valkey(Path(folder) / "data", wanted=contender.queue) as store:
+        given = environment(stand_ins.url, Path(folder), contender.at_once, store.url)
+        before = store.cpu()
+        with open(Path(folder) / "log", "w+b") as log:
+            cpu, megabytes, failed = _timed([contender.python, *contender.arguments], given, log.fileno(), core)
+            log.seek(0)
+            said = log.read().decode(errors="replace")[-1500:]
+        used = store.cpu() - before
+    counts = stand_ins.counts()
+    if failed or counts["pairs"] != SCORES_A_TRACE * behaviour.traces:
+        wanted = SCORES_A_TRACE * behaviour.traces
+        raise Incomplete(f"{contender.name}: {failed or 'ended'}; {counts['pairs']} of {wanted} scores\n{said}")
+    return Run(behaviour.traces, cpu, used, counts["seconds"], megabytes, counts["calls"])
+
+
+def environment(url: str, folder: Path, at_once: int, redis_url: str) -> dict[str, str]:
+    """Write a configuration into `folder` and return the environment every contender gets."""
+    from benchmarks.work import CRITERIA  # noqa: PLC0415 - it reads the environment of a contender
+
+    for name, text in _CONFIG.items():
+        path = folder / "config" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.format(at_once=at_once, criteria=json.dumps(CRITERIA)) if "{{" in text else text)
+    return {
+        **os.environ,
+        "LANGFUSE_BASE_URL": url,
+        "LANGFUSE_PUBLIC_KEY": "pk-lf-bench",
+        "LANGFUSE_SECRET_KEY": "sk-lf-bench",
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_KEY": "sk-bench",
+        "EVALUATOR_CONFIG": str(folder / "config"),
+        "EVALUATOR_DATA": str(folder / "data"),
+        "REDIS_URL": redis_url,
+        "BENCH_AT_ONCE": str(at_once),
+        "no_proxy": "*",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A Valkey of our own, or none."""
+
+    url: str = ""
+
+    def cpu(self) -> float:
+        """Return the CPU seconds it has used."""
+        if not self.url:
+            return 0.0
+        with redis.Redis.from_url(self.url) as client:
+            info: Any = client.info("cpu")
+        return float(info["used_cpu_user"] + info["used_cpu_sys"])
+
+
+@contextlib.contextmanager
+def valkey(folder: Path, *, wanted: bool) -> Iterator[Store]:
+    """Start the embedded Valkey outside the contender, so that its CPU can be told apart."""
+    if not wanted:
+        yield Store()
+        return
+    with embedded_redis(folder) as url:
+        with redis.Redis.from_url(url) as client:
+            info: Any = client.info("server")
+        pin(info["process_id"], 1)
+        yield Store(url)
+
+
+def _timed(command: list[str], given: Mapping[str, str], log: int, core: int | None) -> tuple[float, float, str]:
+    """Run a command; return its CPU seconds, its largest memory in MB, and how it failed, if it did."""
+    process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
+    pin(process.pid, core)
+    until = time.monotonic() + _LONGEST
+    while True:
+        ended, status, used = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            break
+        if time.monotonic() > until:
+            process.kill()
+        time.sleep(0.02)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    failed = f"exit code {process.returncode}" if process.returncode else ""
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, failed
