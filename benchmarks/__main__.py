@@ -1,43 +1,42 @@
-"""`make bench`: the service and what people use today do the same work against the same stand-ins, in turn."""
+"""`make bench`: the service and what people use today do the same work against the same stand-ins, in turn.
+
+The work: finished traces of six observations, 1 to 3 KB of text each; five rules and one judge call of about 3 KB on
+every trace; six scores written. Before a figure is printed, the stand-in has counted every score.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from benchmarks.comparing import compare
+from benchmarks.contenders import EVERYBODY, QUICK
 from benchmarks.outside import Behaviour
-from benchmarks.running import Contender, outside, run
-
-SWEEP = ("-m", "evaluator.cli", "sweep", "--since", "1h", "--drain", "--json")
+from benchmarks.running import outside
+from benchmarks.tables import comparison
 
 
 def main() -> int:
-    """Run the contenders in turn and print their figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--latency", type=float, default=0.0)
-    options = parser.parse_args()
-    contenders = [
-        Contender("service", SWEEP, (1000, 4000), queue=True, at_once=64 if not options.latency else 700),
-        Contender("floor", ("-m", "benchmarks.floor"), (1000, 4000), at_once=64 if not options.latency else 700),
-    ]
-    with outside(4000) as stand_ins:
-        for contender in contenders:
-            best = []
-            for size in contender.sizes:
-                runs = [
-                    run(contender, stand_ins, Behaviour(traces=size, latency=options.latency))
-                    for _ in range(options.rounds)
-                ]
-                best.append(min(runs, key=lambda r: r.cpu))
-            small, large = best
-            more = large.traces - small.traces
-            print(
-                f"{contender.name:<10} CPU {1000 * (large.cpu - small.cpu) / more:6.3f} ms a trace more, "
-                f"{large.cpu:6.2f} s in all for {large.traces}; Valkey {1000 * (large.valkey_cpu - small.valkey_cpu) / more:.3f} ms; "
-                f"{large.traces / large.seconds:6.0f} traces/s; {large.megabytes:.0f} MB"
+    """Run what was asked for and print its tables."""
+    options = _options()
+    contenders = [each for each in (QUICK if options.quick else EVERYBODY) if options.only in each.name]
+    most = max(max(each.sizes) for each in contenders)
+    with outside(most) as stand_ins:
+        for latency in options.latency:
+            rows = compare(
+                contenders, stand_ins, Behaviour(latency=latency), rounds=1 if options.quick else options.rounds
             )
+            print(comparison(rows))
     return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round, the contenders that matter most")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each contender runs")
+    parser.add_argument("--only", default="", metavar="TEXT", help="contenders whose name holds this")
+    parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 0.5], help="seconds the model takes")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

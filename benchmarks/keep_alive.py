@@ -19,7 +19,9 @@ _REASONS: Final = {200: "OK", 202: "Accepted", 404: "Not Found", 429: "Too Many 
 
 def response(body: bytes, status: int = 200) -> bytes:
     """Return a JSON response as it goes over the wire."""
-    head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 

@@ -27,7 +27,9 @@ from benchmarks.traffic import Stored, StoredTrace, finished_traces, recent
 
 _API: Final = b"/api/public/"
 _HEALTH: Final = response(b'{"status":"OK","version":"4.60.0"}')
-_PROJECTS: Final = response(b'{"data":[{"id":"bench","name":"Bench","organization":{"id":"o","name":"o"},"metadata":{}}]}')
+_PROJECTS: Final = response(
+    b'{"data":[{"id":"bench","name":"Bench","organization":{"id":"o","name":"o"},"metadata":{}}]}'
+)
 _NOTHING: Final = response(b"{}")
 _ACCEPTED: Final = response(b'{"message":"Accepted"}', 202)
 _UNKNOWN: Final = response(b'{"message":"no such route"}', 404)
@@ -145,25 +147,32 @@ _REASON: Final = "The answer names the thirty days and the way back, both of whi
 _VERDICT: Final = {"reasoning": _REASON, "score": 4}
 
 
-def _chat(message: dict[str, Any], finish: str = "stop") -> bytes:
+def _chat(message: dict[str, Any]) -> bytes:
     return response(
-        orjson.dumps({
-            "id": "chatcmpl-bench",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "gpt-5.4-mini",
-            "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", **message}}],
-            "usage": {"prompt_tokens": 820, "completion_tokens": 60, "total_tokens": 880},
-        })
+        orjson.dumps(
+            {
+                "id": "chatcmpl-bench",
+                "object": "chat.completion",
+                "created": 1,
+                "model": "gpt-5.4-mini",
+                "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}],
+                "usage": {"prompt_tokens": 820, "completion_tokens": 60, "total_tokens": 880},
+            }
+        )
     )
 
+
+_BY_FORM: Final = (
+    (b"extract_structured_data", _chat({"content": json.dumps({"explanation": _REASON, "label": "4"})})),
+    (b"ReasonScore", _chat({"content": json.dumps({"reason": _REASON, "score": 8})})),
+)
+"""What phoenix and deepeval call the form they want, and that form."""
 
 _PLAIN: Final = _chat({"content": json.dumps(_VERDICT)})
 
 
 def _completion(body: bytes) -> bytes:
-    del body
-    return _PLAIN
+    return next((answer for form, answer in _BY_FORM if form in body), _PLAIN)
 
 
 class Outside:

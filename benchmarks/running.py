@@ -28,6 +28,7 @@ SCORES_A_TRACE: Final = 6
 _LONGEST: Final = 180.0
 """Seconds after which a contender has failed."""
 
+_ROOT: Final = Path(__file__).parents[1]
 _CONFIG: Final = {
     "evaluator.yaml": (
         "discovery: {{quiet_for: 1s, max_wait: 1m}}\nlimits: {{model_calls_in_flight: {at_once}}}\n"
@@ -46,32 +47,48 @@ _CONFIG: Final = {
 }
 
 
-class Incomplete(Exception):
-    """A contender failed or left work undone: it has no figure."""
-
-
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that does the work: `python` runs `arguments`; `sizes` are the traces of its two runs."""
+    """Something that does the work.
+
+    Attributes:
+        name: what the tables call it.
+        arguments: what its Python is given.
+        sizes: traces of its two runs; slow ones get fewer.
+        at_once: model calls in flight when the model answers at once; `at_once_slow` when it takes its time.
+        python: the interpreter of its virtual environment.
+        queue: whether it needs a Valkey.
+    """
 
     name: str
     arguments: tuple[str, ...]
     sizes: tuple[int, int]
     at_once: int = 64
+    at_once_slow: int = 64
     python: str = sys.executable
     queue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: CPU seconds of the contender and of its Valkey, seconds from first request to last score, memory."""
+    """One run.
+
+    Attributes:
+        traces: how many there were.
+        cpu: seconds of the contender, start included; `valkey_cpu` those of its Valkey.
+        seconds: from its first request to its last score.
+        megabytes: the largest its memory got.
+        lost: scores that did not arrive.
+        failed: how it ended and the last it said, when it failed.
+    """
 
     traces: int
     cpu: float
     valkey_cpu: float
     seconds: float
     megabytes: float
-    calls: int
+    lost: int
+    failed: str
 
 
 class Outside:
@@ -115,31 +132,27 @@ def pin(process: int, core: int | None) -> None:
 
 
 def run(contender: Contender, stand_ins: Outside, behaviour: Behaviour, *, core: int | None = 0) -> Run:
-    """Run a contender once.
-
-    Raises:
-        Incomplete: it failed, or scores are missing.
-    """
+    """Run a contender once, on one core unless that is None."""
     stand_ins.reset(behaviour)
-    with tempfile.TemporaryDirectory() as folder, valkey(Path(folder) / "data", wanted=contender.queue) as store:
-        given = environment(stand_ins.url, Path(folder), contender.at_once, store.url)
+    at_once = contender.at_once_slow if behaviour.latency else contender.at_once
+    with tempfile.TemporaryDirectory() as name, valkey(Path(name) / "data", wanted=contender.queue) as store:
+        given = environment(stand_ins.url, Path(name), at_once, store.url)
         before = store.cpu()
-        with open(Path(folder) / "log", "w+b") as log:
+        with (Path(name) / "log").open("w+b") as log:
             cpu, megabytes, failed = _timed([contender.python, *contender.arguments], given, log.fileno(), core)
             log.seek(0)
-            said = log.read().decode(errors="replace")[-1500:]
+            said = log.read().decode(errors="replace")[-1500:] if failed else ""
         used = store.cpu() - before
     counts = stand_ins.counts()
-    if failed or counts["pairs"] != SCORES_A_TRACE * behaviour.traces:
-        wanted = SCORES_A_TRACE * behaviour.traces
-        raise Incomplete(f"{contender.name}: {failed or 'ended'}; {counts['pairs']} of {wanted} scores\n{said}")
-    return Run(behaviour.traces, cpu, used, counts["seconds"], megabytes, counts["calls"])
+    lost = SCORES_A_TRACE * behaviour.traces - counts["pairs"]
+    return Run(behaviour.traces, cpu, used, counts["seconds"], megabytes, lost, f"{failed}\n{said}".strip())
 
 
 def environment(url: str, folder: Path, at_once: int, redis_url: str) -> dict[str, str]:
     """Write a configuration into `folder` and return the environment every contender gets."""
     from benchmarks.work import CRITERIA  # noqa: PLC0415 - it reads the environment of a contender
 
+    (folder / "data").mkdir(exist_ok=True)  # where a contender may leave files
     for name, text in _CONFIG.items():
         path = folder / "config" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +168,8 @@ def environment(url: str, folder: Path, at_once: int, redis_url: str) -> dict[st
         "EVALUATOR_DATA": str(folder / "data"),
         "REDIS_URL": redis_url,
         "BENCH_AT_ONCE": str(at_once),
+        "PYTHONPATH": str(_ROOT),
+        "DEEPEVAL_TELEMETRY_OPT_OUT": "1",
         "no_proxy": "*",
     }
 
@@ -189,7 +204,7 @@ def valkey(folder: Path, *, wanted: bool) -> Iterator[Store]:
 
 def _timed(command: list[str], given: Mapping[str, str], log: int, core: int | None) -> tuple[float, float, str]:
     """Run a command; return its CPU seconds, its largest memory in MB, and how it failed, if it did."""
-    process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
+    process = subprocess.Popen(command, env=given, cwd=given["EVALUATOR_DATA"], stdout=log, stderr=log)
     pin(process.pid, core)
     until = time.monotonic() + _LONGEST
     while True:

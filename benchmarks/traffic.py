@@ -1,4 +1,4 @@
-"""The traces every contender evaluates: six observations each, the way a support assistant with retrieval leaves them."""
+"""The traces every contender evaluates: six observations each, as a support assistant with retrieval leaves them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def _rows(number: int, trace_id: str, end: datetime, random: Random) -> Iterator
     asked = [{"role": "system", "content": _text(random, 500)}, {"role": "user", "content": question}]
     yield child("GENERATION", "plan", 0.05, 0.4, (asked, _text(random, 300)), **model, promptVersion=2)
     yield child("RETRIEVER", "search", 0.45, 0.6, ({"query": question}, documents))
-    yield child("TOOL", "get_order", 0.65, 0.8, ({"order_id": number}, {"status": "delivered", "log": _text(random, 900)}))
+    yield child(
+        "TOOL", "get_order", 0.65, 0.8, ({"order_id": number}, {"status": "delivered", "log": _text(random, 900)})
+    )
     yield child("TOOL", "get_customer", 0.85, 1.0, ({"customer": number % 97}, {"note": _text(random, 900)}))
     told = [{"role": "user", "content": question + "\n" + "\n".join(documents)}]
     yield child("GENERATION", "answer", 1.05, 1.95, (told, answer), **model, promptVersion=4)

@@ -1,0 +1,70 @@
+"""Who does the work: the service, what people use today, and the least it can cost.
+
+Each one's calls in flight are the best found by trying 64, 128, 250, 500 and 1,000 (deepeval: 20 and 100).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from benchmarks.running import Contender
+
+_PEERS: Final = str(Path(__file__).parents[1] / ".venv-bench" / "bin" / "python")
+"""Made by `make bench` from requirements/bench.txt."""
+
+SERVICE: Final = Contender(
+    "the service",
+    ("-m", "evaluator.cli", "sweep", "--since", "1h", "--drain", "--json"),
+    (1000, 6000),
+    at_once=64,
+    at_once_slow=1000,
+    queue=True,
+)
+FLOOR: Final = Contender(
+    "floor: aiohttp and orjson, the requests alone",
+    ("-m", "benchmarks.floor"),
+    (1000, 6000),
+    at_once=64,
+    at_once_slow=1000,
+)
+BY_HAND: Final = Contender(
+    "by hand: thread pool, openai, `create_score`",
+    ("-m", "benchmarks.by_hand"),
+    (300, 1500),
+    at_once=64,
+    at_once_slow=256,
+)
+DOCUMENTED: Final = Contender(
+    "langfuse `run_batched_evaluation`, as documented",
+    ("-m", "benchmarks.with_langfuse"),
+    (300, 1200),
+    at_once=64,
+    at_once_slow=64,
+)
+TUNED: Final = Contender(
+    "langfuse `run_batched_evaluation`, every trick",
+    ("-m", "benchmarks.with_langfuse", "tuned"),
+    (300, 1500),
+    at_once=64,
+    at_once_slow=500,
+)
+PHOENIX: Final = Contender(
+    "arize-phoenix-evals",
+    ("-m", "benchmarks.with_phoenix"),
+    (100, 600),
+    at_once=200,
+    at_once_slow=500,
+    python=_PEERS,
+)
+DEEPEVAL: Final = Contender(
+    "deepeval, G-Eval",
+    ("-m", "benchmarks.with_deepeval"),
+    (50, 200),
+    at_once=20,
+    at_once_slow=100,
+    python=_PEERS,
+)
+
+EVERYBODY: Final = (SERVICE, TUNED, BY_HAND, DOCUMENTED, PHOENIX, DEEPEVAL, FLOOR)
+QUICK: Final = (SERVICE, TUNED, BY_HAND, FLOOR)
