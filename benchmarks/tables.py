@@ -28,9 +28,9 @@ def comparison(rows: Sequence[Row]) -> str:
         )
     head = [
         "",
-        "CPU, × the service's",
+        "CPU, x the service's",
         "CPU a trace",
-        "speed, × the service's",
+        "speed, x the service's",
         "traces/s",
         "CPU of its start",
         "memory",
