@@ -79,7 +79,9 @@ def _request(method: str, target: str, body: bytes) -> bytes:
 
 def _prompt() -> bytes:
     given = {"question": "How do I return it? " * 15, "context": ["Orders can be returned within 30 days. " * 12] * 2}
-    return orjson.dumps({"model": MODEL, "messages": messages(given, "Within 30 days. " * 50), "response_format": FORMAT})
+    return orjson.dumps(
+        {"model": MODEL, "messages": messages(given, "Within 30 days. " * 50), "response_format": FORMAT}
+    )
 
 
 def _page() -> str:
