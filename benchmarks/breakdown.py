@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import types
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -60,7 +60,7 @@ class Account:
 
     def __init__(self, line: str) -> None:
         self.line = line
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self.since = time.thread_time()
 
     def turn_to(self, line: str) -> str:
@@ -81,9 +81,13 @@ class Ledger:
         self._accounts: list[Account] = []
         self._lines = {module: line for package, line in LINES for module in _modules(package)}
 
-    def seconds(self) -> Counter[str]:
+    def seconds(self) -> dict[str, float]:
         """Return the CPU seconds by line, over all threads."""
-        return sum((account.seconds for account in self._accounts), Counter[str]())
+        total: dict[str, float] = defaultdict(float)
+        for account in self._accounts:
+            for line, seconds in account.seconds.items():
+                total[line] += seconds
+        return dict(total)
 
     def open(self) -> None:
         """Wrap what the modules of the table define, wherever it is referred to."""
@@ -192,7 +196,7 @@ def main() -> None:
     sys.argv[1:] = ["sweep", "--since", "1h", "--drain", "--json"]
     with suppress(SystemExit):
         cli.main()
-    sys.stdout.write(json.dumps({"seconds": dict(ledger.seconds()), "whole": whole}) + "\n")
+    sys.stdout.write(json.dumps({"seconds": ledger.seconds(), "whole": whole}) + "\n")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def ceilings(stand_ins: Outside) -> dict[str, float]:
 async def _rate(port: int, request: bytes) -> float:
     loop = asyncio.get_running_loop()
     clients = [_Client(request) for _ in range(_CONNECTIONS)]
-    transports = [(await loop.create_connection(lambda c=client: c, "127.0.0.1", port))[0] for client in clients]
+    transports = [(await loop.create_connection(client.itself, "127.0.0.1", port))[0] for client in clients]
     started = time.perf_counter()
     await asyncio.sleep(_SECONDS)
     rate = sum(client.done for client in clients) / (time.perf_counter() - started)
@@ -55,6 +55,9 @@ class _Client(asyncio.Protocol):
         self._request = request
         self._length = 0
         self._came = 0
+
+    def itself(self) -> _Client:
+        return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

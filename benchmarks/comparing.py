@@ -6,12 +6,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from benchmarks.outside import Behaviour
 from benchmarks.running import SCORES_A_TRACE, Contender, Outside, Run, run
-
-ACCEPTED: Final = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +67,31 @@ def compare(contenders: Sequence[Contender], stand_ins: Outside, behaviour: Beha
 
 
 def _once(contender: Contender, stand_ins: Outside, behaviour: Behaviour) -> Run | str:
-    """Run once; a run that failed or lost scores is no figure but a reason."""
-    if not Path(contender.python).exists():
-        return "not installed: `make bench` makes .venv-bench"
-    done = run(contender, stand_ins, behaviour)
-    if done.failed:
-        return f"failed: {done.failed}"
-    if done.lost:
-        return f"lost {done.lost} of {SCORES_A_TRACE * behaviour.traces} scores"
+    """Run once; a run that lost scores is no figure but a reason."""
+    done = _any(contender, stand_ins, behaviour)
+    if isinstance(done, Run) and done.lost:
+        return f"no figure: lost {done.lost} of {SCORES_A_TRACE * behaviour.traces} scores"
     return done
+
+
+def _any(contender: Contender, stand_ins: Outside, behaviour: Behaviour) -> Run | str:
+    """Run once, or say why there is no run."""
+    if not Path(contender.python).exists():
+        return "no figure: not installed, `make bench` does it"
+    done = run(contender, stand_ins, behaviour)
+    return f"no figure: failed with {done.failed}" if done.failed else done
+
+
+def under_refusals(
+    contenders: Sequence[Contender], stand_ins: Outside, behaviour: Behaviour
+) -> list[tuple[Contender, Run | str]]:
+    """Run each contender once, on its larger size; here a run that lost scores is the result."""
+    found: list[tuple[Contender, Run | str]] = []
+    for contender in contenders:
+        done = _any(contender, stand_ins, replace(behaviour, traces=contender.sizes[1]))
+        _tell(contender, done, 0)
+        found.append((contender, done))
+    return found
 
 
 def _row(contender: Contender, runs: dict[tuple[str, int], list[Run]], reason: str) -> Row:

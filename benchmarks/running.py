@@ -78,6 +78,7 @@ class Run:
         cpu: seconds of the contender, start included; `valkey_cpu` those of its Valkey.
         seconds: from its first request to its last score.
         megabytes: the largest its memory got.
+        calls: model calls made, repeated ones included.
         lost: scores that did not arrive.
         failed: how it ended and the last it said, when it failed.
     """
@@ -87,6 +88,7 @@ class Run:
     valkey_cpu: float
     seconds: float
     megabytes: float
+    calls: int
     lost: int
     failed: str
 
@@ -113,11 +115,11 @@ class Outside:
 
 
 @contextlib.contextmanager
-def outside(traces: int) -> Iterator[Outside]:
+def outside(traces: int, core: int | None = 1) -> Iterator[Outside]:
     """Start the stand-ins with so many traces in store."""
     command = [sys.executable, "-m", "benchmarks.outside", "--traces", str(traces)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        pin(process.pid, 1)
+        pin(process.pid, core)
         assert process.stdout is not None
         try:
             yield Outside(json.loads(process.stdout.readline())["url"])
@@ -145,7 +147,9 @@ def run(contender: Contender, stand_ins: Outside, behaviour: Behaviour, *, core:
         used = store.cpu() - before
     counts = stand_ins.counts()
     lost = SCORES_A_TRACE * behaviour.traces - counts["pairs"]
-    return Run(behaviour.traces, cpu, used, counts["seconds"], megabytes, lost, f"{failed}\n{said}".strip())
+    return Run(
+        behaviour.traces, cpu, used, counts["seconds"], megabytes, counts["calls"], lost, f"{failed}\n{said}".strip()
+    )
 
 
 def environment(url: str, folder: Path, at_once: int, redis_url: str) -> dict[str, str]:
@@ -190,7 +194,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def valkey(folder: Path, *, wanted: bool) -> Iterator[Store]:
+def valkey(folder: Path, *, wanted: bool, core: int | None = 1) -> Iterator[Store]:
     """Start the embedded Valkey outside the contender, so that its CPU can be told apart."""
     if not wanted:
         yield Store()
@@ -198,7 +202,7 @@ def valkey(folder: Path, *, wanted: bool) -> Iterator[Store]:
     with embedded_redis(folder) as url:
         with redis.Redis.from_url(url) as client:
             info: Any = client.info("server")
-        pin(info["process_id"], 1)
+        pin(info["process_id"], core)
         yield Store(url)
 
 

@@ -1,0 +1,35 @@
+"""The facts a figure needs beside it: which machine, which versions, when."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+_OURS: Final = ("aiohttp", "dramatiq", "langfuse", "openai", "orjson", "redis")
+_PEERS: Final = ("arize-phoenix-evals", "deepeval")
+_LOCK: Final = Path(__file__).parents[1] / "requirements" / "bench.txt"
+
+
+def facts(command: str) -> str:
+    """Return one paragraph of facts about a run of `command`."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in _OURS]
+    locked = _LOCK.read_text(encoding="utf-8")
+    versions += [f"{name} {found[1]}" for name in _PEERS if (found := re.search(rf"^{name}==(\S+)", locked, re.M))]
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`: {_processor()}, {os.cpu_count()} cores, "
+        f"{platform.system()}, Python {platform.python_version()}; {', '.join(versions)}."
+    )
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
