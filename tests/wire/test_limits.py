@@ -1,0 +1,107 @@
+"""The gate that a fleet shares, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from datetime import timedelta
+
+import pytest
+import redis
+
+from evaluator.connection import connect
+from evaluator.errors import Unavailable
+from evaluator.limits import FleetGate
+from evaluator.state import State
+
+
+class Counting(State):
+    """Counts how often Redis is asked for permits."""
+
+    asked = 0
+
+    def permits(self, provider: str, per_minute: int | None, wanted: int) -> tuple[int, float]:
+        self.asked += 1
+        return super().permits(provider, per_minute, wanted)
+
+
+@pytest.fixture
+def counting(valkey: redis.Redis) -> Counting:
+    return Counting(valkey, "test", timedelta(hours=1))
+
+
+async def all_of(*work: Awaitable[None]) -> None:
+    await asyncio.wait_for(asyncio.gather(*work), 20)
+
+
+def test_many_who_wait_are_asked_for_together(counting: Counting) -> None:
+    async def work() -> None:
+        gate = FleetGate(counting, "model", 6000)
+        await all_of(*(gate.permit() for _ in range(200)))
+
+    asyncio.run(work())
+    assert counting.asked < 20
+
+
+def test_without_a_limit_redis_is_hardly_asked(counting: Counting) -> None:
+    async def work() -> None:
+        gate = FleetGate(counting, "model", None)
+        for _ in range(500):
+            await gate.permit()
+
+    asyncio.run(work())
+    assert counting.asked <= 3
+
+
+def test_no_more_pass_than_the_limit_allows(state: State) -> None:
+    """600 a minute: 60 at once, then one in about a tenth of a second."""
+
+    async def work() -> int:
+        gate = FleetGate(state, "model", 600)
+        tasks = [asyncio.create_task(gate.permit()) for _ in range(200)]
+        await asyncio.sleep(0.6)
+        passed = sum(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return passed
+
+    assert 60 <= asyncio.run(work()) <= 70
+
+
+def test_a_pause_met_by_one_process_holds_the_others(state: State) -> None:
+    async def work() -> float:
+        ours, theirs = FleetGate(state, "model", None), FleetGate(state, "model", None)
+        await ours.permit()
+        await theirs.pause(1.0)
+        await asyncio.sleep(0.3)  # what was known to be open is looked at again after a fifth of a second
+        started = time.monotonic()
+        await all_of(ours.permit(), ours.permit())
+        return time.monotonic() - started
+
+    assert asyncio.run(work()) > 0.5
+
+
+def test_one_who_gives_up_takes_nobodys_place(state: State) -> None:
+    async def work() -> None:
+        gate = FleetGate(state, "model", 60)
+        await all_of(*(gate.permit() for _ in range(6)))  # the burst
+        impatient = asyncio.create_task(gate.permit())
+        patient = asyncio.create_task(gate.permit())
+        await asyncio.sleep(0.1)
+        impatient.cancel()
+        await asyncio.wait_for(patient, 3)
+
+    asyncio.run(work())
+
+
+def test_those_who_wait_are_told_when_redis_is_gone() -> None:
+    async def work() -> None:
+        gate = FleetGate(State(connect("redis://127.0.0.1:1"), "test", timedelta(hours=1)), "model", 60)
+        told = await asyncio.wait_for(asyncio.gather(gate.permit(), gate.permit(), return_exceptions=True), 20)
+        assert [type(error) for error in told] == [Unavailable] * 2
+        with pytest.raises(Unavailable):
+            await gate.permit()
+
+    asyncio.run(work())
