@@ -19,7 +19,9 @@ def facts(command: str) -> str:
     """Return one paragraph of facts about a run of `command`."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in _OURS]
     locked = _LOCK.read_text(encoding="utf-8")
-    versions += [f"{name} {found[1]}" for name in _PEERS if (found := re.search(rf"^{name}==(\S+)", locked, re.M))]
+    versions += [
+        f"{name} {found[1]}" for name in _PEERS if (found := re.search(rf"^{name}==(\S+)", locked, re.MULTILINE))
+    ]
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`: {_processor()}, {os.cpu_count()} cores, "
         f"{platform.system()}, Python {platform.python_version()}; {', '.join(versions)}."
@@ -29,7 +31,7 @@ def facts(command: str) -> str:
 def _processor() -> str:
     """Return the processor's name, as far as the system tells."""
     try:
-        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         found = None
     return found[1] if found else platform.processor() or platform.machine()

@@ -35,7 +35,7 @@ class UnknownVersion(ValueError):
 
 
 class Backlog(NamedTuple):
-    """Live messages that no worker has taken yet: how many, and how long the oldest has waited."""
+    """Messages of a lane that no worker has taken yet: how many, and how long the oldest has waited."""
 
     messages: int = 0
     oldest: timedelta = timedelta()

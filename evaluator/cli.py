@@ -36,6 +36,8 @@ cli = typer.Typer(
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 
+_ENDS = frozenset({"scored", "skipped", "unscored", "failed", "gone"})
+
 Threads = Annotated[int | None, typer.Option(help="worker threads; by default as many as the limits call for", min=1)]
 
 
@@ -107,6 +109,20 @@ def sweep(
     for reason, count in summary["reasons"].items():
         _out.print(f"  {count:>8,} {reason}", style="dim")
     _out.print(f"{swept.used.calls:,} judge calls, {swept.used.usd:.4f} USD; {swept.left} messages left in the queue")
+
+
+@cli.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False) -> None:
+    """Say how far behind the service is, what waits, what became of everything and what was given up."""
+    from evaluator.status import look, show
+    from evaluator.worker import open_queue
+
+    with _opened() as app:
+        seen = look(app, open_queue(app), app.clock.now())
+    if as_json:
+        sys.stdout.write(json.dumps(seen.as_json()) + "\n")
+    else:
+        show(seen, _out)
 
 
 @cli.command()
@@ -189,7 +205,7 @@ def _bar(*, shown: bool) -> Iterator[Callable[[Found, Funnel], None] | None]:
         task = bar.add_task("evaluating", total=None)
 
         def report(found: Found, funnel: Funnel) -> None:
-            done = sum(n for (_, state, _), n in funnel.items() if state not in {"filtered", "sampled_out", "sampled"})
+            done = sum(n for (_, state, _), n in funnel.items() if state in _ENDS)
             bar.update(task, total=found.sampled, completed=min(done, found.sampled))
 
         yield report

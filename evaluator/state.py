@@ -257,6 +257,12 @@ class State:
         with reachable():
             return bool(self._scripts["lease"]([self._key("lease", name)], [owner, _milliseconds(duration)]))
 
+    def holder(self, name: str) -> str | None:
+        """Return who holds a lease, None when nobody does."""
+        with reachable():
+            value = cast("bytes | None", self._redis.get(self._key("lease", name)))
+        return None if value is None else value.decode()
+
     def release(self, name: str, owner: str) -> None:
         """Give a lease back, when it is ours."""
         with reachable():

@@ -77,15 +77,15 @@ class Queue:
         with reachable():
             return cast("int", self.broker.client.llen(self._list(lane)))
 
-    def backlog(self, now: datetime) -> Backlog:
-        """Return what waits on the live lane."""
-        name, client = self._list(Lane.LIVE), self.broker.client
+    def backlog(self, now: datetime, lane: Lane = Lane.LIVE) -> Backlog:
+        """Return what waits on a lane."""
+        name, client = self._list(lane), self.broker.client
         with reachable():
             ends = [cast("bytes | None", client.lindex(name, end)) for end in (0, -1)]
             waiting = [client.hget(f"{name}.msgs", str(end, "ascii")) for end in ends if end is not None]
         since = [dramatiq.Message.decode(cast("bytes", data)).message_timestamp for data in waiting if data is not None]
         ages = (now - datetime.fromtimestamp(at / 1000, UTC) for at in since)
-        return Backlog(self.waiting(Lane.LIVE), max(ages, default=timedelta()))
+        return Backlog(self.waiting(lane), max(ages, default=timedelta()))
 
     def _list(self, lane: Lane) -> str:
         """Return the key of the list in which Dramatiq keeps the ids of waiting messages."""

@@ -20,7 +20,7 @@ from sandbox.server import Sandbox
 from tests.serving import Config, Traffic
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("demo", "run", "scheduler", "worker", "sweep", "check", "schema", "init", "sandbox")
+COMMANDS = ("demo", "run", "scheduler", "worker", "sweep", "status", "check", "schema", "init", "sandbox")
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""How the service is doing, in one look: how far behind, what waits, what became of all, what was given up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from evaluator.app import App
+from evaluator.batch import Backlog, Lane
+from evaluator.state import Funnel, Load
+from evaluator.worker import Queue
+
+STATES = ("filtered", "sampled_out", "shed", "sampled", "scored", "skipped", "unscored", "failed", "gone")
+"""Every state of a trace and an evaluator, in the order in which they are reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look.
+
+    Attributes:
+        leader: the scheduler that leads; None when none does.
+        behind: from the end of the last window read whole to now; None before the first one.
+        lanes: messages of each lane that no worker has taken.
+        in_hand: messages that workers have in hand, or that come again later.
+        load: the lag and the share of the sampling rates taken, as of the scheduler's last look.
+        funnel: how many pairs of trace and evaluator reached each state, for ever.
+        dead: work given up in the last 30 days, by reason.
+        undelivered: messages Slack has not confirmed.
+    """
+
+    leader: str | None
+    behind: timedelta | None
+    lanes: Mapping[Lane, Backlog]
+    in_hand: int
+    load: Load
+    funnel: Funnel
+    dead: Counter[str]
+    undelivered: int
+
+    @property
+    def counts(self) -> dict[str, Counter[str]]:
+        """How many traces are in each state, by evaluator; `pending` are those sampled and not yet any further."""
+        counts: dict[str, Counter[str]] = {}
+        for (evaluator, state, _), number in sorted(self.funnel.items()):
+            counts.setdefault(evaluator, Counter())[state] += number
+        for states in counts.values():
+            done = sum(states[state] for state in STATES[STATES.index("scored") :])
+            if states["sampled"] > done:
+                states["pending"] = states["sampled"] - done
+        return counts
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How often traces were not scored, by state and reason."""
+        reasons: Counter[str] = Counter()
+        for (_, state, reason), number in self.funnel.items():
+            if reason:
+                reasons[f"{state}: {reason}"] += number
+        return reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the look as plain JSON; times are in seconds."""
+        return {
+            "leader": self.leader,
+            "behind_seconds": None if self.behind is None else round(self.behind.total_seconds(), 1),
+            "lanes": {
+                lane.value: {"waiting": known.messages, "oldest_seconds": round(known.oldest.total_seconds(), 1)}
+                for lane, known in self.lanes.items()
+            },
+            "in_hand": self.in_hand,
+            "lag_seconds": round(self.load.lag.total_seconds(), 1),
+            "share": self.load.share,
+            "evaluators": {name: dict(states) for name, states in self.counts.items()},
+            "reasons": dict(self.reasons.most_common()),
+            "dead_letters": dict(self.dead.most_common()),
+            "undelivered": self.undelivered,
+        }
+
+
+def look(app: App, queue: Queue, now: datetime) -> Status:
+    """Take a look; only Redis is asked.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    mark = app.state.watermark()
+    lanes = {lane: queue.backlog(now, lane) for lane in Lane}
+    letters = app.state.dead_letters()
+    return Status(
+        leader=app.state.holder("scheduler"),
+        behind=None if mark is None else now - mark,
+        lanes=lanes,
+        in_hand=queue.size() - sum(known.messages for known in lanes.values()),
+        load=app.state.load(),
+        funnel=app.state.funnel(),
+        dead=Counter(letter.reason.partition(":")[0] for letter in letters),
+        undelivered=len(app.state.outbox()),
+    )
+
+
+def show(status: Status, out: Console) -> None:
+    """Print a look for people."""
+    out.print(f"leader        {status.leader or 'none: no scheduler is running'}", highlight=False)
+    behind = "nothing was read yet" if status.behind is None else f"{_span(status.behind)} (quiet_for included)"
+    out.print(f"read up to    {behind}", highlight=False)
+    for lane, known in status.lanes.items():
+        waits = f"{known.messages:,} waiting, the oldest for {_span(known.oldest)}" if known.messages else "empty"
+        out.print(f"lane {lane.value:<9}{waits}", highlight=False)
+    out.print(f"in hand       {status.in_hand:,}, those that come again later among them", highlight=False)
+    share = "" if status.load.share == 1 else f", sampling at {status.load.share:.0%} of the configured rates"
+    out.print(f"lag           {_span(status.load.lag)}{share}", highlight=False)
+    if status.undelivered:
+        out.print(f"Slack         {status.undelivered} not delivered yet", style="red", highlight=False)
+    if status.counts:
+        out.print(_table(status.counts))
+    for reason, number in status.reasons.most_common():
+        out.print(f"  {number:>9,} {reason}", style="dim", highlight=False)
+    if status.dead:
+        out.print("given up in the last 30 days, kept as dead letters:", style="red", highlight=False)
+        for reason, number in status.dead.most_common():
+            out.print(f"  {number:>9,} {reason}", highlight=False)
+
+
+def _table(counts: Mapping[str, Counter[str]]) -> Table:
+    columns = [
+        state for state in ("pending", *STATES) if state == "pending" or any(known[state] for known in counts.values())
+    ]
+    table = Table("evaluator", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for name, known in counts.items():
+        table.add_row(name, *(f"{known[state]:,}" if known[state] else "" for state in columns))
+    return table
+
+
+def _span(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"

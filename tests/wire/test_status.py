@@ -1,0 +1,78 @@
+"""One look at how the service is doing."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from evaluator.batch import Job, Lane
+from evaluator.sampling import Sampled
+from evaluator.service import sweep
+from evaluator.state import Load
+from evaluator.status import Status, look, show
+from evaluator.worker import open_queue
+from sandbox.server import Sandbox
+from tests.serving import OpenService, Traffic
+from traces import TraceRef
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def shown(status: Status) -> str:
+    out = Console(file=io.StringIO(), width=160)
+    show(status, out)
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+def test_before_anything_ran_it_says_so(service: OpenService) -> None:
+    with service() as app:
+        status = look(app, open_queue(app), NOW)
+    text = shown(status)
+    assert "none: no scheduler is running" in text
+    assert "nothing was read yet" in text
+    assert status.as_json()["evaluators"] == {}
+
+
+def test_what_became_of_everything(sandbox: Sandbox, service: OpenService, traffic: Traffic) -> None:
+    traffic.add(10)
+    sandbox.model.answers.malformed = 1.0
+    with service() as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=4)
+        status = look(app, open_queue(app), datetime.now(UTC))
+    assert status.counts["answered"] == Counter(sampled=10, scored=10)
+    assert status.counts["helpfulness"] == Counter(sampled=10, failed=10)
+    assert status.as_json()["dead_letters"] == {"bad_answer": 10}
+    assert status.as_json()["reasons"] == {"failed: bad_answer": 10}
+    text = shown(status)
+    assert "bad_answer" in text
+    assert "dead letters" in text
+
+
+def test_what_waits_and_how_far_behind(service: OpenService) -> None:
+    with service() as app:
+        queue = open_queue(app)
+        now = datetime.now(UTC)
+        app.state.advance(now - timedelta(minutes=3))
+        app.state.lease("scheduler", "host:1", timedelta(seconds=30))
+        app.state.set_load(Load(timedelta(minutes=20), 0.25))
+        ref = TraceRef("t", "r", "production", NOW, NOW)
+        app.state.claim({ref: ["answered/sampled/"]})
+        queue.put([Job(ref, (Sampled("answered", 1.0, "0"),))])
+        queue.put([Job(ref, (Sampled("answered", 1.0, "0"),))], timedelta(hours=1), Lane.PATIENT)
+        status = look(app, queue, now + timedelta(minutes=5))
+    document = status.as_json()
+    assert document["leader"] == "host:1"
+    assert document["behind_seconds"] == 480
+    assert document["lanes"]["evaluate"]["waiting"] == 1
+    assert 290 < document["lanes"]["evaluate"]["oldest_seconds"] < 310
+    assert document["lanes"]["patient"]["waiting"] == 0
+    assert document["in_hand"] == 1
+    assert (document["lag_seconds"], document["share"]) == (1200, 0.25)
+    assert status.counts["answered"]["pending"] == 1
+    text = shown(status)
+    for said in ("host:1", "8 min", "1 waiting", "sampling at 25% of the configured rates", "pending"):
+        assert said in text
