@@ -28,10 +28,10 @@ class JsonRule(Rule):
         found = [located for located in self.value.located(trace) if located.value is not None]
         if not found:
             return NOT_FOUND
-        for where, value in found:
-            problem = self._problem(value)
+        for located in found:
+            problem = self._problem(located.value)
             if problem is not None:
-                return failed(f"{where}: {problem}")
+                return failed(f"{located.where}: {problem}")
         return passed(f"{counted(len(found), 'value')} in order")
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from rules.base import Rule, counted, failed, passed, quoted
-from traces import NotApplicable, Path, Pattern, Trace, Verdict, as_text
+from traces import NotApplicable, Path, Pattern, Trace, Verdict, as_text, composed
 
 ANSWER: Final = Path.parse("$.root.output")
 NOT_FOUND: Final = NotApplicable("value not found")
@@ -135,8 +135,8 @@ class PhraseRule(TextRule):
     def _folded(self, text: str) -> str:
         for typographic, plain in _PLAIN.items():
             text = text.replace(typographic, plain)
-        text = unicodedata.normalize("NFC", text)
-        return unicodedata.normalize("NFC", text.casefold()) if self.ignore_case else text
+        text = composed(text)
+        return composed(text.casefold()) if self.ignore_case else text
 
 
 class Contains(PhraseRule):

@@ -17,7 +17,7 @@ from traces.outcomes import (
 from traces.patterns import BadPattern, Pattern
 from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
 from traces.select import BadPath, Located, Path
-from traces.text import as_text, json_text, well_formed
+from traces.text import as_text, composed, json_text, well_formed
 from traces.when import SampleRule, ScoreCondition, When
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Verdict",
     "When",
     "as_text",
+    "composed",
     "json_text",
     "outcome_from_json",
     "outcome_to_json",

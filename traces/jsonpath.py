@@ -6,7 +6,7 @@ engine, a pattern that is none silently matches nothing, and `..` gives up on va
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import jsonpath_rfc9535 as engine
@@ -21,8 +21,7 @@ from jsonpath_rfc9535.tokens import Token, TokenStream
 from traces.patterns import BadPattern, Pattern
 
 DEEPEST: Final = 1100
-"""Levels that `..` descends: more than the JSON parser lets in (1024), and few enough that nobody can fill the memory,
-since every node carries its whole location."""
+"""Levels that `..` descends: more than the JSON parser lets in (1024)."""
 
 _REMEMBERED: Final = 256
 """Compiled patterns kept; those that a document supplies are as many as strangers like."""
@@ -57,15 +56,49 @@ class _Matching(FilterFunction):
         return known
 
 
+class _Below(JSONPathNode):
+    """A node found by `..`. It knows its parent and its own step; the library's holds a copy of the whole way to it.
+
+    Half a megabyte of empty lists, a thousand levels deep, filled gigabytes with such copies.
+    """
+
+    __slots__ = ("above", "depth", "step")
+
+    def __init__(self, value: object, step: int | str, parent: JSONPathNode) -> None:
+        self._value = value
+        self.step = step
+        self.above = self.parent = parent
+        self.root = parent.root
+        self.depth: int = _depth(parent) + 1
+
+    @property
+    def location(self) -> tuple[int | str, ...]:
+        """The names and indices from the root to here."""
+        steps: list[int | str] = []
+        node: JSONPathNode = self
+        while isinstance(node, _Below):
+            steps.append(node.step)
+            node = node.above
+        return (*node.location, *reversed(steps))
+
+    def new_child(self, value: object, key: int | str, parent: JSONPathNode | None) -> JSONPathNode:
+        """Return the node of a value inside this one."""
+        return _Below(value, key, parent or self)
+
+
 class _Descent(JSONPathRecursiveDescentSegment):
     """`..` without recursion: as deep as recorded values go, in the same order."""
 
     def _visit(self, node: JSONPathNode, depth: int = 1) -> Iterable[JSONPathNode]:  # noqa: ARG002 - overridden
-        left = [node]
+        yield node
+        left = [_inner(node)]  # on each level what is still to be visited there: a million siblings are never held
         while left:
-            current = left.pop()
-            yield current
-            left.extend(reversed(_inner(current)))
+            current = next(left[-1], None)
+            if current is None:
+                left.pop()
+            else:
+                yield current
+                left.append(_inner(current))
 
 
 class _Parser(Parser):
@@ -125,14 +158,16 @@ def _dots_stay_on_the_line(text: str) -> str:
     return "".join(parts)
 
 
-def _inner(node: JSONPathNode) -> list[JSONPathNode]:
-    """Return the children that may have children."""
-    value = node.value if len(node.location) < DEEPEST else None
-    items: Iterable[tuple[str | int, Any]]
+def _inner(node: JSONPathNode) -> Iterator[JSONPathNode]:
+    """Give the children that may have children."""
+    value = node.value if _depth(node) < DEEPEST else None
+    items: Iterable[tuple[str | int, Any]] = ()
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):
         items = enumerate(value)
-    else:
-        return []
-    return [node.new_child(item, key, node) for key, item in items if isinstance(item, (dict, list))]
+    return (_Below(item, step, node) for step, item in items if isinstance(item, (dict, list)))
+
+
+def _depth(node: JSONPathNode) -> int:
+    return node.depth if isinstance(node, _Below) else len(node.location)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from textwrap import indent
-from typing import Any
+from typing import Any, Final
 
 from traces.text import as_text, well_formed
+
+_MOST_INDENTED: Final = 12
+"""Levels a transcript shows by indenting: a chain of hundreds would make gigabytes of blanks of a few megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,7 @@ class Trace:
         """Return the trace as text a judge can read: each step in start order, indented by depth."""
         parents = {o.id: o.parent_id for o in self.observations}
         depths: dict[str, int] = {}
-        parts = (indent(_step(o), "  " * _depth(o.id, parents, depths)) for o in self.observations)
+        parts = (indent(_step(o), "  " * min(_depth(o.id, parents, depths), _MOST_INDENTED)) for o in self.observations)
         return "\n".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import jsonpath_rfc9535
 
@@ -11,6 +11,8 @@ from traces.parsed import Parsed
 from traces.plain_paths import steps
 
 if TYPE_CHECKING:
+    from jsonpath_rfc9535 import JSONPathNode
+
     from traces.model import Trace
 
 _ENVIRONMENT: Final = Environment()
@@ -20,11 +22,23 @@ class BadPath(ValueError):
     """A text is not a JSONPath; the message says what is wrong with it and at which column."""
 
 
-class Located(NamedTuple):
-    """A selected value and where it was: a normalized path such as `$['root']['output']`."""
+class Located:
+    """A selected value and where it was."""
 
-    where: str
-    value: Any
+    __slots__ = ("_node",)
+
+    def __init__(self, node: JSONPathNode) -> None:
+        self._node = node
+
+    @property
+    def value(self) -> Any:
+        """The value itself."""
+        return self._node.value
+
+    @property
+    def where(self) -> str:
+        """A normalized path such as `$['root']['output']`, made when asked for: names may be longer than values."""
+        return self._node.path()
 
 
 class Path(Parsed):
@@ -72,13 +86,13 @@ class Path(Parsed):
 
     def located(self, trace: Trace) -> list[Located]:
         """Return `values` together with the place of each."""
-        return [Located(node.path(), node.value) for node in self._nodes(trace)]
+        return [Located(node) for node in self._nodes(trace)]
 
     def first(self, trace: Trace) -> Any:
         """Return the first selected value, None when nothing matches."""
         return next(iter(self.values(trace)), None)
 
-    def _nodes(self, trace: Trace) -> list[jsonpath_rfc9535.JSONPathNode]:
+    def _nodes(self, trace: Trace) -> list[JSONPathNode]:
         try:
             return list(self._query.find(trace.document()))
         except RecursionError:

@@ -85,8 +85,18 @@ class TestSelecting:
 
     def test_values_are_located(self) -> None:
         located = Path.parse("$.root.output.items[*]").located(trace(output={"items": ["x", "y"]}))
-        assert located == [("$['root']['output']['items'][0]", "x"), ("$['root']['output']['items'][1]", "y")]
-        assert located[0].where.endswith("[0]")
+        assert [(each.where, each.value) for each in located] == [
+            ("$['root']['output']['items'][0]", "x"),
+            ("$['root']['output']['items'][1]", "y"),
+        ]
+
+    def test_what_a_descent_finds_is_located_from_the_root(self) -> None:
+        built = trace(output={"a": [{"x": 1}, {"b": {"x": 2}}]})
+        for text in ("$.root.output..x", "$.root..x", "$['root']..[?@.x].x"):
+            assert [(each.where, each.value) for each in Path.parse(text).located(built)] == [
+                ("$['root']['output']['a'][0]['x']", 1),
+                ("$['root']['output']['a'][1]['b']['x']", 2),
+            ]
 
     @pytest.mark.parametrize("levels", [99, 101, 500, 1024])
     def test_descent_goes_as_deep_as_the_value(self, levels: int) -> None:
