@@ -1,15 +1,19 @@
 """The only user of Slack's wire: delivery by incoming webhook, or by a bot that can attach a chart.
 
 The SDK's own retries are off; a message is tried a few times here, and what still fails stays in the outbox
-(watch.py) until it is through.
+(watch.py) until it is through. A webhook's address is a secret: neither it nor what a proxy says of it gets into an
+error, and the SDK, which logs both, is not heard.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import structlog
 from slack_sdk import WebClient, WebhookClient
@@ -40,6 +44,9 @@ _PASSING: Final = frozenset(
 )
 """Error codes of the Web API that the same request may get past later."""
 
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
+"""What Slack itself says: no_service, invalid_payload. All else is a proxy's page, which may quote the address."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -58,17 +65,20 @@ class Slack:
         """Use a bot (`bot_token` and `channel`, an id) when there is one, else the webhook.
 
         Raises:
-            ConfigError: there is neither.
+            ConfigError: there is neither, or the one there is is no address.
         """
         self._sleep = (clock or SystemClock()).sleep
         self._channel = channel or ""
         self._bot: WebClient | None = None
         self._webhook: WebhookClient | None = None
         if bot_token and channel:
-            base = api_url if api_url.endswith("/") else f"{api_url}/"
-            self._bot = WebClient(bot_token, base_url=base, timeout=_TIMEOUT_SECONDS, retry_handlers=[])
+            base = _address("SLACK_API_URL", api_url if api_url.endswith("/") else f"{api_url}/")
+            self._bot = WebClient(
+                bot_token, base_url=base, timeout=_TIMEOUT_SECONDS, retry_handlers=[], logger=_unheard()
+            )
         elif webhook_url:
-            self._webhook = WebhookClient(webhook_url, timeout=_TIMEOUT_SECONDS, retry_handlers=[])
+            address = _address("SLACK_WEBHOOK_URL", webhook_url)
+            self._webhook = WebhookClient(address, timeout=_TIMEOUT_SECONDS, retry_handlers=[], logger=_unheard())
         else:
             raise ConfigError([Problem("SLACK_CHANNEL" if bot_token else "SLACK_WEBHOOK_URL", "is not set")])
 
@@ -104,7 +114,7 @@ class Slack:
         answer = client.send_dict(content)
         if answer.status_code == 200:
             return {}
-        said = f"Slack's webhook answers {answer.status_code}: {answer.body[:200]}"
+        said = f"Slack's webhook answers {answer.status_code}: {_code(answer.body)}"
         if answer.status_code == 429 or answer.status_code >= 500:
             raise Unavailable(said, _retry_after(answer.headers))
         raise Refused(f"{said}; check SLACK_WEBHOOK_URL")
@@ -125,25 +135,49 @@ def _translated(send: Callable[[Any, Any], Mapping[str, Any]], client: Any, cont
     try:
         return send(client, content)
     except SlackApiError as error:
-        raise _sorted(error) from error
-    except SlackClientError as error:
-        raise Unavailable(f"Slack's file server did not take the chart: {str(error)[:200]}") from error
+        raise _sorted(error) from None
+    except SlackClientError:
+        raise Unavailable("Slack's file server did not take the chart") from None
     except HTTPError as error:
         error.close()  # the SDK leaves a refused upload's connection open
-        raise Unavailable(f"Slack's file server answers {error.code}") from error
-    except (OSError, HTTPException) as error:
-        raise Unavailable(f"Slack does not answer ({type(error).__name__})") from error
+        raise Unavailable(f"Slack's file server answers {error.code}") from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise Unavailable(f"Slack does not answer ({type(error).__name__})") from None
 
 
 def _sorted(error: SlackApiError) -> Unavailable | Refused:
     answer = error.response
-    code = str(answer.get("error") or answer.get("body") or "no reason given")[:200]
+    code = _code(answer.get("error"))
     status = getattr(answer, "status_code", 200)
     if code in _PASSING or status == 429 or status >= 500:
         return Unavailable(f"Slack is busy: {code}", _retry_after(getattr(answer, "headers", {})))
     return Refused(
         f"Slack refuses: {code}; check SLACK_BOT_TOKEN, its scopes (chat:write, files:write) and SLACK_CHANNEL"
     )
+
+
+def _code(said: object) -> str:
+    found = _CODE.fullmatch(str(said).strip())
+    return found[0] if found else "no reason given"
+
+
+def _address(variable: str, url: str) -> str:
+    """Return `url`, which must be an address the SDK takes: it shows a wrong one whole."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[^!-~]", url) is not None:
+        raise ConfigError([Problem(variable, "is no address that begins with https:// and has no blanks")])
+    return url
+
+
+def _unheard() -> logging.Logger:
+    """Return a logger that says nothing: ours tell every failure, without addresses and tokens."""
+    logger = logging.Logger("slack")  # noqa: LOG001 - outside the tree on purpose: nobody's handlers, no level to change
+    logger.disabled = True
+    return logger
 
 
 def _by_bot(client: WebClient, content: Message) -> Mapping[str, Any]:

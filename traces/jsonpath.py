@@ -72,7 +72,7 @@ class _Below(JSONPathNode):
         self.depth: int = _depth(parent) + 1
 
     @property
-    def location(self) -> tuple[int | str, ...]:
+    def location(self) -> tuple[int | str, ...]:  # type: ignore[override] # nobody writes it
         """The names and indices from the root to here."""
         steps: list[int | str] = []
         node: JSONPathNode = self

@@ -227,3 +227,44 @@ def test_half_a_set_up_is_told() -> None:
         Slack(bot_token="xoxb-1")
     with pytest.raises(ConfigError, match="SLACK_WEBHOOK_URL"):
         Slack()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hooks.slack.com/services/T0/B0/planted",
+        "https://hooks.slack.com/services/T0/B0/pla nted",
+        "https://hooks.slack.com/services/T0/B0/planted\n",
+        "ftp://hooks.slack.com/planted",
+        "https://[::1/planted",
+        "https:///services/planted",
+        "https://hooks.slack.com:planted/",
+    ],
+)
+def test_an_address_that_is_none_is_told_without_being_shown(address: str) -> None:
+    with pytest.raises(ConfigError, match="SLACK_WEBHOOK_URL: is no address") as caught:
+        Slack(webhook_url=address)
+    assert "planted" not in str(caught.value)
+    with pytest.raises(ConfigError, match="SLACK_API_URL: is no address") as caught:
+        Slack(bot_token="xoxb-planted", channel="C0", api_url=address)
+    assert "planted" not in str(caught.value)
+
+
+def test_the_words_of_a_proxy_stay_out_of_errors_and_logs(
+    far: Far, clock: HandClock, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = "<html>cannot reach /services/T0/B0/planted</html>"
+    slacks = (
+        Slack(webhook_url=f"{far.url}/planted", clock=clock),
+        Slack(bot_token="xoxb-planted", channel="C0", api_url=far.url, clock=clock),
+        Slack(webhook_url="http://127.0.0.1:1/planted", clock=clock),
+    )
+    for status in (403, 502):
+        far.answers["/planted"] = far.answers["/chat.postMessage"] = [(status, {"Content-Type": "text/html"}, page)]
+        for slack in slacks:
+            with pytest.raises((Refused, Unavailable)) as caught:
+                slack.post(MESSAGE)
+            assert "planted" not in str(caught.value)
+            # A traceback shows nothing else.
+            assert caught.value.__context__ is None or caught.value.__suppress_context__
+    assert "planted" not in caplog.text + "".join(capfd.readouterr())
