@@ -18,7 +18,7 @@ from rich.console import Console
 
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.settings import Settings, load_settings
-from evaluator.telemetry import configure_logs
+from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, told
 
 if TYPE_CHECKING:
     from evaluator.app import App
@@ -43,6 +43,8 @@ Threads = Annotated[int | None, typer.Option(help="worker threads; by default as
 
 def main() -> None:
     """Run the command line; a problem a person must solve is told in words, without a traceback."""
+    configure_logs()
+    tell_of_threads()
     try:
         cli()
     except ConfigError as error:
@@ -52,6 +54,9 @@ def main() -> None:
     except EvaluatorError as error:
         _errors.print(f"evaluator: {error}", markup=False, highlight=False)
         sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - a traceback of Python's would hold its words, and they content
+        _errors.print(f"evaluator: a mistake of the service\n{told(error)}", markup=False, highlight=False)
+        sys.exit(70)
 
 
 @cli.command()
@@ -107,7 +112,7 @@ def sweep(
     for state, count in summary["evaluations"].items():
         _out.print(f"  {count:>8,} {state.replace('_', ' ')}")
     for reason, count in summary["reasons"].items():
-        _out.print(f"  {count:>8,} {reason}", style="dim")
+        _out.print(f"  {count:>8,} {spelled_out(reason)}", style="dim", markup=False, highlight=False)
     _out.print(f"{swept.used.calls:,} judge calls, {swept.used.usd:.4f} USD; {swept.left} messages left in the queue")
 
 
@@ -132,7 +137,9 @@ def check(
     """Validate the definitions, say what will be evaluated, and try every service."""
     from evaluator.check import check as check_everything
 
-    if not check_everything(load_settings(), _out, offline=offline):
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    if not check_everything(settings, _out, offline=offline):
         raise typer.Exit(1)
 
 
@@ -187,7 +194,7 @@ def _opened(settings: Settings | None = None) -> Iterator[App]:
     from evaluator.worker import calm_collector
 
     settings = settings or load_settings()
-    configure_logs(settings.evaluator_log)
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
     with open_app(settings) as app:
         calm_collector()
         yield app

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
+from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from evaluator.errors import ConfigError, Problem
+
+_LONGEST_VALUE: Final = 64_000
+"""Bytes of a file that holds one value; another file was meant when there are more."""
+
+
+def _address(url: str) -> str:
+    """Refuse what is no web address, and a password in it: addresses stand in errors, logs and messages."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is no address such as https://cloud.langfuse.com")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user name or password; there are settings for keys")
+    return url
+
+
+def _one_line(secret: SecretStr) -> SecretStr:
+    """Refuse a line break: a key travels in a header, where it would end it."""
+    if not secret.get_secret_value().isprintable():
+        raise ValueError("holds a line break or another character that no key has")
+    return secret
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Secret = Annotated[SecretStr, AfterValidator(_one_line)]
 
 
 class Settings(BaseSettings):
@@ -18,25 +48,25 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    langfuse_base_url: str = Field(
+    langfuse_base_url: Address = Field(
         default="https://cloud.langfuse.com",
         validation_alias=AliasChoices("LANGFUSE_BASE_URL", "LANGFUSE_HOST"),
         description="address of Langfuse; LANGFUSE_HOST is read too",
     )
     langfuse_public_key: str = Field(default="", description="project key, pk-lf-...")
-    langfuse_secret_key: SecretStr = Field(default=SecretStr(""), description="project key, sk-lf-...")
+    langfuse_secret_key: Secret = Field(default=SecretStr(""), description="project key, sk-lf-...")
     openai_base_url: str = Field(
         default="https://api.openai.com/v1", description="any OpenAI-compatible model API, with its /v1"
     )
-    openai_api_key: SecretStr = Field(default=SecretStr(""), description="key of the model API")
-    redis_url: SecretStr = Field(
+    openai_api_key: Secret = Field(default=SecretStr(""), description="key of the model API")
+    redis_url: Secret = Field(
         default=SecretStr(""),
         description="redis://, rediss:// or unix://; without it an embedded Valkey keeps its data in EVALUATOR_DATA",
     )
-    slack_webhook_url: SecretStr = Field(default=SecretStr(""), description="incoming webhook for alerts")
-    slack_bot_token: SecretStr = Field(default=SecretStr(""), description="xoxb-...; alerts then carry a chart")
+    slack_webhook_url: Secret = Field(default=SecretStr(""), description="incoming webhook for alerts")
+    slack_bot_token: Secret = Field(default=SecretStr(""), description="xoxb-...; alerts then carry a chart")
     slack_channel: str = Field(default="", description="channel id for the bot, for example C0123456789")
-    slack_api_url: str = Field(default="https://slack.com/api/", description="address of Slack's Web API")
+    slack_api_url: Address = Field(default="https://slack.com/api/", description="address of Slack's Web API")
     evaluator_config: Path = Field(default=Path("config"), description="folder with the definitions")
     evaluator_data: Path = Field(default=Path(".evaluator"), description="folder of the embedded Valkey")
     evaluator_namespace: str = Field(default="evaluator", description="prefix of every Redis key")
@@ -71,6 +101,15 @@ class Settings(BaseSettings):
             if not value
         ]
 
+    def secrets(self) -> tuple[str, ...]:
+        """Return every text that must never be shown: what is secret, and the forms in which it travels."""
+        given = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        basic = f"{self.langfuse_public_key}:{self.langfuse_secret_key.get_secret_value()}"
+        password = _password(self.redis_url.get_secret_value())
+        path = _path(self.slack_webhook_url.get_secret_value())
+        found = (*given, base64.b64encode(basic.encode()).decode(), password, unquote(password), path)
+        return tuple(dict.fromkeys(text for text in found if text))
+
 
 def load_settings() -> Settings:
     """Read the environment.
@@ -82,7 +121,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise ConfigError(
-            Problem(str(e["loc"][0]).upper(), e["msg"]) for e in error.errors(include_input=False, include_url=False)
+            Problem(str(e["loc"][0]).upper(), e["msg"].removeprefix("Value error, "))
+            for e in error.errors(include_input=False, include_url=False)
         ) from None
 
 
@@ -104,9 +144,10 @@ class _SecretFiles(PydanticBaseSettingsSource):
         if not path:
             return None, field_name, False
         try:
-            return Path(path).read_text(encoding="utf-8").strip(), _alias(field, field_name), False
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([Problem(f"{field_name.upper()}_FILE", f"cannot be read: {error}")]) from error
+            return _content(Path(path)), _alias(field, field_name), False
+        except (OSError, ValueError) as error:
+            said = error.strerror if isinstance(error, OSError) else "it is no short text in UTF-8"
+            raise ConfigError([Problem(f"{field_name.upper()}_FILE", f"cannot be read: {path}: {said}")]) from None
 
     def __call__(self) -> dict[str, Any]:
         """Return every value that came from a file."""
@@ -117,3 +158,25 @@ class _SecretFiles(PydanticBaseSettingsSource):
 def _alias(field: FieldInfo, name: str) -> str:
     alias = field.validation_alias
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_VALUE + 1)
+    if len(content) > _LONGEST_VALUE:
+        raise ValueError("too long")
+    return content.decode("utf-8").strip()
+
+
+def _password(url: str) -> str:
+    """Return the password in an address as it is written there, even in one that cannot be read otherwise."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    return user.partition(":")[2]
+
+
+def _path(url: str) -> str:
+    """Return what follows the host: of a webhook, all that is secret."""
+    try:
+        return urlsplit(url).path.strip("/")
+    except ValueError:
+        return ""

@@ -140,7 +140,7 @@ def thread_count(app: App) -> int:
 def main() -> None:
     """Set up a worker process for `dramatiq evaluator.worker:main`; it closes when the process ends."""
     settings = load_settings()
-    configure_logs(settings.evaluator_log)
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
     stack = contextlib.ExitStack()
     app = stack.enter_context(open_app(settings))
     queue = open_queue(app)
