@@ -9,10 +9,14 @@ import structlog
 
 from evaluator.errors import Unavailable
 from evaluator.langfuse.reading import Row
-from evaluator.langfuse.wire import Params, TooWide, Wire
+from evaluator.langfuse.wire import Params, TooLong, TooWide, Wire
 
 _WANTED: Final = 2_500_000
 """Bytes of a page: half of what Cloud answers at most."""
+
+_SMALLER: Final = 4
+_MUCH_SMALLER: Final = 16
+"""After an error of the server, which may have meant its answer's size and cost many attempts to get."""
 
 _log = structlog.get_logger(__name__)
 
@@ -21,14 +25,14 @@ class PageSize:
     """How many rows to ask for: learned from the pages before, since nobody knows how long the texts are."""
 
     def __init__(self, most: int, bytes_a_row: float) -> None:
-        """Ask for at most `most` rows; `bytes_a_row` is a guess to begin with."""
-        self._most = most
+        """Ask for at most `most` rows, ever; `bytes_a_row` is a guess to begin with."""
+        self.most = most
         self._bytes_a_row = bytes_a_row
 
     @property
     def rows(self) -> int:
         """Rows of the next page, at least 1."""
-        return min(self._most, max(1, int(_WANTED / self._bytes_a_row)))
+        return min(self.most, max(1, int(_WANTED / self._bytes_a_row)))
 
     def came(self, rows: int, size: int) -> None:
         """Learn from a page; longer rows are believed at once, shorter ones by and by."""
@@ -36,9 +40,9 @@ class PageSize:
             seen = max(size / rows, 1.0)
             self._bytes_a_row = max(seen, self._bytes_a_row + 0.3 * (seen - self._bytes_a_row))
 
-    def failed(self) -> None:
-        """Learn that Langfuse did not manage a page: it may have been too much for it."""
-        self._bytes_a_row = max(self._bytes_a_row, _WANTED / self._most) * 4
+    def failed(self, rows: int) -> None:
+        """Learn that Langfuse did not manage a page of so many rows: it may have been too much for it."""
+        self._bytes_a_row = max(self._bytes_a_row, _WANTED * 4 / rows)
 
 
 async def pages(wire: Wire, path: str, params: Params, size: PageSize) -> AsyncIterator[list[Row]]:
@@ -48,16 +52,23 @@ async def pages(wire: Wire, path: str, params: Params, size: PageSize) -> AsyncI
         TooWide: Langfuse cannot even read one row at a time, or not so wide a range.
     """
     cursor: str | None = None
+    most = size.most
     while True:
-        limit = size.rows
+        limit = min(most, size.rows)
         more = [("limit", str(limit)), *([("cursor", cursor)] if cursor else [])]
         try:
             answer, length = await wire.get_sized(path, [*params, *more])
-        except (TooWide, Unavailable):
-            size.failed()
-            raise
+        except (TooWide, Unavailable) as error:
+            size.failed(limit)
+            if limit == 1 or not isinstance(error, TooLong | Unavailable):
+                raise
+            smaller = _SMALLER if isinstance(error, TooLong) else _MUCH_SMALLER
+            # A bound of our own: meanwhile others may learn from their shorter rows that pages can be larger.
+            most = max(1, limit // smaller)
+            continue
         found = answer.get("data") or []
         size.came(len(found), length)
+        most = min(2 * most, size.most)
         yield [row for row in found if isinstance(row, dict) and row.get("id")]
         before, cursor = cursor, (answer.get("meta") or {}).get("cursor")
         if not cursor:

@@ -14,7 +14,7 @@ import orjson
 
 from evaluator.langfuse.paging import PageSize, pages
 from evaluator.langfuse.reading import Row, newest, readable, root_of, score_of_row, trace_of
-from evaluator.langfuse.wire import Params, TooWide, Wire
+from evaluator.langfuse.wire import Params, TooLong, TooWide, Wire
 from traces import RecordedScore, Trace, TraceRef, TraceRoot
 
 NEVER_EVALUATED: Final = frozenset({"llm-as-a-judge", "sdk-experiment", "code-eval"})
@@ -124,7 +124,8 @@ async def whole_traces(wire: Wire, refs: Sequence[TraceRef], size: PageSize) -> 
             rows += page
     except TooWide as error:
         if len(refs) == 1:
-            return {refs[0].id: error} if size.rows == 1 else await whole_traces(wire, refs, size)
+            alone = isinstance(error, TooLong) or size.rows == 1
+            return {refs[0].id: error} if alone else await whole_traces(wire, refs, size)
         middle = len(refs) // 2
         return {**await whole_traces(wire, refs[:middle], size), **await whole_traces(wire, refs[middle:], size)}
     by_trace: dict[str, list[Row]] = {}

@@ -24,7 +24,11 @@ Params = Sequence[tuple[str, str]]
 
 
 class TooWide(EvaluatorError):
-    """Langfuse ran out of resources (422) or the answer grew too large (413): ask for less at once."""
+    """Langfuse ran out of resources (422), or cannot even answer with one row: ask for less at once."""
+
+
+class TooLong(TooWide):
+    """The answer has more bytes than may be: the same again in smaller pages."""
 
 
 class ArrayRefused(EvaluatorError):
@@ -102,7 +106,7 @@ class Wire:
                 content = await content_of(response, LARGEST_ANSWER)
                 status, reply = response.status, response.headers
         except TooLarge as error:
-            raise TooWide(f"Langfuse answered {method} {path} with {error}") from error
+            raise TooLong(f"Langfuse answered {method} {path} with {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"Langfuse at {self.base_url} does not answer ({type(error).__name__})") from error
         if status == 429:
@@ -129,7 +133,9 @@ class Wire:
         what = f"Langfuse answered {status} to {method} {path}: {said}"
         if status in {401, 403}:
             raise ConfigError([Problem("LANGFUSE_SECRET_KEY", f"{what}; check LANGFUSE_PUBLIC_KEY, LANGFUSE_BASE_URL")])
-        if status in {413, 422}:
+        if status == 413:
+            raise TooLong(what)
+        if status == 422:
             raise TooWide(what)
         if status >= 500 or status == 408:
             raise Unavailable(what)
