@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.load import hobby, idle, rules, sweep
+from benchmarks.load import hobby, idle, memory, rules, sweep
 
 
 def main() -> int:
@@ -22,6 +22,9 @@ def main() -> int:
     smallest.add_argument("--minutes", type=float, default=60, metavar="N", help="simulated")
     smallest.add_argument("--evaluators", type=int, default=3, metavar="N")
     smallest.add_argument("--factor", type=float, default=hobby.FACTOR, metavar="N", help="how much time is compressed")
+    soaking = commands.add_parser("soak", help="memory of a worker over many batches")
+    soaking.add_argument("--batches", type=int, default=1000, metavar="N", help="of 50 traces")
+    commands.add_parser("giants", help="memory of a worker that meets giants")
     idling = commands.add_parser("idle", help=idle.__doc__)
     idling.add_argument("--seconds", type=float, default=120.0)
     options = parser.parse_args()
@@ -32,6 +35,10 @@ def main() -> int:
     if options.command == "hobby":
         given = (options.traces_a_minute, options.minutes, options.evaluators, options.factor)
         print(hobby.measure(*given))
+    if options.command == "soak":
+        print(memory.soak(options.batches))
+    if options.command == "giants":
+        print(memory.giants())
     if options.command == "idle":
         print(idle.measure(options.seconds))
     return 0

@@ -17,7 +17,13 @@ PLAN: Final = 30
 """Of which N-1 pass, as on Cloud."""
 
 _LOOKS: Final = 10
-_RULES: Final = ("not_empty", "error_level", "max_latency, seconds: 20", "length, max: 4000", "max_tokens, limit: 9000")
+_RULES: Final = (
+    "not_empty",
+    "error_level",
+    "max_latency, seconds: 20",
+    "length, max: 4000",
+    "max_tokens, tokens: 9000",
+)
 
 
 def measure(traces_a_minute: int = 300, minutes: float = 60, evaluators: int = 3, factor: float = FACTOR) -> str:

@@ -60,6 +60,7 @@ class Setting:
         requests_per_minute: Langfuse's limit a window; None: none.
         window_seconds: length of that window.
         latency: seconds a model call takes; `langfuse_latency` those of a request to Langfuse.
+        too_large: status of an answer that has more bytes than Langfuse sends.
         keep_ids: whether to tell scores apart by id, which costs memory.
     """
 
@@ -73,6 +74,7 @@ class Setting:
     latency: float = 0.0
     langfuse_latency: float = 0.0
     keep_ids: bool = True
+    too_large: int = 413
 
     def world(self) -> World:
         """Return the traffic."""
@@ -89,9 +91,11 @@ def response(body: bytes, status: int = 200, headers: str = "") -> bytes:
 class Observations:
     """Answers `v2/observations`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, too_large: int) -> None:
         self._world = world
         self._rows = Rows(world)
+        self._too_large = too_large
+        self.too_large = 0
 
     def page(self, query: dict[str, str], now: float) -> bytes:
         """Return a page, or refuse it when it is more than Langfuse answers at once."""
@@ -111,7 +115,8 @@ class Observations:
         meta = b'{"cursor":"%d"}' % after if after is not None else b"{}"
         body = b'{"data":[' + b",".join(rows) + b'],"meta":' + meta + b"}"
         if len(body) > _MOST_BYTES:
-            return response(b'{"message":"Response too large"}', 413)
+            self.too_large += 1
+            raise Refusal(self._too_large, {"message": "Response too large"})
         return response(body)
 
     def _roots(self, found: range, cursor: str | None, limit: int) -> tuple[list[bytes], int | None]:
@@ -147,7 +152,7 @@ class Outside:
     def reset(self, setting: Setting) -> None:
         """Forget what came and start a new world."""
         self._setting = setting
-        self._observations = Observations(setting.world())
+        self._observations = Observations(setting.world(), setting.too_large)
         self._limiter = RateLimiter()
         self._requests: Counter[str] = Counter()
         self._names: Counter[str] = Counter()
@@ -207,6 +212,7 @@ class Outside:
             "scores": dict(self._names),
             "ids": len(self._ids),
             "refused": self._limiter.refused,
+            "too_large": self._observations.too_large,
             "seconds": self._last - self._first,
             "lag": self._lag,
             "worst_lag": self._worst_lag,
