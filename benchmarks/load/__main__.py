@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.load import hobby, idle, memory, rules, sweep
+from benchmarks.load import growth, hobby, idle, memory, rules, sweep
 
 
 def main() -> int:
@@ -25,6 +25,11 @@ def main() -> int:
     soaking = commands.add_parser("soak", help="memory of a worker over many batches")
     soaking.add_argument("--batches", type=int, default=1000, metavar="N", help="of 50 traces")
     commands.add_parser("giants", help="memory of a worker that meets giants")
+    growing = commands.add_parser("growth", help="1,000 to 100,000 traces")
+    growing.add_argument("--sizes", type=int, nargs="+", default=list(growth.TRACES), metavar="N")
+    working = commands.add_parser("workers", help="1 to 8 worker processes at 50 ms to 5 s")
+    working.add_argument("--workers", type=int, nargs="+", default=list(growth.WORKERS), metavar="N")
+    working.add_argument("--latencies", type=float, nargs="+", default=list(growth.LATENCIES), metavar="SECONDS")
     idling = commands.add_parser("idle", help=idle.__doc__)
     idling.add_argument("--seconds", type=float, default=120.0)
     options = parser.parse_args()
@@ -39,6 +44,10 @@ def main() -> int:
         print(memory.soak(options.batches))
     if options.command == "giants":
         print(memory.giants())
+    if options.command == "growth":
+        print(growth.by_traces(options.sizes))
+    if options.command == "workers":
+        print(growth.by_workers(options.workers, options.latencies))
     if options.command == "idle":
         print(idle.measure(options.seconds))
     return 0

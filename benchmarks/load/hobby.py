@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from benchmarks.load.measuring import bench, table
+from benchmarks.load.measuring import bench, megabytes_of, table
 from benchmarks.load.outside import Setting
 
 FACTOR: Final = 10.0
@@ -44,14 +44,15 @@ def measure(traces_a_minute: int = 300, minutes: float = 60, evaluators: int = 3
         looks: list[list[str]] = []
         started = time.time()
         before: dict[str, Any] = {}
-        with made.running(str(factor), "run", module="benchmarks.load.compressed"):
+        with made.running(str(factor), "run", module="benchmarks.load.compressed") as service:
             for look in range(1, _LOOKS + 1):
                 time.sleep(max(0.0, started + look * minutes * 60 / factor / _LOOKS - time.time()))
                 counts = dict(made.outside.counts())
                 looks.append(_look(look * minutes / _LOOKS, counts, before, minutes / _LOOKS, factor))
+                looks[-1].append(f"{megabytes_of(service.pid):.0f}")
                 print(" ".join(looks[-1]), flush=True)
                 before = counts
-    head = ["minute", "requests/min", "reads", "writes", "scores/min", "lag s", "worst lag s", "429"]
+    head = ["minute", "requests/min", "reads", "writes", "scores/min", "lag s", "worst lag s", "429", "MB"]
     return f"{traces_a_minute} traces a minute, {evaluators} scores each\n\n" + table(head, looks)
 
 
