@@ -24,7 +24,7 @@ from dramatiq.middleware import Middleware, Retries, TimeLimit
 from evaluator.app import App, open_app
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
 from evaluator.connection import reachable
-from evaluator.errors import Unavailable
+from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
@@ -150,6 +150,10 @@ def main() -> None:
     atexit.register(stack.close)
 
 
+class _Mistake(EvaluatorError):
+    """Something we did not foresee was raised; what and where is in the log."""
+
+
 class _Broker(RedisBroker):
     """Dramatiq's broker, which after a broken connection forgets the delayed messages it had in hand."""
 
@@ -235,6 +239,10 @@ def _evaluated(app: App, queue: Queue, jobs: Sequence[Job], lane: Lane) -> bool:
     except Unavailable as error:
         _log.warning("the batch waits for Redis", reason=str(error), traces=len(jobs))
         return False
+    except Exception as error:  # noqa: BLE001 - nothing may pass with its own words
+        _log.error("a batch failed by a mistake of the service", exc_info=error, traces=len(jobs))
+        # Dramatiq keeps the traceback with the message, in Redis: the words of this error may be content.
+        raise _Mistake(type(error).__name__) from None
     return True
 
 
