@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Refused
@@ -114,7 +115,7 @@ class Langfuse:
 
     def trace_url(self, trace_id: str) -> str:
         """Return where a person reads a trace."""
-        return f"{self._wire.base_url}/project/{self.capabilities().project_id}/traces/{trace_id}"
+        return f"{self._wire.base_url}/project/{self.capabilities().project_id}/traces/{quote(trace_id, safe='')}"
 
     def close(self) -> None:
         """Close the connections."""

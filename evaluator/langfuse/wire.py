@@ -20,6 +20,9 @@ LARGEST_ANSWER: Final = 64 << 20
 """Bytes of an answer; Cloud stops at 5 MB, a Langfuse of one's own may not."""
 
 _LONGEST_PAUSE: Final = 300.0
+_LONGEST_WORDS: Final = 200
+"""Characters of a refusal's own words that go into errors, logs and dead letters."""
+
 Params = Sequence[tuple[str, str]]
 
 
@@ -129,7 +132,7 @@ class Wire:
                     f"Langfuse answered {status} to {method} {path}, but not in its JSON; check LANGFUSE_BASE_URL"
                 )
             return answer
-        said = answer.get("message", "") if isinstance(answer, Mapping) else ""
+        said = " ".join(str(answer.get("message", "")).split())[:_LONGEST_WORDS] if isinstance(answer, Mapping) else ""
         what = f"Langfuse answered {status} to {method} {path}: {said}"
         if status in {401, 403}:
             raise ConfigError([Problem("LANGFUSE_SECRET_KEY", f"{what}; check LANGFUSE_PUBLIC_KEY, LANGFUSE_BASE_URL")])
