@@ -28,7 +28,9 @@ _PASSING: Final = frozenset({408, 409, 425, 429})
 
 _TOO_LONG: Final = ("context_too_long", "lower max_chars of the rubric's inputs")
 _NO_CREDIT: Final = ("quota_exhausted", "the account has no credit left")
+_REDIRECTED: Final = ("model_refused", "it redirects; set OPENAI_BASE_URL to the address it leads to")
 _KINDS: Final = {
+    **dict.fromkeys(("301", "302", "303", "307", "308"), _REDIRECTED),
     "insufficient_quota": _NO_CREDIT,
     "402": _NO_CREDIT,
     "401": ("model_refused", "check OPENAI_API_KEY"),

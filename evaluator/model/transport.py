@@ -65,7 +65,8 @@ class Transport:
 
     async def _send(self, method: str, path: str, body: bytes | None) -> bytes:
         try:
-            async with self._session.request(method, self._address(path), data=body) as response:
+            # Followed, a redirect would carry prompts to a host nobody set.
+            async with self._session.request(method, self._address(path), data=body, allow_redirects=False) as response:
                 content = await content_of(response, LARGEST_ANSWER)
                 status, headers = response.status, response.headers
         except TimeoutError:
