@@ -7,6 +7,7 @@ stays as written, and a key given twice is a problem, not a silent choice.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,12 @@ def read(path: Path) -> Source | None:
     if not os.path.lexists(path):
         return None
     try:
-        if path.stat().st_size > LONGEST_FILE:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return _unreadable(path, "is no file")  # a pipe would be waited for, a device has no end
+        with path.open("rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+        if len(content) > LONGEST_FILE:
             return _unreadable(path, f"has more than {LONGEST_FILE:,} bytes; split it")
-        content = path.read_bytes()
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         before = content[: error.start]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,7 @@ def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").mkdir()
     found = read(tmp_path / "f.yaml")
     assert found is not None
-    assert told(found) == ["f.yaml:1:1: cannot be read: Is a directory"]
+    assert told(found) == ["f.yaml:1:1: is no file"]
 
 
 def test_giants_are_refused_unread(source: Read) -> None:
@@ -243,3 +244,13 @@ def test_any_text_is_read_or_told(text: str, tmp_path_factory: pytest.TempPathFa
         assert 1 <= int(line) <= text.count("\n") + 2
         assert int(column) >= 1
     assert isinstance(found.value, dict | list | str | int | float | None)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("pipe.yaml", "endless.yaml", "folder.yaml"):
+        found = read(tmp_path / name)
+        assert found is not None
+        assert [str(problem) for problem in found.problems] == [f"{tmp_path / name}:1:1: is no file"]
