@@ -6,23 +6,46 @@ import contextlib
 import importlib.resources
 import re
 from collections.abc import Iterator
+from typing import Final
 
 import redis
 
-from evaluator.errors import Unavailable
+from evaluator.errors import ConfigError, Problem, Unavailable
+
+_AWAY: Final = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.ReadOnlyError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.NoPermissionError,
+    redis.exceptions.OutOfMemoryError,
+)
+"""What passes when the server comes back or a person mends it; work waits for it."""
 
 
 def connect(url: str) -> redis.Redis:
-    """Return a client for `url` (redis://, rediss:// or unix://); nothing is sent yet."""
-    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30)
+    """Return a client for `url` (redis://, rediss:// or unix://); nothing is sent yet.
+
+    Raises:
+        ConfigError: it is no such address.
+    """
+    try:
+        client = redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5, health_check_interval=30)
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # does not connect, but says now what it would say later
+    except (TypeError, ValueError):
+        # The client's own words show parts of the address, which may be parts of the password.
+        what = "is no address such as rediss://user:password@host:6379/0; a password's / # ? @ are %2F %23 %3F %40"
+        raise ConfigError([Problem("REDIS_URL", what)]) from None
+    return client
 
 
 @contextlib.contextmanager
 def reachable() -> Iterator[None]:
-    """Turn what the client raises when Redis cannot be reached into `Unavailable`."""
+    """Turn what the client raises when Redis cannot be reached, or takes nothing now, into `Unavailable`."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:
+    except _AWAY as error:
         msg = f"Redis does not answer ({type(error).__name__}): check REDIS_URL and the server"
         raise Unavailable(msg) from error
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from evaluator.app import App
 from evaluator.batch import Backlog, Lane
 from evaluator.state import Funnel, Load
+from evaluator.telemetry import spelled_out
 from evaluator.worker import Queue
 
 STATES = ("filtered", "sampled_out", "shed", "sampled", "scored", "skipped", "unscored", "failed", "gone")
@@ -121,11 +122,11 @@ def show(status: Status, out: Console) -> None:
     if status.counts:
         out.print(_table(status.counts))
     for reason, number in status.reasons.most_common():
-        out.print(f"  {number:>9,} {reason}", style="dim", highlight=False)
+        out.print(f"  {number:>9,} {spelled_out(reason)}", style="dim", markup=False, highlight=False)
     if status.dead:
         out.print("given up in the last 30 days, kept as dead letters:", style="red", highlight=False)
         for reason, number in status.dead.most_common():
-            out.print(f"  {number:>9,} {reason}", highlight=False)
+            out.print(f"  {number:>9,} {spelled_out(reason)}", markup=False, highlight=False)
 
 
 def _table(counts: Mapping[str, Counter[str]]) -> Table:
