@@ -9,6 +9,7 @@ import asyncio
 import re
 import socket
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -58,6 +59,7 @@ class Faults:
         latency_spread: Sigma of the log-normal spread of `latency`; 0 is constant.
         paths: Regular expression; only paths in which it is found are touched. Empty touches all.
         seed: Starts the generator anew when set through `change`.
+        happened: How often each kind was decided, for whoever counts the damage.
     """
 
     errors: float = 0.0
@@ -73,6 +75,7 @@ class Faults:
     latency_spread: float = 0.0
     paths: str = ""
     seed: int = 0
+    happened: Counter[FaultKind] = field(init=False, repr=False, default_factory=Counter)
     _random: Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +103,12 @@ class Faults:
 
     def decide(self, path: str) -> Fault | None:
         """Return what goes wrong with the next request to `path`; None when nothing does."""
+        fault = self._decided(path)
+        if fault is not None:
+            self.happened[fault.kind] += 1
+        return fault
+
+    def _decided(self, path: str) -> Fault | None:
         if self.paths and not re.search(self.paths, path):
             return None
         if self.burst > 0:

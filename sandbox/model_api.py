@@ -23,13 +23,19 @@ _LABELS: Final = re.compile(r'exactly one of ((?:"[^"]+"(?:, )?)+)')
 
 @dataclass(slots=True)
 class Answers:
-    """What share of answers is unusable, and how; each may be changed while serving."""
+    """What share of answers is unusable, and how; each may be changed while serving.
+
+    `wrong_schema` is JSON, but another object than was asked for; `too_long` refuses the prompt as longer than the
+    model's context.
+    """
 
     truncated: float = 0.0
     malformed: float = 0.0
     out_of_range: float = 0.0
     empty: float = 0.0
     filtered: float = 0.0
+    wrong_schema: float = 0.0
+    too_long: float = 0.0
 
 
 class ModelStandIn:
@@ -43,6 +49,7 @@ class ModelStandIn:
         latency_of: Seconds an answer of one model takes, by name, in place of the two above.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         calls: Completions answered.
+        usable: Those of them that nothing was wrong with.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -63,6 +70,7 @@ class ModelStandIn:
         self._statuses: Counter[str] = Counter()
         self._calls_of: Counter[str] = Counter()
         self.calls = 0
+        self.usable = 0
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -70,6 +78,7 @@ class ModelStandIn:
         """Return what was asked and answered."""
         return {
             "calls": self.calls,
+            "usable": self.usable,
             "calls_of": dict(self._calls_of),
             "input_tokens": self._tokens["input"],
             "output_tokens": self._tokens["output"],
@@ -112,6 +121,8 @@ class ModelStandIn:
         body = orjson.loads(await request.read())
         if (problem := self._problem(body)) is not None:
             return _error(400, problem, "invalid_request_error")
+        if self.answers.too_long and self._random.random() < self.answers.too_long:
+            return _error(400, "This model's maximum context length is 8192 tokens.", "context_length_exceeded")
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.calls += 1
@@ -167,11 +178,13 @@ class ModelStandIn:
             (self.answers.out_of_range, ('{"reasoning": "Beyond all measure.", "score": 1000}', "stop")),
             (self.answers.empty, ("", "none")),
             (self.answers.filtered, ("", "content_filter")),
+            (self.answers.wrong_schema, ('{"verdict": {"grade": "good", "points": [4]}}', "stop")),
         )
         for share, outcome in spoilt:
             if draw < share:
                 return outcome
             draw -= share
+        self.usable += 1
         return text, "stop"
 
 

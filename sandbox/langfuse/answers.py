@@ -59,7 +59,9 @@ def narrow() -> NoReturn:
 
 
 def server_error(status: int) -> web.Response:
-    """Return what the server (500) or a proxy in front of it (502, 503, 504) says."""
+    """Return what the server (422 for want of resources, 500) or a proxy in front of it (502, 503, 504) says."""
+    if status == 422:
+        return answer({"message": TOO_MUCH, "error": "Request timed out"}, 422)
     if status == 503:
         return answer({"message": "Service Unavailable"}, 503)
     if status == 500:

@@ -25,6 +25,10 @@ class Behaviour:
         duplicates: Probability that a span comes with an unmerged older version of its row.
         far_duplicates: Share of these older versions whose start time differs by up to 30 s, so they meet the reader
             on another page. The others have the same key as the newest.
+        shuffled: Probability that the rows of a page of observations come in no order; its cursor stays right.
+        stale: Probability that a page is answered by a replica that is `stale_seconds` behind.
+        stale_seconds: How far behind.
+        rejected: Probability that a score is rejected: 207 in a batch, 400 alone. The next time it may be accepted.
         most_rows: A query that would scan more rows answers 422; None never does.
         seed: Of the generator behind the probabilities.
     """
@@ -40,6 +44,10 @@ class Behaviour:
     late_seconds: float = 0.0
     duplicates: float = 0.0
     far_duplicates: float = 0.5
+    shuffled: float = 0.0
+    stale: float = 0.0
+    stale_seconds: float = 0.0
+    rejected: float = 0.0
     most_rows: int | None = None
     seed: int = 0
 

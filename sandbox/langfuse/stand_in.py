@@ -15,7 +15,7 @@ from multidict import MultiMapping
 
 from sandbox.faults import Faults
 from sandbox.langfuse import otlp
-from sandbox.langfuse.answers import Refusal
+from sandbox.langfuse.answers import Refusal, invalid, issue
 from sandbox.langfuse.behaviour import Behaviour
 from sandbox.langfuse.limits import Bucket, RateLimiter
 from sandbox.langfuse.metrics import answer_metrics_query, read_metrics_query
@@ -182,7 +182,18 @@ class LangfuseStandIn:
         """
         query = read_query(params)
         with self._lock:
-            return answer_query(query, self._observations, self.behaviour, now_ms())
+            page = answer_query(query, self._observations, self.behaviour, self._read_at())
+            if self._happens(self.behaviour.shuffled):
+                self._random.shuffle(page["data"])
+            return page
+
+    def _read_at(self) -> int:
+        """Return the moment whose rows are seen: a replica may be behind."""
+        behind = self.behaviour.stale_seconds if self._happens(self.behaviour.stale) else 0.0
+        return now_ms() - round(behind * 1000)
+
+    def _happens(self, share: float) -> bool:
+        return share > 0 and self._random.random() < share
 
     def delete_traces(self, trace_ids: Sequence[str]) -> None:
         """Delete traces with their observations and scores, at once."""
@@ -200,6 +211,8 @@ class LangfuseStandIn:
         Raises:
             Refusal: 400.
         """
+        if self._happens(self.behaviour.rejected):
+            invalid([issue("Rejected by the sandbox", "value")])
         now = now_ms()
         keeps = self.behaviour.batches_scores or timestamp is not None
         if timestamp is not None and isinstance(body, dict):

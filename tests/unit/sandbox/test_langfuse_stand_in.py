@@ -298,3 +298,32 @@ def test_reading_between_writes_sees_what_is_there(places: list[int], bound: int
         there.add(place)
         expected = [f"o{n}" for n in sorted(there, reverse=True) if n < bound]
         assert [row["id"] for row in read(langfuse, toStartTime=iso(START + bound * 100_000))] == expected
+
+
+# --- ways of misbehaving ---
+
+
+def test_rows_of_a_page_may_come_in_no_order_and_paging_still_meets_each_once() -> None:
+    langfuse = LangfuseStandIn(Behaviour(shuffled=1.0))
+    langfuse.load_observations(observation(n) for n in range(40))
+    ids = [found["id"] for found in read_all(langfuse, limit=10)]
+    assert ids != sorted(ids, key=lambda each: -int(each[1:]))
+    assert sorted(ids) == sorted(f"o{n}" for n in range(40))
+
+
+def test_a_replica_that_is_behind_does_not_know_what_just_came() -> None:
+    langfuse = LangfuseStandIn(Behaviour(stale=1.0, stale_seconds=60))
+    langfuse.load_observations([observation(0)])
+    assert read(langfuse) == []
+    langfuse.behaviour.change({"stale": 0.0})
+    assert len(read(langfuse)) == 1
+
+
+def test_a_rejected_score_is_not_stored_and_may_be_accepted_the_next_time() -> None:
+    langfuse = LangfuseStandIn(Behaviour(rejected=1.0))
+    with pytest.raises(Refusal, match="400"):
+        langfuse.put_score(score())
+    assert langfuse.all_scores() == []
+    langfuse.behaviour.change({"rejected": 0.0})
+    langfuse.put_score(score())
+    assert len(langfuse.all_scores()) == 1

@@ -135,3 +135,12 @@ def test_the_document_lists_every_setting_and_nothing_private() -> None:
         "paths",
         "seed",
     }
+
+
+def test_what_happened_is_counted() -> None:
+    faults = Faults(resets=1.0)
+    for _ in range(3):
+        faults.decide("/")
+    faults.change({"resets": 0.0})
+    faults.decide("/")
+    assert faults.happened == {FaultKind.RESET: 3}
