@@ -64,7 +64,7 @@ class Discovery:
         self._stopped = threading.Event()
         self._pace = Pace()
         self._sample(1.0)
-        self._reached_back: dict[int, datetime] = {}
+        self._reached_back: dict[int, float] = {}
 
     def stop(self) -> None:
         """Let a running sweep end at its next page; what it did not read is read again by the next one."""
@@ -85,6 +85,8 @@ class Discovery:
             self._state.advance(until)
             return Found()
         self._sample(self._shed(backlog))
+        # A mark in the future is of a clock that was wrong: to wait for it would leave out what finishes until then.
+        mark = min(mark, until)
         found = Found()
         for window in _steps(mark - self._reach(), until):
             found += self.sweep(window)
@@ -129,11 +131,11 @@ class Discovery:
         Most come late by seconds, few by minutes, and rows read again cost requests: the whole overlap is read seldom,
         a quarter of it more often. Each reaches further back than it promises by the time until it is read again.
         """
-        overlap, now = self._definitions.service.discovery.overlap, self._clock.now()
+        overlap, now = self._definitions.service.discovery.overlap, self._clock.monotonic()
         for part in (1, 4):
             again = overlap / (2 * part)
             last = self._reached_back.get(part)
-            if last is None or now - last >= again:
+            if last is None or now - last >= again.total_seconds():
                 self._reached_back |= {p: now for p in (1, 4) if p >= part}
                 return overlap / part + again
         return overlap / 16

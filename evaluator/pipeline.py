@@ -182,7 +182,9 @@ class Evaluation:
         quiet = now - _last_change(trace)
         if not trace.is_open and quiet >= discovery.quiet_for:
             return True
-        result.put_back(job, max(discovery.quiet_for - quiet, discovery.quiet_for / 4))
+        # A change in the future is of another clock, or ours is wrong: it is looked at again all the same.
+        left = min(discovery.quiet_for - quiet, discovery.quiet_for)
+        result.put_back(job, max(left, discovery.quiet_for / 4))
         return False
 
     # -- outcomes ----------------------------------------------------------------------------------------------------

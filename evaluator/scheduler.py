@@ -89,8 +89,9 @@ class Scheduler:
         def run() -> None:
             now = self._app.clock.now()
             last = self._app.state.last_run(name)
-            if last is None:
-                # A first start waits for its time: there is nothing to look at yet.
+            if last is None or last > now:
+                # A first start waits for its time: there is nothing to look at yet. What ran in the future ran by a
+                # clock that was wrong: to wait until then would leave out every time before.
                 self._app.state.ran(name, now)
             elif (due := trigger.get_next_fire_time(None, last)) is not None and due <= now:
                 job()
