@@ -1,56 +1,83 @@
-"""`python -m benchmarks.load`: measurements of load and growth, one a command; `--help` lists them."""
+"""`python -m benchmarks.load NAME`: one measurement of load and growth; without a name all of them, in half an hour.
+
+With `--write` the results go into docs/scaling.md, between their markers.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
-from benchmarks.load import growth, hobby, idle, memory, rules, sweep
+from benchmarks.load import growth, hobby, idle, memory, planning, rules, sweep
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "scaling.md"
+Measure = Callable[[argparse.Namespace], str]
+MEASURES: Final[dict[str, Measure]] = {
+    "sweep": lambda given: sweep.measure(tuple(given.sizes), given.evaluators),
+    "rules": lambda given: rules.measure(tuple(given.sizes)),
+    "idle": lambda given: idle.measure(given.seconds),
+    "hobby": lambda given: hobby.measure(given.traces_a_minute, given.minutes, given.evaluators, given.factor),
+    "soak": lambda given: memory.soak(given.batches),
+    "giants": lambda _: memory.giants(),
+    "growth": lambda given: growth.by_traces(given.sizes),
+    "workers": lambda given: growth.by_workers(given.workers, given.latencies),
+    "plan": lambda _: planning.plan(),
+}
 
 
 def main() -> int:
-    """Run one measurement and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    sweeping = commands.add_parser("sweep", help=sweep.__doc__)
-    sweeping.add_argument("--sizes", type=int, nargs="+", default=list(sweep.SIZES), metavar="N")
-    sweeping.add_argument("--evaluators", type=int, default=1, metavar="N")
-    ruling = commands.add_parser("rules", help=rules.__doc__)
-    ruling.add_argument("--sizes", type=int, nargs=2, default=list(rules.SIZES), metavar="N")
-    smallest = commands.add_parser("hobby", help=hobby.__doc__)
-    smallest.add_argument("--traces-a-minute", type=int, default=300, metavar="N")
-    smallest.add_argument("--minutes", type=float, default=60, metavar="N", help="simulated")
-    smallest.add_argument("--evaluators", type=int, default=3, metavar="N")
-    smallest.add_argument("--factor", type=float, default=hobby.FACTOR, metavar="N", help="how much time is compressed")
-    soaking = commands.add_parser("soak", help="memory of a worker over many batches")
-    soaking.add_argument("--batches", type=int, default=1000, metavar="N", help="of 50 traces")
-    commands.add_parser("giants", help="memory of a worker that meets giants")
-    growing = commands.add_parser("growth", help="1,000 to 100,000 traces")
-    growing.add_argument("--sizes", type=int, nargs="+", default=list(growth.TRACES), metavar="N")
-    working = commands.add_parser("workers", help="1 to 8 worker processes at 50 ms to 5 s")
-    working.add_argument("--workers", type=int, nargs="+", default=list(growth.WORKERS), metavar="N")
-    working.add_argument("--latencies", type=float, nargs="+", default=list(growth.LATENCIES), metavar="SECONDS")
-    idling = commands.add_parser("idle", help=idle.__doc__)
-    idling.add_argument("--seconds", type=float, default=120.0)
-    options = parser.parse_args()
-    if options.command == "sweep":
-        print(sweep.measure(tuple(options.sizes), options.evaluators))
-    if options.command == "rules":
-        print(rules.measure(tuple(options.sizes)))
-    if options.command == "hobby":
-        given = (options.traces_a_minute, options.minutes, options.evaluators, options.factor)
-        print(hobby.measure(*given))
-    if options.command == "soak":
-        print(memory.soak(options.batches))
-    if options.command == "giants":
-        print(memory.giants())
-    if options.command == "growth":
-        print(growth.by_traces(options.sizes))
-    if options.command == "workers":
-        print(growth.by_workers(options.workers, options.latencies))
-    if options.command == "idle":
-        print(idle.measure(options.seconds))
+    """Run measurements and print, or write, what they come to."""
+    parser = _parser()
+    given = parser.parse_args()
+    names = [given.command] if given.command else list(MEASURES)
+    for name in names:
+        options = given if given.command else parser.parse_args([name])
+        found = MEASURES[name](options)
+        print(f"\n{name}\n\n{found}\n")
+        if given.write:
+            write(name, found)
     return 0
+
+
+def write(name: str, found: str) -> None:
+    """Put a result between its markers."""
+    text = PAGE.read_text(encoding="utf-8")
+    between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not between.search(text):
+        raise SystemExit(f"{PAGE.name} has no place for {name}: <!-- {name} --> and <!-- /{name} -->")
+    PAGE.write_text(between.sub(lambda at: f"{at[1]}{found}\n{at[2]}", text), encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the results into docs/scaling.md")
+    commands = parser.add_subparsers(dest="command")
+    made = commands.add_parser("sweep", help=sweep.__doc__)
+    made.add_argument("--sizes", type=int, nargs="+", default=list(sweep.SIZES), metavar="N")
+    made.add_argument("--evaluators", type=int, default=1, metavar="N")
+    made = commands.add_parser("rules", help=rules.__doc__)
+    made.add_argument("--sizes", type=int, nargs=2, default=list(rules.SIZES), metavar="N")
+    made = commands.add_parser("idle", help=idle.__doc__)
+    made.add_argument("--seconds", type=float, default=120.0)
+    made = commands.add_parser("hobby", help=hobby.__doc__)
+    made.add_argument("--traces-a-minute", type=int, default=300, metavar="N")
+    made.add_argument("--minutes", type=float, default=60, metavar="N", help="simulated")
+    made.add_argument("--evaluators", type=int, default=5, metavar="N")
+    made.add_argument("--factor", type=float, default=hobby.FACTOR, metavar="N", help="how much time is compressed")
+    made = commands.add_parser("soak", help="memory of a worker over many batches")
+    made.add_argument("--batches", type=int, default=1000, metavar="N", help="of 50 traces")
+    commands.add_parser("giants", help="memory of a worker that meets giants")
+    made = commands.add_parser("growth", help="what a trace costs, from 1,000 to 100,000 of them")
+    made.add_argument("--sizes", type=int, nargs="+", default=list(growth.TRACES), metavar="N")
+    made = commands.add_parser("workers", help="pace of 1 to 8 worker processes with a model of 50 ms to 5 s")
+    made.add_argument("--workers", type=int, nargs="+", default=list(growth.WORKERS), metavar="N")
+    made.add_argument("--latencies", type=float, nargs="+", default=list(growth.LATENCIES), metavar="SECONDS")
+    commands.add_parser("plan", help="what so many traces a day need, on paper")
+    return parser
 
 
 if __name__ == "__main__":

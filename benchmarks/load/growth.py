@@ -84,12 +84,13 @@ def by_workers(workers: Sequence[int] = WORKERS, latencies: Sequence[float] = LA
 
 def _pace(workers: int, latency: float) -> tuple[float, float]:
     """Return traces a second, and CPU seconds a trace, once everything is under way."""
-    warm, span = 6.0 + 0.5 * workers + 2 * latency, 8.0 + 2 * latency
-    number = int(min(_MOST_A_SECOND, 1.5 * workers * IN_FLIGHT / latency) * (warm + span))
+    warm, span = 2.0 + 2 * latency, 8.0 + 4 * latency
+    number = int(min(_MOST_A_SECOND, 1.5 * workers * IN_FLIGHT / latency) * (warm + span + workers))
     with bench(_CONFIG) as made, contextlib.ExitStack() as stack:
         _offer(made, number, latency)
         made.run("sweep", "--since", "1h", "--json")
         processes = [stack.enter_context(made.running("worker")) for _ in range(workers)]
+        made.wait_for("worker started", workers)
         time.sleep(warm)
         before, started, used = _done(made), time.perf_counter(), sum(cpu_of(each.pid) for each in processes)
         time.sleep(span)

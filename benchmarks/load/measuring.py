@@ -24,6 +24,7 @@ from evaluator.embedded import embedded_redis
 ROOT: Final = Path(__file__).parents[2]
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = resource.getpagesize()
+_LONGEST_START: Final = 60.0
 _NAMES: Final = {"evaluator.embedded": "keeper", "valkey-server": "Valkey", "evaluator.cli": "service"}
 
 
@@ -137,6 +138,14 @@ class Bench:
             if process.returncode:
                 raise SystemExit(f"{' '.join(arguments)} failed: {log.read()[-2000:]}")
             return Ended(out.read(), used.ru_utime + used.ru_stime, seconds, used.ru_maxrss / 1024)
+
+    def wait_for(self, words: str, processes: int) -> None:
+        """Wait until so many running commands have said something in their logs."""
+        until = time.monotonic() + _LONGEST_START
+        while sum(words in log.read_text(encoding="utf-8") for log in self.folder.glob("log-*")) < processes:
+            if time.monotonic() > until:
+                raise SystemExit(f"nobody said {words!r}")
+            time.sleep(0.1)
 
     @contextlib.contextmanager
     def running(self, *arguments: str, module: str = "evaluator.cli", **more: str) -> Iterator[subprocess.Popen[bytes]]:
