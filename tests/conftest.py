@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
 from evaluator.connection import connect
 from evaluator.embedded import embedded_redis
 from evaluator.state import State
+
+# How long an example takes depends on who else uses the machine: no test is a timed one.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

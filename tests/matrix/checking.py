@@ -112,9 +112,7 @@ def _scored_once(books: Books) -> Iterator[str]:
 def _unbalanced(books: Books) -> list[str]:
     """Compare what was sampled with what became of it, over everything Redis remembers."""
     funnel = books.world.state.funnel()
-    claimed = sum(
-        int(books.world.client.scard(key)) for key in books.world.client.scan_iter(f"{NAMESPACE}:claimed:*")
-    )
+    claimed = sum(int(books.world.client.scard(key)) for key in books.world.client.scan_iter(f"{NAMESPACE}:claimed:*"))
     problems = []
     for name in {evaluator for evaluator, _, _ in funnel}:
         by_state: Counter[str] = Counter()

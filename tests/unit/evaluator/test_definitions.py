@@ -551,7 +551,7 @@ DAMAGE = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(SHIPPED), st.data())
 def test_no_damage_is_worse_than_a_list_of_problems(original: Path, data: st.DataObject) -> None:
     text = original.read_text(encoding="utf-8")

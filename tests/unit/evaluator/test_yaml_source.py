@@ -220,7 +220,7 @@ JSONISH = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=JSONISH)
 def test_json_is_read_as_what_it_is(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("json") / "f.yaml"
@@ -231,7 +231,7 @@ def test_json_is_read_as_what_it_is(value: Any, tmp_path_factory: pytest.TempPat
     assert found.value == value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(alphabet=st.sampled_from("ab: -\n{}[],&*<!'\"#|>?%~1\t\x00é"), max_size=60))
 def test_any_text_is_read_or_told(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("any") / "f.yaml"

@@ -132,7 +132,7 @@ def test_rows_that_cannot_be_stored_are_refused(document: dict[str, Any]) -> Non
 # --- doubles ---
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**16), st.integers(1, 9), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0]))
 def test_whatever_doubles_there_are_the_newest_of_each_id_is_met(
     seed: int, limit: int, doubles: float, far: float
@@ -288,7 +288,7 @@ def test_many_threads_may_use_it_at_once() -> None:
     assert (counts["observations"], counts["scores"], counts["duplicates"]) == (160, 160, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=40), st.integers(0, 40))
 def test_reading_between_writes_sees_what_is_there(places: list[int], bound: int) -> None:
     langfuse = LangfuseStandIn()
