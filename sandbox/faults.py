@@ -53,7 +53,7 @@ class Faults:
         retry_after: Seconds a 429 asks to wait.
         resets: Probability of a connection reset before the request is carried out.
         lost_answers: Probability of a connection reset after it was carried out: the caller cannot know.
-        hangs: Probability of a pause of `hang_seconds` before the request is carried out.
+        hangs: Probability of a pause of `hang_seconds` before the request is carried out, if its sender still waits.
         hang_seconds: Length of a hang.
         latency: Median seconds added to every request.
         latency_spread: Sigma of the log-normal spread of `latency`; 0 is constant.
@@ -173,7 +173,8 @@ def injecting(faults: Faults, answer: Callable[[Fault], web.StreamResponse]) -> 
                 return answer(fault)
             case Fault(FaultKind.HANG):
                 await asyncio.sleep(fault.seconds)
-                return await handler(request)
+                if request.transport is not None:
+                    return await handler(request)
             case Fault(FaultKind.LOST_ANSWER):
                 await handler(request)
         return cut(request)

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import redis
 
@@ -13,7 +14,7 @@ from evaluator.batch import Lane
 from evaluator.errors import Unavailable
 from sandbox.faults import FaultKind
 from tests.matrix.plan import Plan
-from tests.matrix.world import EVERYWHERE, JUDGED, NAMESPACE, World
+from tests.matrix.world import EVALUATORS, EVERYWHERE, JUDGED, NAMESPACE, World
 
 _BEFORE = {"filtered", "sampled_out", "shed"}
 _MOST_SHOWN = 5
@@ -31,9 +32,9 @@ class Books:
 
     def settled(self) -> dict[Pair, str]:
         """Return the terminal state with its reason, by trace and evaluator, of this run's traces."""
-        client, found = self.world.client, {}
+        client, found = self.world.client, dict[Pair, str]()
         for key in client.scan_iter(f"{NAMESPACE}:settled:*"):
-            for name, state in client.hgetall(key).items():
+            for name, state in cast("dict[bytes, bytes]", client.hgetall(key)).items():
                 trace, _, evaluator = name.decode().partition("/")
                 found[trace, evaluator] = state.decode()
         wanted = set(self.ids)
@@ -43,17 +44,22 @@ class Books:
         """Return how many scores Langfuse holds, by trace and name."""
         wanted = set(self.ids)
         rows = self.world.sandbox.langfuse.all_scores()
-        return Counter((row["traceId"], row["name"]) for row in rows if row["traceId"] in wanted)
+        pairs = ((row["traceId"], row["name"]) for row in rows if row["name"] in EVALUATORS)
+        return Counter(pair for pair in pairs if pair[0] in wanted)
 
     def waiting(self) -> dict[str, int]:
         """Return how many messages are in each queue, in a worker's hand or not."""
         queues = [f"{NAMESPACE}:queue:{lane}{delayed}" for lane in Lane for delayed in ("", ".DQ")]
-        sizes = {queue: int(self.world.client.hlen(f"{queue}.msgs")) for queue in queues}
+        sizes = {queue: self.world.client.hlen(f"{queue}.msgs") for queue in queues}
         return {queue: size for queue, size in sizes.items() if size}
 
     def wasted(self) -> int:
-        """Return how many good answers of judges were paid for and became no score."""
-        return int(self.world.sandbox.model.usable) - sum(n for (_, name), n in self.scores().items() if name in JUDGED)
+        """Return how many good answers of judges were paid for and neither became a score nor were refused as one."""
+        used = sum(
+            name in JUDGED and state in {"scored", "failed/score_refused"}
+            for (_, name), state in self.settled().items()
+        )
+        return self.world.sandbox.model.usable - used
 
     def states(self) -> Counter[str]:
         """Return how many pairs reached each state."""
@@ -142,8 +148,7 @@ def _buried(books: Books) -> Iterator[str]:
 
 
 def _wasted(books: Books) -> Iterator[str]:
-    model, langfuse = books.world.sandbox.model.faults.happened, books.world.sandbox.langfuse.faults.happened
-    del langfuse
+    model = books.world.sandbox.model.faults.happened
     allowed = sum(strike.fault.wasted for strike in books.plan.strikes)
     allowed += model[FaultKind.LOST_ANSWER] + model[FaultKind.HANG]
     wasted = books.wasted()

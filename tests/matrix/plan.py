@@ -35,6 +35,12 @@ class Plan:
     waves: tuple[tuple[float, int], ...]
     strikes: tuple[Strike, ...]
     alerts: bool
+    only: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that plays this plan again."""
+        return f".venv/bin/python -m tests.matrix --seed {self.seed}" + (f" --only {self.only}" if self.only else "")
 
     @property
     def traces(self) -> int:
@@ -62,7 +68,7 @@ def drawn(seed: int, *, only: str = "") -> Plan:
             names = [name for name in names if name not in together[1:]]
     strikes = tuple(_strike(random, FAULTS[name]) for name in names)
     alerts = any(name.startswith("slack") for name in names) or random.random() < 0.4
-    return Plan(seed, waves, strikes, alerts)
+    return Plan(seed, waves, strikes, alerts, only)
 
 
 def _strike(random: Random, fault: Fault) -> Strike:

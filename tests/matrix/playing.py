@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.matrix.checking import Books, check, is_settled
 from tests.matrix.plan import Plan
@@ -56,9 +57,13 @@ def play(world: World, plan: Plan) -> Run:
 
 def _events(world: World, plan: Plan, ids: list[str]) -> Iterator[tuple[float, Callable[[], object]]]:
     for strike in plan.strikes:
-        yield strike.at, lambda fault=strike.fault: fault.begin(world)
-        yield strike.at + strike.seconds, lambda fault=strike.fault: fault.end(world)
+        yield strike.at, partial(strike.fault.begin, world)
+        yield strike.at + strike.seconds, partial(strike.fault.end, world)
     for at, number in plan.waves:
-        yield at, lambda number=number: ids.extend(world.arrive(number))
+        yield at, partial(_arrive, world, number, ids)
     if plan.alerts:
         yield 0.0, world.fall
+
+
+def _arrive(world: World, number: int, ids: list[str]) -> None:
+    ids += world.arrive(number)

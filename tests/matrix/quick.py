@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+from evaluator.cli import main
+from evaluator.clock import SystemClock
+from evaluator.langfuse import Langfuse
+from evaluator.model import ModelApi
+
 CLOCK: Final = "MATRIX_CLOCK"
 """Variable that names the file with the seconds by which the process's clock is wrong."""
 
@@ -35,41 +40,30 @@ WAITS: Final[dict[str, Any]] = {
 }
 
 
+class ShiftedClock(SystemClock):
+    """The machine's clock, wrong by as many seconds as a file says."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=float(self._file.read_text()))
+
+
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Shorten every wait of the service in this process."""
-    import evaluator.app as wiring  # noqa: PLC0415 - patched before anything is opened
-    import evaluator.cli  # noqa: PLC0415
-    import evaluator.service  # noqa: F401, PLC0415
-
-    langfuse = functools.partial(wiring.Langfuse, timeout=1.0, attempts=3)
-    model = functools.partial(wiring.ModelApi, timeout=1.0, attempts=3, first_backoff=0.05)
+    langfuse = functools.partial(Langfuse, timeout=1.0, attempts=3)
+    model = functools.partial(ModelApi, timeout=1.0, attempts=3, first_backoff=0.05)
     replaced = {**WAITS, "evaluator.app.Langfuse": langfuse, "evaluator.app.ModelApi": model}
     if shift := os.environ.get(CLOCK):
-        replaced["evaluator.app.SystemClock"] = functools.partial(_shifted(), Path(shift))
+        replaced["evaluator.app.SystemClock"] = functools.partial(ShiftedClock, Path(shift))
     with contextlib.ExitStack() as stack:
         for place, value in replaced.items():
             stack.enter_context(mock.patch(place, value))
         yield
 
 
-def _shifted() -> type[Any]:
-    from evaluator.clock import SystemClock  # noqa: PLC0415
-
-    class ShiftedClock(SystemClock):
-        """The machine's clock, wrong by as many seconds as a file says."""
-
-        def __init__(self, file: Path) -> None:
-            self._file = file
-
-        def now(self) -> datetime:
-            return super().now() + timedelta(seconds=float(self._file.read_text()))
-
-    return ShiftedClock
-
-
 if __name__ == "__main__":
-    from evaluator.cli import main
-
     with quick():
         main()

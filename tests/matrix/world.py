@@ -32,6 +32,8 @@ LATENCY: Final = 0.05
 WORKERS: Final = ("worker-1", "worker-2")
 SCHEDULER: Final = "scheduler-1"
 
+_UP_SECONDS: Final = 60.0
+
 RULES: Final = """
 - {name: answered, rule: not_empty}
 - {name: no-errors, rule: error_level}
@@ -59,6 +61,8 @@ batch_size: {BATCH}
 
 EVERYWHERE: Final = ("answered", "no-errors", "cheap", "helpfulness", "tone")
 """Evaluators that take every trace."""
+
+EVALUATORS: Final = {*EVERYWHERE, "half", "elsewhere"}
 
 JUDGED: Final = ("helpfulness", "tone")
 
@@ -131,6 +135,7 @@ class World:
         self.traffic = Traffic(self.sandbox)
         self.store = Store(folder / "store")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: dict[str, Path] = {}
         self._weeks: list[dict[str, Any]] = []
         self._next = 0
 
@@ -165,7 +170,8 @@ class World:
         role = name.partition("-")[0]
         arguments = [role] if role == "scheduler" else [role, "--threads", "4"]
         environment = {**os.environ, **self._environment(), CLOCK: str(self._clock(role))}
-        with self.log.open("ab") as log:
+        self._logs[name] = self._folder / f"log-{len(list(self._folder.glob('log-*'))):03}-{name}"
+        with self._logs[name].open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "tests.matrix.quick", *arguments], env=environment, stdout=log, stderr=log
             )
@@ -175,9 +181,9 @@ class World:
         self._end(name, signal.SIGKILL)
 
     def stop(self, name: str) -> None:
-        """End a process with SIGTERM; it must end well."""
+        """End a process with SIGTERM; it must end well, unless it has hardly begun."""
         code = self._end(name, signal.SIGTERM)
-        if code not in {0, None}:
+        if code not in {0, None, -signal.SIGTERM}:
             raise AssertionError(f"{name} ended with {code} after SIGTERM")
 
     def _end(self, name: str, number: signal.Signals) -> int | None:
@@ -217,7 +223,9 @@ class World:
             self.start(name)
 
     def begin(self) -> None:
-        """Forget the run before: what is stored and counted, and the alert."""
+        """Wait until all is up, and forget the run before: what is stored and counted, and the alert."""
+        if not eventually(lambda: all(self._is_up(name) for name in self.processes), _UP_SECONDS):
+            raise AssertionError(f"processes do not start:\n{self.log()}")
         self.sandbox.langfuse.reset()
         self.sandbox.model.reset()
         self.sandbox.slack.messages.clear()
@@ -241,9 +249,14 @@ class World:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    @property
-    def log(self) -> Path:
-        return self._folder / "log"
+    def log(self) -> str:
+        """Return what every process has said, in the order they were started."""
+        places = sorted(self._folder.glob("log-*"))
+        return "\n".join(f"--- {place.name}\n{place.read_text()}" for place in places)
+
+    def _is_up(self, name: str) -> bool:
+        said = self._logs[name].read_text()
+        return "worker started" in said or "leading" in said or "following" in said
 
     def _clock(self, role: str) -> Path:
         return self._folder / f"clock-{role}"
