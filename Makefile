@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test run lint fmt bench docs lock clean
+.PHONY: help demo test run lint fmt bench load docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -36,19 +36,31 @@ fmt: .venv/installed  ## format and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: .venv/installed  ## time the evaluation path, side by side with a bare loop
+# What the service is compared with, in a virtual environment of its own; without it the tables say so.
+.venv-bench/installed: requirements/bench.txt
+	@echo "installing the peers into .venv-bench ..." >&2
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/bench.txt
+	@touch $@
+
+bench: .venv/installed  ## time the service side by side with what people use today, about 9 minutes
+	@$(MAKE) --no-print-directory .venv-bench/installed || echo "the peers cannot be installed" >&2
 	@$(BIN)/python -m benchmarks
+
+load: .venv/installed  ## measure load and growth (half an hour), write the results into docs/scaling.md
+	@$(BIN)/python -m benchmarks.load --write
 
 docs: .venv/installed  ## write the generated parts of docs/ and config/schema
 	@$(BIN)/evaluator schema
 	@$(BIN)/python docs/generate.py
 
 lock:  ## resolve requirements/*.txt anew (needs uv on the PATH)
-	@for set in runtime build dev; do \
-	  case $$set in runtime) from=pyproject.toml ;; build) from="--group build" ;; dev) from="pyproject.toml --group dev" ;; esac; \
+	@for set in runtime build dev bench; do \
+	  case $$set in runtime) from=pyproject.toml ;; build) from="--group build" ;; \
+	    dev) from="pyproject.toml --group dev" ;; bench) from=requirements/bench.in ;; esac; \
 	  uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate $$from -o requirements/$$set.txt --upgrade || exit 1; \
 	done
 
 clean:  ## forget the virtual environment and every cache
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from langfuse import Langfuse
-from openai import OpenAI
+from openai import OpenAI, OpenAIError
 
 from benchmarks.reading import roots, write
 from benchmarks.work import AT_ONCE, FORMAT, MODEL, messages, texts
@@ -22,7 +22,11 @@ def main() -> None:
     def judge(root: Any) -> None:
         prompt: Any = messages(*texts(root.input, root.output))
         form: Any = FORMAT
-        answer = model.chat.completions.create(model=MODEL, messages=prompt, response_format=form)
+        try:
+            answer = model.chat.completions.create(model=MODEL, messages=prompt, response_format=form)
+        except OpenAIError as error:  # the SDK has tried it three times
+            print(f"{root.trace_id} is not judged: {error}")
+            return
         write(langfuse, root, json.loads(answer.choices[0].message.content or "{}")["score"])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

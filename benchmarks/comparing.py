@@ -67,19 +67,21 @@ def compare(contenders: Sequence[Contender], stand_ins: Outside, behaviour: Beha
 
 
 def _once(contender: Contender, stand_ins: Outside, behaviour: Behaviour) -> Run | str:
-    """Run once; a run that lost scores is no figure but a reason."""
-    done = _any(contender, stand_ins, behaviour)
-    if isinstance(done, Run) and done.lost:
-        return f"no figure: lost {done.lost} of {SCORES_A_TRACE * behaviour.traces} scores"
+    """Run once, or say why there is no figure: unfinished work has none."""
+    if (missing := _missing(contender)) is not None:
+        return missing
+    done = run(contender, stand_ins, behaviour)
+    if done.failed:
+        return f"no figure: failed, {done.failed}"
+    if done.lost:
+        return f"no figure: lost {done.lost:,} of {SCORES_A_TRACE * behaviour.traces:,} scores"
     return done
 
 
-def _any(contender: Contender, stand_ins: Outside, behaviour: Behaviour) -> Run | str:
-    """Run once, or say why there is no run."""
-    if not Path(contender.python).exists():
-        return "no figure: not installed, `make bench` does it"
-    done = run(contender, stand_ins, behaviour)
-    return f"no figure: failed with {done.failed}" if done.failed else done
+def _missing(contender: Contender) -> str | None:
+    if Path(contender.python).exists():
+        return None
+    return "no figure: not installed, `make bench` does it"
 
 
 def under_refusals(
@@ -88,7 +90,7 @@ def under_refusals(
     """Run each contender once, on its larger size; here a run that lost scores is the result."""
     found: list[tuple[Contender, Run | str]] = []
     for contender in contenders:
-        done = _any(contender, stand_ins, replace(behaviour, traces=contender.sizes[1]))
+        done = _missing(contender) or run(contender, stand_ins, replace(behaviour, traces=contender.sizes[1]))
         _tell(contender, done, 0)
         found.append((contender, done))
     return found

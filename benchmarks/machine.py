@@ -20,7 +20,7 @@ def facts(command: str) -> str:
     versions = [f"{name} {importlib.metadata.version(name)}" for name in _OURS]
     locked = _LOCK.read_text(encoding="utf-8")
     versions += [
-        f"{name} {found[1]}" for name in _PEERS if (found := re.search(rf"^{name}==(\S+)", locked, re.MULTILINE))
+        f"{name} {version}" for name, version in re.findall(r"^(\S+)==(\S+)", locked, re.MULTILINE) if name in _PEERS
     ]
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`: {_processor()}, {os.cpu_count()} cores, "

@@ -80,7 +80,7 @@ class Run:
         megabytes: the largest its memory got.
         calls: model calls made, repeated ones included.
         lost: scores that did not arrive.
-        failed: how it ended and the last it said, when it failed.
+        failed: when it failed, its exit code and the last line it said.
     """
 
     traces: int
@@ -143,13 +143,12 @@ def run(contender: Contender, stand_ins: Outside, behaviour: Behaviour, *, core:
         with (Path(name) / "log").open("w+b") as log:
             cpu, megabytes, failed = _timed([contender.python, *contender.arguments], given, log.fileno(), core)
             log.seek(0)
-            said = log.read().decode(errors="replace")[-1500:] if failed else ""
+            last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
         used = store.cpu() - before
     counts = stand_ins.counts()
     lost = SCORES_A_TRACE * behaviour.traces - counts["pairs"]
-    return Run(
-        behaviour.traces, cpu, used, counts["seconds"], megabytes, counts["calls"], lost, f"{failed}\n{said}".strip()
-    )
+    why = f"{failed}: {last}" if failed else ""
+    return Run(behaviour.traces, cpu, used, counts["seconds"], megabytes, counts["calls"], lost, why)
 
 
 def environment(url: str, folder: Path, at_once: int, redis_url: str) -> dict[str, str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.comparing import Row
-from benchmarks.contenders import Contender
-from benchmarks.running import SCORES_A_TRACE, Run
+from benchmarks.running import SCORES_A_TRACE, Contender, Run
 from benchmarks.workers import Fleet
 
 
@@ -18,7 +17,7 @@ def comparison(rows: Sequence[Row], *, slow: bool) -> str:
     for row in rows:
         found = row.figures
         if found is None or first is None:
-            lines.append([row.contender.name, row.reason.splitlines()[0], *[""] * (len(head) - 2)])
+            lines.append([row.contender.name, row.reason, *[""] * (len(head) - 2)])
             continue
         lines.append(
             [
@@ -40,20 +39,19 @@ def refusals(found: Sequence[tuple[Contender, Run | str]]) -> str:
     lines = []
     for contender, done in found:
         if isinstance(done, str):
-            lines.append([contender.name, done.splitlines()[0], "", ""])
+            lines.append([contender.name, done, "", ""])
             continue
-        wanted = SCORES_A_TRACE * done.traces
-        lost = f"{done.lost:,} of {wanted:,}" if done.lost else "none"
+        lost = f"{done.lost:,} of {SCORES_A_TRACE * done.traces:,}" if done.lost else "none"
         lines.append([contender.name, lost, f"{done.calls / done.traces:.2f}", f"{done.traces / done.seconds:,.0f}"])
     return table(["", "scores lost", "calls a trace", "traces/s"], lines)
 
 
-def fleets(cases: Mapping[str, Sequence[tuple[Fleet, Fleet]]]) -> str:
-    """Return what a second worker process adds, by case; each fleet with a small and a large run."""
+def fleets(cases: Mapping[str, Sequence[Sequence[Fleet]]]) -> str:
+    """Return what a second worker process adds, by case; of each fleet there are a small and a large run."""
     lines = []
     for name, runs in cases.items():
-        alone = runs[0][1].rate
-        for small, large in runs:
+        alone = runs[0][-1].rate
+        for small, *_, large in runs:
             cpu = (large.cpu - small.cpu) / (large.traces - small.traces)
             figures = [_times(large.rate / alone), f"{large.rate:,.0f}", f"{1000 * cpu:.2f} ms"]
             lines.append([f"{name}, {large.workers} process{'es' * (large.workers > 1)}", *figures])

