@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from evaluator.app import App
 from sandbox.server import Sandbox
 
@@ -45,6 +47,19 @@ class Traffic:
         rows = [row for n in range(first, first + number) for row in _rows(n, ended_ago, fields)]
         self._langfuse.load_observations(rows)
         return [trace_id(n) for n in range(first, first + number)]
+
+
+def everything(client: redis.Redis) -> dict[str, str]:
+    """Return what Redis holds, as text by key. (A dump would not do: longer values are compressed in it.)"""
+    reads: dict[str, Callable[[Any], Any]] = {
+        "string": client.get,
+        "hash": client.hgetall,
+        "set": client.smembers,
+        "list": lambda key: client.lrange(key, 0, -1),
+        "zset": lambda key: client.zrange(key, 0, -1),
+    }
+    keys = [key.decode() for key in client.scan_iter() if isinstance(key, bytes)]
+    return {key: repr(reads[str(client.type(key), "ascii")](key)) for key in keys}  # type: ignore[arg-type]
 
 
 def trace_id(number: int) -> str:
