@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test run lint fmt bench load docs lock clean
+.PHONY: help demo test run lint fmt bench load docs audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -53,6 +53,11 @@ load: .venv/installed  ## measure load and growth (half an hour), write the resu
 docs: .venv/installed  ## write the generated parts of docs/ and config/schema
 	@$(BIN)/evaluator schema
 	@$(BIN)/python docs/generate.py
+
+audit:  ## look up what is locked among known vulnerabilities (needs pip-audit on the PATH, and a network)
+	@for set in runtime build dev; do \
+	  pip-audit --strict --disable-pip --require-hashes -r requirements/$$set.txt || exit 1; \
+	done
 
 lock:  ## resolve requirements/*.txt anew (needs uv on the PATH)
 	@for set in runtime build dev bench; do \

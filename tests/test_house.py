@@ -175,3 +175,32 @@ def test_changes_are_told() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert text.startswith("# Changelog\n")
     assert "\n## [Unreleased]\n" in text
+
+
+LOADING: Final = {
+    "importlib": {"rules/collect.py", "evaluator/connection.py"},  # the kinds of rules; a text beside the module
+    "subprocess": {"evaluator/embedded.py", "evaluator/demo.py"},  # the embedded Valkey; the demo's own processes
+}
+"""Modules that can make code of a text or start a program, and who of ours may use them."""
+
+NEVER: Final = {"pickle", "marshal", "shelve", "dill", "runpy", "code", "codeop", "imp", "pty", "multiprocessing"}
+
+
+def loads(path: Path) -> set[str]:
+    """Return what a module uses of all that runs code: modules it imports, builtins it calls."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Import(names=names):
+                found |= {alias.name.partition(".")[0] for alias in names}
+            case ast.ImportFrom(module=str(module)):
+                found.add(module.partition(".")[0])
+            case ast.Call(func=ast.Name(id=name)) if name in {"eval", "exec", "compile", "__import__"}:
+                found.add(name)
+    return found & {*LOADING, *NEVER, "eval", "exec", "compile", "__import__"}
+
+
+@pytest.mark.parametrize("path", modules(*(name for name in PACKAGES if name != "sandbox")), ids=shown)
+def test_code_is_loaded_in_one_place(path: Path) -> None:
+    allowed = {name for name, places in LOADING.items() if shown(path) in places}
+    assert loads(path) == allowed

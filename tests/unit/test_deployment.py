@@ -140,8 +140,21 @@ def test_every_service_is_confined_and_comes_back(name: str) -> None:
     assert found["cap_drop"] == ["ALL"]
     assert found["security_opt"] == ["no-new-privileges:true"]
     assert found["tmpfs"] == ["/tmp"]
+    assert 0 < found["pids_limit"] <= 512
     assert found["restart"] == "unless-stopped"
+    assert "ports" not in found
+    assert "privileged" not in found
     assert ":" in found["image"]
+
+
+def test_redis_is_reached_by_the_service_alone() -> None:
+    assert compose()["networks"] == {"state": {"internal": True}}
+    assert service("redis")["networks"] == ["state"]
+    assert service("worker")["networks"] == service("scheduler")["networks"] == ["default", "state"]
+
+
+def test_definitions_cannot_be_written_from_inside() -> None:
+    assert service("worker")["volumes"] == service("scheduler")["volumes"] == ["./config:/app/config:ro"]
 
 
 def test_compose_has_no_service_untested() -> None:
@@ -189,3 +202,31 @@ def test_continuous_integration_runs_the_tests() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert script.read_text(encoding="utf-8").rstrip().endswith("exec make test")
+
+
+LOCKS = sorted(path.name for path in (ROOT / "requirements").glob("*.txt"))
+PIN = re.compile(
+    r"[a-z0-9-]+==[0-9][0-9a-z.!+-]*(?: ; [^\\\n:@]+)? \\\n"
+    r"(?:    --hash=sha256:[0-9a-f]{64} \\\n)*    --hash=sha256:[0-9a-f]{64}\n"
+)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_pin_is_exact_and_hashed_and_from_no_address(name: str) -> None:
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    assert "".join(PIN.findall(text)) == text
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Makefile"])
+def test_only_hashed_wheels_and_what_is_here_are_installed(name: str) -> None:
+    text = re.sub(r"\\\n\s*", " ", (ROOT / name).read_text(encoding="utf-8"))
+    installs = [part for part in re.split(r"&&|\n", text) if re.search(r"pip\b.*\binstall\b(?!ed)", part)]
+    unsafe = [
+        part
+        for part in installs
+        if "uninstall" not in part
+        and not ("--require-hashes" in part and "--only-binary :all:" in part)
+        and not ("--no-deps" in part and re.search(r" (-e \.|dist/\*\.whl)\s*$", part))
+    ]
+    assert installs
+    assert unsafe == []
