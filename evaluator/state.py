@@ -1,7 +1,8 @@
 """What the fleet remembers: the only module that knows Redis keys.
 
 Redis may be wiped at any time and nothing becomes wrong, only repeated: traces and scores live in Langfuse and ids are
-deterministic. The exceptions are named in the last column. `N` is the namespace (setting EVALUATOR_NAMESPACE).
+deterministic. The exceptions are named in the last column. `N` is the namespace (setting EVALUATOR_NAMESPACE). No key
+holds trace content, except that a judge's reason, in N:outcomes and N:outbox, may quote some (docs: security).
 
 | key | type | kept for | holds | if it vanishes |
 |---|---|---|---|---|
@@ -17,7 +18,7 @@ deterministic. The exceptions are named in the last column. `N` is the namespace
 | N:pause:PROVIDER, N:window:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
-| N:dead, N:dead:at | hash, zset | 30 days | dead letters with their reason | **the letters are lost** |
+| N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
 """
 
@@ -40,6 +41,7 @@ from traces import Outcome, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
 _DEAD_KEPT: Final = timedelta(days=30)
+_MOST_DEAD: Final = 100_000
 _LOCK_SECONDS: Final = 600
 _HOUR: Final = timedelta(hours=1)
 _IS_FREE: Final = b"0"[0].__eq__
@@ -351,10 +353,12 @@ class State:
             return cast("int", run([self._key("funnel"), *places], [self._keep, orjson.dumps(payload)]))
 
     def _forget_old_letters(self, now: datetime) -> None:
-        old = cast("list[bytes]", self._redis.zrangebyscore(self._key("dead", "at"), 0, (now - _DEAD_KEPT).timestamp()))
+        at = self._key("dead", "at")
+        old = cast("list[bytes]", self._redis.zrangebyscore(at, 0, (now - _DEAD_KEPT).timestamp()))
+        old += cast("list[bytes]", self._redis.zrange(at, 0, -_MOST_DEAD - 1))
         if old:
             self._redis.hdel(self._key("dead"), *old)
-            self._redis.zrem(self._key("dead", "at"), *old)
+            self._redis.zrem(at, *old)
 
 
 def _settled_field(trace_id: str, evaluator: str) -> str:

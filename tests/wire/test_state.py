@@ -105,6 +105,13 @@ def test_an_outcome_is_remembered_as_it_was(
     assert state.remembered(["t"]) == {}
 
 
+def test_dead_letters_without_end_do_not_fill_redis(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluator.state._MOST_DEAD", 3)
+    for number in range(5):
+        state.bury(job(number), "refused", NOW + timedelta(seconds=number))
+    assert [letter.job.ref.id for letter in state.dead_letters()] == [job(number).ref.id for number in (2, 3, 4)]
+
+
 def test_dead_letters_keep_the_work_and_the_reason(state: State) -> None:
     state.bury(job(1, "a"), "bad answer: no number", NOW)
     state.bury(job(2, "a"), "refused", NOW - timedelta(days=31))
