@@ -19,6 +19,9 @@ from traces import Usage
 LONGEST_PAUSE: Final = 300.0
 """Seconds everybody waits at most when a server asks for a pause."""
 
+_MOST_TOKENS: Final = 1_000_000_000
+"""Of one answer, as far as is believed: what a server makes up must still fit into a counter."""
+
 _FORMS: Final = ("json_schema", "json_object", "text")
 _LONGEST_COMPLAINT: Final = 2000
 _CONTEXT_WORDS: Final = ("context length", "context window", "context_length")
@@ -159,7 +162,7 @@ def _usage(answer: Mapping[str, Any], asked: str) -> Usage:
 
 
 def _count(value: object) -> int:
-    return max(int(value), 0) if isinstance(value, int | float) else 0
+    return int(min(max(value, 0), _MOST_TOKENS)) if isinstance(value, int | float) else 0
 
 
 def _code(error: openai.APIStatusError) -> str:

@@ -190,6 +190,11 @@ class TestRead:
     def test_without_a_name_the_model_asked_for_answered(self, model: Any) -> None:
         assert read(json.dumps(completion(model=model)).encode(), "gpt").model == "gpt"
 
+    @pytest.mark.parametrize("made_up", [10**30, 1e300, 2**63])
+    def test_usage_that_is_made_up_still_fits_into_a_counter(self, made_up: float) -> None:
+        reply = read(json.dumps(completion(usage={"prompt_tokens": made_up, "completion_tokens": -1})).encode(), "gpt")
+        assert (reply.usage.input_tokens, reply.usage.output_tokens) == (10**9, 0)
+
     @pytest.mark.parametrize("usage", [None, {}, [], "x", {"prompt_tokens": None, "completion_tokens": "many"}])
     def test_usage_that_is_not_told_is_none(self, usage: Any) -> None:
         reply = read(json.dumps(completion(usage=usage)).encode(), "gpt")
