@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -45,13 +46,17 @@ class PageSize:
         self._bytes_a_row = max(self._bytes_a_row, _WANTED * 4 / rows)
 
 
-async def pages(wire: Wire, path: str, params: Params, size: PageSize) -> AsyncIterator[list[Row]]:
+async def pages(
+    wire: Wire, path: str, params: Params, size: PageSize, most_bytes: float = math.inf
+) -> AsyncIterator[list[Row]]:
     """Give the rows of GET `path`, page by page, as far as they can be told apart by an id.
 
     Raises:
+        TooLong: all pages together have more than `most_bytes`.
         TooWide: Langfuse cannot even read one row at a time, or not so wide a range.
     """
     cursor: str | None = None
+    total = 0
     most = size.most
     while True:
         limit = min(most, size.rows)
@@ -66,6 +71,9 @@ async def pages(wire: Wire, path: str, params: Params, size: PageSize) -> AsyncI
             # A bound of our own: meanwhile others may learn from their shorter rows that pages can be larger.
             most = max(1, limit // smaller)
             continue
+        total += length
+        if total > most_bytes:
+            raise TooLong(f"Langfuse answered GET {path} with more than {most_bytes:,} bytes in all")
         found = answer.get("data") or []
         size.came(len(found), length)
         most = min(2 * most, size.most)

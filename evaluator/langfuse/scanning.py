@@ -5,6 +5,7 @@ Every time condition stands in `filter`: a condition there silently removes the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +30,9 @@ TRACES_A_REQUEST: Final = 50
 """Ids of 32 digits in one URL, well below the 8 kB that proxies take."""
 
 _REMEMBERED: Final = 20_000
+MOST_BYTES: Final = 64 << 20
+"""Of traces read together: a trace of a million steps must not fill the memory. Larger batches are read in halves."""
+
 _BYTES_A_ROW: Final = 1_000
 _ROOTS: Final = [("isRootObservation", "true")]
 _AROUND: Final = timedelta(hours=1)
@@ -120,7 +124,7 @@ async def whole_traces(wire: Wire, refs: Sequence[TraceRef], size: PageSize) -> 
     filters = [_any_of([ref.id for ref in refs]), *_started(window)]
     rows: list[Row] = []
     try:
-        async for page in _pages(wire, TRACE_FIELDS, filters, size):
+        async for page in _pages(wire, TRACE_FIELDS, filters, size, most_bytes=MOST_BYTES):
             rows += page
     except TooWide as error:
         if len(refs) == 1:
@@ -156,10 +160,10 @@ async def score_pages(
 
 
 async def _pages(
-    wire: Wire, fields: str, filters: Sequence[Any], size: PageSize, more: Params = ()
+    wire: Wire, fields: str, filters: Sequence[Any], size: PageSize, more: Params = (), most_bytes: float = math.inf
 ) -> AsyncIterator[list[Row]]:
     params = [("fields", fields), ("filter", orjson.dumps(filters).decode()), *more]
-    async for rows in pages(wire, "v2/observations", params, size):
+    async for rows in pages(wire, "v2/observations", params, size, most_bytes):
         yield rows
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from evaluator.clock import SystemClock
 from evaluator.errors import ConfigError, Refused, Unavailable
-from evaluator.langfuse import Langfuse, Window
+from evaluator.langfuse import Langfuse, Window, scanning
 from evaluator.limits import OpenGate
 from evaluator.loop import LoopThread
 from sandbox.server import Sandbox
@@ -279,6 +279,21 @@ class TestReading:
             said, *read = pool.map(fetch, refs)
         assert said.startswith("a trace is more than Langfuse can read: Langfuse answered 422 to GET v2/observations")
         assert read == [ref.id for ref in others]
+
+    def test_a_trace_of_endless_steps_is_refused_and_costs_its_neighbours_nothing(
+        self, sandbox: Sandbox, client: Make, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scanning, "MOST_BYTES", 100_000)
+        traffic.add(4)
+        langfuse = client()
+        giant, *others = found(langfuse)
+        times = {"startTime": giant.started.isoformat(), "endTime": giant.ended.isoformat()}
+        sandbox.langfuse.load_observations(
+            [{"id": f"step-{n}", "traceId": giant.id, "type": "SPAN", "name": "x" * 900, **times} for n in range(120)]
+        )
+        assert sorted(langfuse.fetch(others)) == sorted(ref.id for ref in others)
+        with pytest.raises(Refused, match="more than 100,000 bytes in all"):
+            langfuse.fetch([giant])
 
     def test_a_root_is_found_once_it_is_visible(self, client: Make, traffic: Traffic) -> None:
         (late,) = traffic.add(1, visibleAfter=3600)
