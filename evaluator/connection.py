@@ -17,10 +17,15 @@ _AWAY: Final = (
     redis.TimeoutError,
     redis.ReadOnlyError,
     redis.exceptions.BusyLoadingError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
     redis.exceptions.NoPermissionError,
     redis.exceptions.OutOfMemoryError,
 )
 """What passes when the server comes back or a person mends it; work waits for it."""
+
+_TAKES_NOTHING: Final = ("MISCONF", "NOREPLICAS", "BUSY")
+"""How answers begin that say the same and have no type of their own: a full disk, replicas that are missing."""
 
 
 def connect(url: str) -> redis.Redis:
@@ -46,8 +51,15 @@ def reachable() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
+        if isinstance(error.__cause__, Unavailable):  # the broker has told it in Dramatiq's way
+            raise error.__cause__ from None
         msg = f"Redis does not answer ({type(error).__name__}): check REDIS_URL and the server"
         raise Unavailable(msg) from error
+    except redis.ResponseError as error:
+        found = next((word for word in _TAKES_NOTHING if str(error).startswith(word)), None)
+        if found is None:
+            raise
+        raise Unavailable(f"Redis takes nothing now ({found}): check its disk and its replicas") from error
 
 
 def scripts() -> dict[str, str]:

@@ -23,6 +23,7 @@ from dramatiq.middleware import Middleware, Retries, TimeLimit
 
 from evaluator.app import App, open_app
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
+from evaluator.broker import Broker
 from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.settings import load_settings
@@ -35,9 +36,6 @@ _TIME_LIMIT: Final = timedelta(hours=6)
 """Every call has a timeout of its own; this one only ends what nobody foresaw."""
 
 _PAUSE_SECONDS: Final = 1.0
-_DELAYED: Final = ".DQ"
-"""How Dramatiq ends the name of a queue of delayed messages."""
-
 _MAINTENANCE_CHANCE: Final = 100_000
 """Of a million commands; Dramatiq's default of 1,000 leaves a killed worker's messages lying for minutes."""
 
@@ -154,22 +152,6 @@ class _Mistake(EvaluatorError):
     """Something we did not foresee was raised; what and where is in the log."""
 
 
-class _Broker(RedisBroker):
-    """Dramatiq's broker, which after a broken connection forgets the delayed messages it had in hand."""
-
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
-        """Consume a queue; delayed messages that were in hand when the connection broke are handed out again.
-
-        Redis still counts them as being worked on by us, so that nobody else would ever take them.
-        """
-        if queue_name.endswith(_DELAYED):
-            held = self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}")
-            if held:
-                _log.info("delayed messages are taken up again", messages=len(held))
-                self.do_requeue(queue_name, *held)
-        return super().consume(queue_name, prefetch, timeout)
-
-
 class _Drain(Middleware):
     """Let paid calls finish and start no new ones when Dramatiq's own command line shuts a worker down."""
 
@@ -182,8 +164,8 @@ class _Drain(Middleware):
         self._app.model.drain()
 
 
-def _open_broker(app: App) -> _Broker:
-    return _Broker(  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
+def _open_broker(app: App) -> Broker:
+    return Broker(
         url=app.redis_url,
         namespace=f"{app.settings.evaluator_namespace}:queue",
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),

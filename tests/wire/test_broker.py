@@ -1,0 +1,119 @@
+"""The broker on a real server: what is lost with a connection, what stays in hand, and who takes work over when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dramatiq
+import pytest
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import BrokerConnectionError, ConnectionClosed
+
+from evaluator.broker import Away, Broker
+from evaluator.connection import reachable
+from evaluator.errors import Unavailable
+
+QUEUE = "evaluate"
+
+
+def opened(url: str, **options: Any) -> Broker:
+    broker = Broker(url=url, namespace="test:queue", middleware=[], **options)
+    broker.declare_queue(QUEUE)
+    return broker
+
+
+@pytest.fixture
+def broker(valkey: redis.Redis, valkey_url: str) -> Iterator[Broker]:
+    made = opened(valkey_url)
+    yield made
+    made.client.close()
+
+
+def put(broker: Broker, *numbers: int, delay: int | None = None) -> None:
+    for number in numbers:
+        message: dramatiq.Message[None] = dramatiq.Message(QUEUE, "act", (number,), {}, {})
+        broker.enqueue(message, delay=delay)
+
+
+def taken(consumer: dramatiq.Consumer, looks: int = 20) -> list[int]:
+    found = (next(consumer) for _ in range(looks))
+    return [message.args[0] for message in found if message is not None]
+
+
+def fetch_unheard(broker: Broker, queue: str, number: int) -> None:
+    """Fetch as the broker does, and lose the answer."""
+    RedisBroker._dispatch(broker, "fetch")(queue, number)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("delay", [None, 60_000])
+def test_what_was_fetched_and_never_arrived_is_taken_up_again(broker: Broker, delay: int | None) -> None:
+    queue = QUEUE if delay is None else f"{QUEUE}.DQ"
+    put(broker, 1, 2, 3, delay=delay)
+    fetch_unheard(broker, queue, 2)
+    assert sorted(taken(broker.consume(queue, prefetch=10, timeout=1))) == [1, 2, 3]
+
+
+def test_what_is_in_hand_is_not_handed_out_again(broker: Broker) -> None:
+    put(broker, 1, 2)
+    consumer = broker.consume(QUEUE, prefetch=2, timeout=1)
+    first, second = next(consumer), next(consumer)
+    assert first is not None
+    assert second is not None
+    consumer.ack(first)
+    put(broker, 3)
+    again = broker.consume(QUEUE, prefetch=10, timeout=1)
+    assert taken(again) == [3]
+    again.ack(second)
+    assert broker.client.hlen(f"test:queue:{QUEUE}.msgs") == 1
+
+
+def test_delayed_messages_are_in_nobodys_hand_after_a_broken_connection(broker: Broker) -> None:
+    put(broker, 1, 2, delay=60_000)
+    delayed = f"{QUEUE}.DQ"
+    assert taken(broker.consume(delayed, prefetch=10, timeout=1)) == [1, 2]
+    assert sorted(taken(broker.consume(delayed, prefetch=10, timeout=1))) == [1, 2]
+
+
+def test_a_server_that_takes_nothing_is_away_in_dramatiqs_eyes_and_ours(broker: Broker, valkey: redis.Redis) -> None:
+    put(broker, 1)
+    consumer = broker.consume(QUEUE, prefetch=1, timeout=1)
+    message = next(consumer)
+    assert message is not None
+    valkey.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(BrokerConnectionError):
+            consumer.ack(message)
+        with pytest.raises(ConnectionClosed):
+            next(broker.consume(QUEUE, prefetch=1, timeout=1))
+        with pytest.raises(Away):
+            put(broker, 2)
+        with pytest.raises(Unavailable), reachable():
+            put(broker, 2)
+    finally:
+        valkey.config_set("min-replicas-to-write", 0)
+    consumer.ack(message)
+    assert broker.client.hlen(f"test:queue:{QUEUE}.msgs") == 0
+
+
+def test_a_mistake_of_ours_is_no_server_that_is_away(broker: Broker, valkey: redis.Redis) -> None:
+    valkey.set(f"test:queue:{QUEUE}", "in the way")
+    with pytest.raises(redis.ResponseError):
+        put(broker, 1)
+
+
+def test_who_comes_back_first_takes_nothing_from_those_who_could_not_be_heard(
+    broker: Broker, valkey: redis.Redis, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("evaluator.broker.time.monotonic", lambda: now[0])
+    put(broker, 1)
+    assert taken(broker.consume(QUEUE, prefetch=1, timeout=1)) == [1]
+    valkey.zadd("test:queue:__heartbeats__", {broker.broker_id: 0})
+    other = opened(valkey_url, heartbeat_timeout=20_000, maintenance_chance=1_000_000)
+    consumer = other.consume(QUEUE, prefetch=1, timeout=1)
+    assert taken(consumer) == []
+    now[0] += 21
+    assert taken(consumer) == [1]
+    other.client.close()
