@@ -28,7 +28,7 @@ class Behaviour:
         shuffled: Probability that the rows of a page of observations come in no order; its cursor stays right.
         stale: Probability that a page is answered by a replica that is `stale_seconds` behind.
         stale_seconds: How far behind.
-        rejected: Probability that a score is rejected: 207 in a batch, 400 alone. The next time it may be accepted.
+        rejected: Share of the scores, told by their ids, that are rejected: 207 in a batch, 400 alone.
         most_rows: A query that would scan more rows answers 422; None never does.
         seed: Of the generator behind the probabilities.
     """

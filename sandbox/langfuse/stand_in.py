@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from threading import RLock
 from typing import Any, Final
+from zlib import crc32
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -211,14 +212,14 @@ class LangfuseStandIn:
         Raises:
             Refusal: 400.
         """
-        if self._happens(self.behaviour.rejected):
-            invalid([issue("Rejected by the sandbox", "value")])
         now = now_ms()
         keeps = self.behaviour.batches_scores or timestamp is not None
         if timestamp is not None and isinstance(body, dict):
             body = body | {"timestamp": timestamp}
         visible_at = now + round(self.behaviour.scores_visible_after * 1000)
         stored = score_row(body, now=now, visible_at=visible_at, keeps_timestamp=keeps)
+        if crc32(stored.id.encode()) < self.behaviour.rejected * 2**32:
+            invalid([issue("Rejected by the sandbox", "value")])
         with self._lock:
             config = self.configs.get(stored.config_id or "")
             if stored.config_id is not None and (config is None or not config.allows(stored)):

@@ -102,13 +102,16 @@ def _missing(books: Books) -> Iterator[str]:
 
 def _scored_once(books: Books) -> Iterator[str]:
     settled, scores = books.settled(), books.scores()
-    for pair, text in settled.items():
-        state, _, reason = text.partition("/")
-        wanted = int(state == "scored")
-        if scores[pair] != wanted and not (books.plan.wipes and scores[pair] == 1):
-            yield f"{pair} is {text} and has {scores[pair]} scores"
-        if not wanted and not reason:
-            yield f"{pair} is {state} without a reason"
+    scored = {pair for pair, state in settled.items() if state == "scored"}
+    if wrong := [pair for pair in scored if scores[pair] != 1]:
+        yield f"{len(wrong)} pairs are scored and have not one score: {wrong[:_MOST_SHOWN]}"
+    # Before the wipe it may have been scored, after it the judge may have failed.
+    if not books.plan.wipes and (
+        odd := [(pair, settled[pair]) for pair in settled if pair not in scored and scores[pair]]
+    ):
+        yield f"{len(odd)} pairs are not scored and have scores: {odd[:_MOST_SHOWN]}"
+    if bare := [pair for pair, state in settled.items() if pair not in scored and "/" not in state]:
+        yield f"{len(bare)} pairs are not scored, without a reason: {bare[:_MOST_SHOWN]}"
     if unknown := set(scores) - set(settled):
         yield f"{len(unknown)} scores of pairs without a state: {sorted(unknown)[:_MOST_SHOWN]}"
     if doubled := books.world.sandbox.langfuse.counts()["duplicates"]:

@@ -319,11 +319,15 @@ def test_a_replica_that_is_behind_does_not_know_what_just_came() -> None:
     assert len(read(langfuse)) == 1
 
 
-def test_a_rejected_score_is_not_stored_and_may_be_accepted_the_next_time() -> None:
-    langfuse = LangfuseStandIn(Behaviour(rejected=1.0))
-    with pytest.raises(Refusal, match="400"):
-        langfuse.put_score(score())
-    assert langfuse.all_scores() == []
-    langfuse.behaviour.change({"rejected": 0.0})
-    langfuse.put_score(score())
-    assert len(langfuse.all_scores()) == 1
+def test_a_share_of_scores_is_rejected_each_time_and_not_stored() -> None:
+    langfuse = LangfuseStandIn(Behaviour(rejected=0.3))
+    refused: list[set[int]] = [set(), set()]
+    for again in refused:
+        for number in range(200):
+            try:
+                langfuse.put_score(score(number))
+            except Refusal:
+                again.add(number)
+    assert refused[0] == refused[1]
+    assert 40 < len(refused[0]) < 80
+    assert len(langfuse.all_scores()) == 200 - len(refused[0])
