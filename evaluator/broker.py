@@ -7,6 +7,8 @@ it or falls silent. As long as it lives nobody else takes the message: what it l
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -24,6 +26,8 @@ from evaluator.errors import Unavailable
 _DELAYED: Final = ".DQ"
 """How Dramatiq ends the name of a queue of delayed messages."""
 
+_TIDY_SECONDS: Final = 1.0
+
 _log = structlog.get_logger(__name__)
 
 
@@ -39,6 +43,8 @@ class Broker(RedisBroker):
         super().__init__(**options)  # type: ignore[no-untyped-call] # Dramatiq does not annotate it
         self._in_hand: defaultdict[str, set[str]] = defaultdict(set)
         self._heard_since = time.monotonic()
+        self._tidied: dict[str, float] = {}
+        self._here = threading.local()
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
         """Consume a queue, with what was fetched from it by us and is not in our hand.
@@ -60,6 +66,7 @@ class Broker(RedisBroker):
         dispatch = super()._dispatch(command)  # type: ignore[no-untyped-call]
 
         def do(queue_name: str, *arguments: Any) -> Any:
+            self._here.queue = queue_name
             try:
                 with _told_as_away():
                     answer = dispatch(queue_name, *arguments)
@@ -80,14 +87,19 @@ class Broker(RedisBroker):
             self._in_hand[queue_name].difference_update(arguments)
 
     def _should_do_maintenance(self, command: str) -> int:
-        """Whether the messages of workers that fell silent are given to others now.
+        """Whether the messages of workers that fell silent are given to others now: a look a second into each queue.
+
+        Dramatiq leaves it to chance, with which an idle worker takes minutes.
 
         While Redis was away all fell silent: who comes back first would take the work out of the hands of all others,
         and its judge calls would be paid for twice. So everybody has the time of a heartbeat to be heard again.
         """
-        if time.monotonic() - self._heard_since < self.heartbeat_timeout / 1000:
+        now, queue = time.monotonic(), self._here.queue
+        heard = now - self._heard_since >= self.heartbeat_timeout / 1000
+        if command != "fetch" or not heard or now - self._tidied.get(queue, -math.inf) < _TIDY_SECONDS:
             return 0
-        return super()._should_do_maintenance(command)
+        self._tidied[queue] = now
+        return 1
 
 
 @contextlib.contextmanager

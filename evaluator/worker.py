@@ -36,9 +36,6 @@ _TIME_LIMIT: Final = timedelta(hours=6)
 """Every call has a timeout of its own; this one only ends what nobody foresaw."""
 
 _PAUSE_SECONDS: Final = 1.0
-_MAINTENANCE_CHANCE: Final = 100_000
-"""Of a million commands; Dramatiq's default of 1,000 leaves a killed worker's messages lying for minutes."""
-
 _POLL_MILLISECONDS: Final = 1000
 """How long an idle worker sleeps between two looks into its queue, at most."""
 
@@ -169,7 +166,6 @@ def _open_broker(app: App) -> Broker:
         url=app.redis_url,
         namespace=f"{app.settings.evaluator_namespace}:queue",
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
-        maintenance_chance=_MAINTENANCE_CHANCE,
         middleware=[
             TimeLimit(time_limit=int(_TIME_LIMIT.total_seconds() * 1000)),
             Retries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),

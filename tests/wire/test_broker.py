@@ -111,7 +111,7 @@ def test_who_comes_back_first_takes_nothing_from_those_who_could_not_be_heard(
     put(broker, 1)
     assert taken(broker.consume(QUEUE, prefetch=1, timeout=1)) == [1]
     valkey.zadd("test:queue:__heartbeats__", {broker.broker_id: 0})
-    other = opened(valkey_url, heartbeat_timeout=20_000, maintenance_chance=1_000_000)
+    other = opened(valkey_url, heartbeat_timeout=20_000)
     consumer = other.consume(QUEUE, prefetch=1, timeout=1)
     assert taken(consumer) == []
     now[0] += 21
