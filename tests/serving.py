@@ -57,6 +57,7 @@ def everything(client: redis.Redis) -> dict[str, str]:
         "set": client.smembers,
         "list": lambda key: client.lrange(key, 0, -1),
         "zset": lambda key: client.zrange(key, 0, -1),
+        "none": lambda _: None,  # gone since it was listed
     }
     keys = [key.decode() for key in client.scan_iter() if isinstance(key, bytes)]
     return {key: repr(reads[str(client.type(key), "ascii")](key)) for key in keys}  # type: ignore[arg-type]
