@@ -13,6 +13,7 @@ from evaluator.app import App, open_app
 from evaluator.definitions import Definitions, Evaluator, load
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.settings import Settings
+from evaluator.telemetry import spelled_out
 from traces import When
 
 
@@ -95,7 +96,7 @@ def _try(out: Console, name: str, probe: Callable[[App], str], app: App) -> bool
 
 def _print_result(out: Console, name: str, what: str, *, good: bool) -> None:
     mark = "[green]ok  [/green]" if good else "[red]FAIL[/red]"
-    out.print(f"{mark} {escape(name)}: {escape(what)}", highlight=False)
+    out.print(f"{mark} {escape(name)}: {escape(spelled_out(what))}", highlight=False)
 
 
 def _redis(app: App) -> str:

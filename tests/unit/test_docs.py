@@ -50,3 +50,11 @@ def test_the_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"`?make ([a-z]+)`?", (ROOT / "README.md").read_text()))
     assert {name for name in named if f"\n{name}:" not in makefile} == set()
+
+
+def test_every_claim_about_security_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"`(test_\w+)`", page)
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in named if f"def {name}(" not in tests] == []
+    assert len(named) > 50

@@ -341,6 +341,7 @@ class TestReading:
 
     def test_a_trace_has_an_address_for_people(self, sandbox: Sandbox, client: Make) -> None:
         assert client().trace_url("t") == f"{sandbox.langfuse_url}/project/sandbox-project/traces/t"
+        assert client().trace_url("../../x?y#z").endswith("/traces/..%2F..%2Fx%3Fy%23z")
 
 
 class TestWriting:

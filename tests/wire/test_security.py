@@ -34,6 +34,7 @@ from evaluator.loop import LoopThread
 from evaluator.model import ModelApi
 from evaluator.model.transport import LARGEST_ANSWER
 from evaluator.service import sweep
+from evaluator.slack import Slack
 from evaluator.status import look
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox
@@ -328,6 +329,16 @@ class TestTls:
         assert "Certificate" in told[0].reason
         assert not PLANTED.search(f"{caught.value} {told[0].reason}")
 
+    def test_slack_is_checked_too(self, sandbox: Sandbox, made: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = sandbox.slack_url.partition("/services/")[2]
+        with tls_in_front_of(_port(sandbox.slack_url), made) as port:
+            slack = Slack(webhook_url=f"https://localhost:{port}/services/{path}", clock=StillClock())
+            with pytest.raises(Unavailable, match="URLError"):
+                slack.post({"text": "hello"})
+            monkeypatch.setenv("SSL_CERT_FILE", str(made.file))
+            slack.post({"text": "hello"})
+        assert [message["text"] for message in sandbox.slack.messages] == ["hello"]
+
     def test_redis_must_be_who_it_says(self, guarded: str, made: Certificate) -> None:
         with tls_in_front_of(guarded, made) as port:
             trusting = f"?ssl_ca_certs={made.file}"
@@ -338,6 +349,13 @@ class TestTls:
                 assert not PLANTED.search(str(caught.value))
             with connect(f"rediss://:planted-root@localhost:{port}/0{trusting}") as client:
                 assert client.ping()
+
+
+class StillClock(SystemClock):
+    """Does not wait."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return at once."""
 
 
 def _port(url: str) -> int:

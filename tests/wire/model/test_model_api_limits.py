@@ -252,6 +252,15 @@ class TestSecrets:
             assert KEY not in text
             assert CONTENT not in text
 
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_redirect_is_not_followed(self, opened: Open, server: Answering, status: int) -> None:
+        server.always = sends(status, b"", {"Location": "/v1/models"})
+        server.models = scores(5)
+        failed = failure(opened())
+        assert (failed.kind, failed.retryable) == ("model_refused", False)
+        assert "set OPENAI_BASE_URL to the address it leads to" in failed.reason
+        assert len(server.requests) == 1
+
     def test_an_error_of_the_transport_holds_neither(self, opened: Open, server: Answering) -> None:
         server.always = resets
         assert CONTENT not in repr(failure(opened(attempts=1)))
