@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-import zlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -376,16 +375,14 @@ def _langfuse(url: str, loop: LoopThread) -> Langfuse:
 class TestAnswersWithoutEnd:
     """Answers that unpack to a thousand times what was sent, or never end: little is kept of them."""
 
-    @pytest.mark.parametrize("packed", [zlib.compress, gzip.compress])
-    def test_a_bomb_is_not_unpacked_whole(self, packed: Callable[[bytes], bytes]) -> None:
-        bomb = packed(b" " * (200 << 20))
-        coding = {"Content-Encoding": "gzip" if packed is gzip.compress else "deflate"}
+    def test_a_bomb_is_not_unpacked_whole(self) -> None:
+        bomb = gzip.compress(b" " * (100 << 20), 1)
         with LoopThread() as loop, Answering() as server:
-            server.always = sends(200, bomb, coding)
+            server.always = sends(200, bomb, {"Content-Encoding": "gzip"})
             for model in _models(server.url, loop):
                 tracemalloc.start()
                 told = failure(model)
                 _, most = tracemalloc.get_traced_memory()
                 tracemalloc.stop()
         assert "more than 16,777,216 bytes" in told.reason
-        assert most < 4 * LARGEST_ANSWER
+        assert most < 3 * LARGEST_ANSWER
