@@ -19,6 +19,7 @@ import redis
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import ConnectionClosed
+from dramatiq.middleware import Retries
 
 from evaluator.connection import reachable
 from evaluator.errors import Unavailable
@@ -27,6 +28,7 @@ _DELAYED: Final = ".DQ"
 """How Dramatiq ends the name of a queue of delayed messages."""
 
 _TIDY_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -100,6 +102,33 @@ class Broker(RedisBroker):
             return 0
         self._tidied[queue] = now
         return 1
+
+
+class PatientRetries(Retries):
+    """Retries of messages whose actor raised, enqueued when Redis takes them.
+
+    Dramatiq would lose a message whose retry it cannot enqueue: it acknowledges it once Redis is back.
+    """
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Enqueue the retry, waiting for Redis."""
+        options = dict(message.options)
+        while True:
+            try:
+                super().after_process_message(broker, message, result=result, exception=exception)  # type: ignore[no-untyped-call]
+            except Away:
+                message.options.clear()
+                message.options.update(options)
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ _AWAY: Final = (
 )
 """What passes when the server comes back or a person mends it; work waits for it."""
 
-_TAKES_NOTHING: Final = ("MISCONF", "NOREPLICAS", "BUSY")
-"""How answers begin that say the same and have no type of their own: a full disk, replicas that are missing."""
+_TAKES_NOTHING: Final = re.compile(r"(?:^|caused error: )(MISCONF|NOREPLICAS|BUSY)\b")
+"""Answers that say the same and have no type of their own: a full disk, replicas that are missing, a long script."""
 
 
 def connect(url: str) -> redis.Redis:
@@ -56,10 +56,10 @@ def reachable() -> Iterator[None]:
         msg = f"Redis does not answer ({type(error).__name__}): check REDIS_URL and the server"
         raise Unavailable(msg) from error
     except redis.ResponseError as error:
-        found = next((word for word in _TAKES_NOTHING if str(error).startswith(word)), None)
+        found = _TAKES_NOTHING.search(str(error))
         if found is None:
             raise
-        raise Unavailable(f"Redis takes nothing now ({found}): check its disk and its replicas") from error
+        raise Unavailable(f"Redis takes nothing now ({found[1]}): check its disk and its replicas") from error
 
 
 def scripts() -> dict[str, str]:

@@ -36,6 +36,7 @@ LOOKS: Final = 8
 _FIRST_DELAY: Final = timedelta(seconds=10)
 _LONGEST_DELAY: Final = timedelta(minutes=10)
 _OUTAGE_DELAY: Final = timedelta(seconds=15)
+_REDIS_PAUSE_SECONDS: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -222,18 +223,26 @@ class Evaluation:
             self._judge_traces.begin(item.trace, item.evaluator.name, item.evaluator.version, question)
             for item, question in zip(asked, questions, strict=True)
         ]
-        lost: Unavailable | None = None
+        unkept: list[Ended] = []
         for lot in self._model.ask(questions, patience):
             for index, outcome in lot:
                 asked[index].outcome = outcome
                 self._judge_traces.end(calls[index], outcome)
-            try:
-                self._remember(asked, lot)
-            except Unavailable as error:
-                lost = error  # the calls in the air are paid for: they finish first
-        if lost is not None:
-            raise lost
+            unkept = self._kept(asked, [*unkept, *lot])
+        while unkept and not self._model.is_drained:
+            # Without Redis nothing else can be done, and these are paid for.
+            self._clock.sleep(_REDIS_PAUSE_SECONDS)
+            unkept = self._kept(asked, unkept)
         self._state.spend(_used(asked))
+
+    def _kept(self, asked: Sequence[_Work], lot: list[Ended]) -> list[Ended]:
+        """Remember outcomes; return those that could not be, since Redis is away."""
+        try:
+            self._remember(asked, lot)
+        except Unavailable as error:
+            _log.warning("outcomes wait for Redis", reason=str(error), outcomes=len(lot))
+            return lot
+        return []
 
     def _remember(self, asked: Sequence[_Work], lot: Sequence[Ended]) -> None:
         final = (

@@ -19,11 +19,11 @@ from typing import Any, Final, cast
 import dramatiq
 import structlog
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import Middleware, Retries, TimeLimit
+from dramatiq.middleware import Middleware, TimeLimit
 
 from evaluator.app import App, open_app
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
-from evaluator.broker import Broker
+from evaluator.broker import Broker, PatientRetries
 from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.settings import load_settings
@@ -168,7 +168,7 @@ def _open_broker(app: App) -> Broker:
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
         middleware=[
             TimeLimit(time_limit=int(_TIME_LIMIT.total_seconds() * 1000)),
-            Retries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),
+            PatientRetries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),
         ],
     )
 

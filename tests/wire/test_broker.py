@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError, ConnectionClosed
 
-from evaluator.broker import Away, Broker
+from evaluator.broker import Away, Broker, PatientRetries
 from evaluator.connection import reachable
 from evaluator.errors import Unavailable
 
@@ -117,3 +118,42 @@ def test_who_comes_back_first_takes_nothing_from_those_who_could_not_be_heard(
     now[0] += 21
     assert taken(consumer) == [1]
     other.client.close()
+
+
+def test_a_retry_waits_for_a_server_that_takes_nothing(broker: Broker, valkey: redis.Redis) -> None:
+    """A message whose actor raised while Redis was away would be acknowledged, its retry never enqueued."""
+    broker.add_middleware(PatientRetries(min_backoff=10, max_backoff=10))
+    done = threading.Event()
+
+    def act(number: int) -> None:
+        if number == 1 and not done.is_set():
+            valkey.config_set("min-replicas-to-write", 1)
+            threading.Timer(1.5, valkey.config_set, ("min-replicas-to-write", 0)).start()
+            done.set()
+            raise RuntimeError
+        finished.set()
+
+    finished = threading.Event()
+    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="act")(act)
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=50)
+    put(broker, 1)
+    worker.start()
+    try:
+        assert finished.wait(20)
+    finally:
+        valkey.config_set("min-replicas-to-write", 0)
+        worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("MISCONF Errors writing to the AOF file: No space left on device", Unavailable),
+        ("Command # 1 (HSET a b c) of pipeline caused error: MISCONF Errors writing", Unavailable),
+        ("NOREPLICAS Not enough good replicas to write.", Unavailable),
+        ("ERR wrong number of arguments for MISCONF", redis.ResponseError),
+    ],
+)
+def test_what_is_waited_for_is_told_by_its_first_word(said: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind), reachable():
+        raise redis.ResponseError(said)

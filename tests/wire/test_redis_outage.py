@@ -63,6 +63,8 @@ def test_a_batch_survives_a_redis_that_is_restarted(
         assert back.is_set()
         assert _pairs(sandbox) == Counter({(i, n): 1 for i in ids for n in ("answered", "no-errors", "helpfulness")})
         assert sandbox.langfuse.counts()["duplicates"] == 0
+        # What the model answered while Redis was away was kept in hand, and not paid for again.
+        assert sandbox.model.counts()["calls"] == len(ids)
     finally:
         with contextlib.suppress(Exception):
             valkey.stop()
