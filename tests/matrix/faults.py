@@ -106,6 +106,10 @@ def _start_store(world: World) -> None:
     world.store.start()
 
 
+def _cut(world: World) -> None:
+    world.cable.breaks = 0.05
+
+
 def _nothing(world: World) -> None:
     del world
 
@@ -170,7 +174,9 @@ FAULTS: Final[Mapping[str, Fault]] = {
         Fault("two-schedulers", lambda world: world.start("scheduler-2"), lambda world: world.stop("scheduler-2")),
         Fault("rolling-restart", _roll, _nothing),
         Fault("redis-killed", _kill_store, _start_store, wasted=2 * IN_FLIGHT, repeated=1),
+        Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=2 * IN_FLIGHT, repeated=1),
+        Fault("redis-cut", _cut, lambda world: setattr(world.cable, "breaks", 0.0), wasted=2 * IN_FLIGHT, repeated=1),
         Fault("redis-emptied", _empty_store, _start_store, repeated=1, wipes=True),
-        Fault("disk-full", _fill, lambda world: world.store.free(), wasted=2 * IN_FLIGHT, repeated=1),
+        Fault("disk-full", _fill, lambda world: world.store.free(), (0.5, 2.5), wasted=2 * IN_FLIGHT, repeated=1),
     )
 }

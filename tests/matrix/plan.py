@@ -9,7 +9,7 @@ from typing import Final
 from tests.matrix.faults import FAULTS, Fault
 
 _NEVER_TOGETHER: Final = (
-    ("redis-killed", "redis-emptied", "disk-full"),
+    ("redis-killed", "redis-away", "redis-emptied", "disk-full"),
     ("kill-scheduler", "rolling-restart"),
     ("kill-worker", "rolling-restart"),
     ("stop-worker", "rolling-restart"),

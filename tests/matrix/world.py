@@ -22,6 +22,7 @@ from evaluator.state import State
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
 from sandbox.server import Sandbox
+from tests.matrix.cable import Cable
 from tests.matrix.quick import CLOCK
 from tests.serving import RUBRIC, Traffic
 from tests.wire.test_alert_over_the_wire import MONITORS, scores
@@ -135,6 +136,7 @@ class World:
         self.sandbox = Sandbox()
         self.traffic = Traffic(self.sandbox)
         self.store = Store(folder / "store")
+        self.cable = Cable(folder / "cable", folder / "store" / "s")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: dict[str, Path] = {}
         self._weeks: list[dict[str, Any]] = []
@@ -145,6 +147,7 @@ class World:
             self._configure()
             self.sandbox.start()
             self.store.start()
+            self.cable.start()
             self.client = connect(self.store.url)
             self.state = State(self.client, NAMESPACE, timedelta(days=1))
             self.heal()
@@ -158,6 +161,7 @@ class World:
             self.kill(name)
         with contextlib.suppress(AttributeError):
             self.client.close()
+        self.cable.close()
         self.store.close()
         self.sandbox.stop()
 
@@ -216,6 +220,7 @@ class World:
         self.sandbox.model.answers = Answers()
         self.sandbox.model.latency_seconds = LATENCY
         self.sandbox.slack.faults.clear()
+        self.cable.breaks = 0.0
         for role in ("scheduler", "worker"):
             self.shift_clock(role, 0)
         for name in [name for name in self.processes if name not in {SCHEDULER, *WORKERS}]:
@@ -232,6 +237,7 @@ class World:
         self.sandbox.slack.messages.clear()
         for stand_in in (self.sandbox.langfuse, self.sandbox.model, self.sandbox.slack):
             stand_in.faults.happened.clear()
+        self.cable.broken = 0
         for key in self.client.scan_iter(f"{NAMESPACE}:monitor:*"):
             self.client.delete(key)
         if self.state.watermark() is None:
@@ -278,7 +284,7 @@ class World:
             "LANGFUSE_SECRET_KEY": self.sandbox.secret_key,
             "OPENAI_BASE_URL": self.sandbox.model_url,
             "OPENAI_API_KEY": "sk-sandbox",
-            "REDIS_URL": self.store.url,
+            "REDIS_URL": f"unix://{self._folder / 'cable'}",
             "SLACK_WEBHOOK_URL": self.sandbox.slack_url,
             "EVALUATOR_CONFIG": str(self._folder / "config"),
             "EVALUATOR_HEARTBEAT": "1.5",
