@@ -33,6 +33,8 @@ _PLAINLY: Final[Mapping[str, str]] = {
 _PATTERNS: Final[Mapping[str, str]] = {
     r"^[A-Za-z0-9][A-Za-z0-9 _.()-]{0,34}$": "expected 1 to 35 letters, digits, blanks or _ . ( ) -, "
     "of which the first is a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9_-]{0,34}$": "expected a name of 1 to 35 letters, digits, _ or -, "
+    "of which the first is a letter or digit",
     r"^[A-Za-z][A-Za-z0-9 _-]{0,39}$": "expected a name of 1 to 40 letters, digits, blanks, _ or -, "
     "of which the first is a letter",
     r"^[^,]+$": "expected a name without comma",

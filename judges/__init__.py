@@ -1,17 +1,23 @@
 """LLM-as-judge without IO: a rubric becomes questions, replies become outcomes."""
 
+from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from judges.asking import DECLINED, NO_CHOICE, Prompt, Question, Reply
+from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.price import Price
 from judges.rubric import Example, Rubric, RubricSpec
-from judges.scale import CANNOT_JUDGE, BooleanScale, CategoricalScale, NumericScale, OffScale, Scale
+from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 
 __all__ = [
     "CANNOT_JUDGE",
     "DECLINED",
     "NO_CHOICE",
+    "BaseScale",
     "BooleanScale",
     "CategoricalScale",
+    "ChecklistScale",
+    "Criterion",
     "Example",
+    "Finding",
     "NumericScale",
     "OffScale",
     "Price",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from judges.scale import CANNOT_JUDGE, BooleanScale, CategoricalScale, NumericScale, OffScale, abstains
+from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from traces import Failure, Outcome, Unscored, Usage, Verdict, well_formed
 
 LONGEST_REASON: Final = 4000
@@ -66,7 +66,7 @@ class Question:
     """A prompt and the scale its answer must lie on. `details` go into the verdict."""
 
     prompt: Prompt
-    scale: NumericScale | BooleanScale | CategoricalScale
+    scale: BaseScale
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, reply: Reply) -> Outcome | Prompt:
@@ -89,11 +89,11 @@ class Question:
 
     def _verdict(self, reply: Reply) -> Verdict | Unscored:
         answer = _answer(reply.text, whole=reply.finish_reason not in CUT)
-        value, reason = answer["score"], _reason(answer)
-        if abstains(value):
-            return Unscored(reason or "the judge could not tell", reply.usage)
-        details = {**self.details, "judge_model": reply.model}
-        return Verdict(self.scale.parse(value), reason, usage=reply.usage, details=details)
+        outcome = self.scale.judged(answer["score"], _reason(answer))
+        if isinstance(outcome, Unscored):
+            return replace(outcome, usage=reply.usage)
+        details = {**self.details, **outcome.details, "judge_model": reply.model}
+        return replace(outcome, usage=reply.usage, details=details)
 
     def _repair_or_fail(self, reply: Reply, problem: OffScale) -> Failure | Prompt:
         cut = reply.finish_reason in CUT
@@ -108,7 +108,7 @@ class Question:
         return replace(self.prompt, repair=True, user=self.prompt.user + note)
 
 
-def answer_schema(scale: NumericScale | BooleanScale | CategoricalScale) -> dict[str, Any]:
+def answer_schema(scale: BaseScale) -> dict[str, Any]:
     """Return the strict schema of an answer: reason first, then the score, or that it cannot be told."""
     abstain = {"type": "string", "enum": [CANNOT_JUDGE]}
     return {

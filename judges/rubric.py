@@ -19,13 +19,18 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from judges.answer import CANNOT_JUDGE
 from judges.asking import Prompt, Question, answer_schema
+from judges.checklist import ChecklistScale
 from judges.fence import Shortened, fenced, shortened
-from judges.scale import CANNOT_JUDGE, OffScale, Scale
+from judges.scale import NumericScale, Scale
 from traces import DataType, NotApplicable, Path, SampleRule, Trace, When, as_text, well_formed
 
 TRANSCRIPT: Final = "transcript"
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
+
+LONGEST_NAME: Final = 35
+"""Characters of a score's name that Langfuse lets be configured."""
 
 _SYSTEM: Final = """\
 You are an exacting, fair evaluator. You judge one recorded interaction by the criteria below and by nothing else.
@@ -147,6 +152,22 @@ class RubricSpec(_Part):
     judge: Judge = Field(default=Judge(), description="which model answers")
     examples: tuple[Example, ...] = Field(default=(), description="golden tests: they never change the version")
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The names of all scores the rubric gives: its own, and with `each` one for each criterion."""
+        each = self.score.criteria if isinstance(self.score, ChecklistScale) and self.score.each else ()
+        return self.name, *(f"{self.name}.{criterion}" for criterion in each)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        long = next((name for name in self.score_names if len(name) > LONGEST_NAME), None)
+        if long is not None:
+            raise ValueError(
+                f"score.each gives a score {long!r}, and a name has at most {LONGEST_NAME} characters: "
+                "shorten the criterion or the rubric's name"
+            )
+        return self
+
     @model_validator(mode="after")
     def _examples_fit(self) -> Self:
         for number, example in enumerate(self.examples):
@@ -175,7 +196,8 @@ class Rubric:
         self.version = _version(spec)
         self._boundary = boundary
         words = {"asked": spec.score.asked, "abstain": CANNOT_JUDGE}
-        self._system = well_formed(_SYSTEM.format(criteria=spec.criteria.strip(), **words))
+        criteria = "\n\n".join(part for part in (spec.criteria.strip(), spec.score.explained) if part)
+        self._system = well_formed(_SYSTEM.format(criteria=criteria, **words))
         self._reminder = _REMINDER.format(**words)
         self._schema = answer_schema(spec.score)
 
@@ -213,14 +235,19 @@ class Rubric:
 def _unreachable(expected: Expectation, scale: Scale) -> str | None:
     """Say why no answer on the scale can be as expected; None when one can."""
     limits = [limit for limit in (expected.at_most, expected.at_least) if limit is not None]
-    if limits and scale.type != "numeric":
+    if limits and scale.data_type is not DataType.NUMERIC:
         return f"at_most and at_least need numbers; expect equals: {scale.asked}"
     wanted = [] if expected.equals in {None, CANNOT_JUDGE} else [expected.equals]
-    try:
-        reachable = all(scale.parse(value) == value for value in (*limits, *wanted))
-    except OffScale:
-        reachable = False
-    return None if reachable else f"no answer can be as expected; an answer is {scale.asked}"
+    reachable = all(_within(limit, scale) for limit in limits) and all(scale.has(value) for value in wanted)
+    if reachable:
+        return None
+    may_be = "a share from 0 to 1" if isinstance(scale, ChecklistScale) else scale.asked
+    return f"no answer can be as expected; an answer is {may_be}"
+
+
+def _within(limit: float, scale: Scale) -> bool:
+    """Whether a limit lies within the scale; it need not be one of its levels."""
+    return scale.min <= limit <= scale.max if isinstance(scale, NumericScale) else scale.has(limit)
 
 
 def _version(spec: RubricSpec) -> str:

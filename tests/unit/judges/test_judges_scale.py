@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from judges import BooleanScale, CategoricalScale, NumericScale, OffScale, Price, Scale
-from judges.scale import abstains
+from judges.answer import abstains
 from traces import DataType
 
 FIVE = NumericScale(type="numeric", min=1, max=5)
