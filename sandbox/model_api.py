@@ -14,11 +14,14 @@ import orjson
 from aiohttp import web
 
 from sandbox.faults import CONTROL, Fault, FaultKind, Faults, Handler, controlling, injecting
-from sandbox.quality import quality
+from sandbox.quality import hardness, quality
 
 _CHARACTERS_A_TOKEN: Final = 4
 _RANGE: Final = re.compile(r"from (-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)")
+_STEPS: Final = re.compile(r"in steps of (\d+(?:\.\d+)?)")
 _LABELS: Final = re.compile(r'exactly one of ((?:"[^"]+"(?:, )?)+)')
+_SEVERAL: Final = re.compile(r'a list of one or more of ((?:"[^"]+"(?:, )?)+)')
+_KEYS: Final = re.compile(r'each of the keys ((?:"[^"]+"(?:, )?)+)')
 
 
 @dataclass(slots=True)
@@ -220,6 +223,7 @@ def _not_strict(schema: dict[str, Any]) -> str | None:
         if set(schema.get("required", [])) != set(properties):
             return "Invalid schema for response_format: 'required' must include every key in properties."
     inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+    inner += [schema["items"]] if "items" in schema else []
     return next((problem for part in inner if (problem := _not_strict(part)) is not None), None)
 
 
@@ -232,8 +236,13 @@ def _verdict(body: dict[str, Any], prompt: str) -> dict[str, Any]:
 
 def _by_schema(schema: dict[str, Any], good: float) -> Any:
     chosen = schema.get("anyOf", [schema])[0]
-    if chosen.get("type") == "boolean":
-        return good >= 0.5
+    match chosen.get("type"):
+        case "boolean":
+            return good >= 0.5
+        case "array":
+            return _labels(chosen["items"]["enum"], good)
+        case "object":
+            return _findings(list(chosen["properties"]), good)
     if "enum" in chosen:
         return _label(chosen["enum"], good)
     return _by_words(str(chosen.get("description", "")), good)
@@ -241,14 +250,36 @@ def _by_schema(schema: dict[str, Any], good: float) -> Any:
 
 def _by_words(text: str, good: float) -> Any:
     """Find the scale in words, as a judge without structured output must."""
+    if (keys := _KEYS.search(text)) is not None:
+        return _findings(_quoted(keys[1]), good)
+    if (labels := _SEVERAL.search(text)) is not None:
+        return _labels(_quoted(labels[1]), good)
     if (labels := _LABELS.search(text)) is not None:
-        return _label(re.findall(r'"([^"]+)"', labels[1]), good)
+        return _label(_quoted(labels[1]), good)
     if (limits := _RANGE.search(text)) is not None:
         low, high = float(limits[1]), float(limits[2])
-        return round(low + good * (high - low))
+        step = float(steps[1]) if (steps := _STEPS.search(text)) is not None else 1.0
+        return round(low + round(good * (high - low) / step) * step, 6)
     return good >= 0.5
 
 
-def _label(labels: list[str], good: float) -> str:
+def _quoted(words: str) -> list[str]:
+    return re.findall(r'"([^"]+)"', words)
+
+
+def _label(labels: list[Any], good: float) -> Any:
     """Take labels as ordered from worst to best."""
     return labels[min(int(good * len(labels)), len(labels) - 1)]
+
+
+def _labels(labels: list[str], good: float) -> list[str]:
+    """Take every label that is easy enough, at least one."""
+    return [label for label in labels if good >= hardness(label)] or [_label(labels, good)]
+
+
+def _findings(names: list[str], good: float) -> dict[str, dict[str, str]]:
+    """Answer each criterion of a checklist: some are harder to meet than others."""
+    return {
+        name: {"reason": f"Simulated finding: {good:.2f} good.", "answer": "yes" if good >= hardness(name) else "no"}
+        for name in names
+    }

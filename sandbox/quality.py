@@ -52,6 +52,11 @@ def quality(prompt: str) -> tuple[float, str]:
     return min(max(value, 0.0), 1.0), worst if losses[worst] > 0.05 else "nothing speaks against it"
 
 
+def hardness(name: str) -> float:
+    """Return how good a text must be to meet the criterion of this name, from 0.3 to 0.7."""
+    return 0.3 + 0.4 * _fraction(name)
+
+
 def unsupported(answer: str, documents: str) -> float:
     """Return the share of an answer's sentences that hold a number or mostly words the documents do not have."""
     sentences = [s for s in re.split(r"(?<=[.!?])\s+", answer.strip()) if _WORD.search(s.lower())]
