@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, WrapValidator, model_validator
 
 from judges.answer import BaseScale, OffScale, abstains, bare, explanations, quoted, yes_or_no
 from judges.checklist import ChecklistScale
@@ -31,7 +32,10 @@ _ALONE: Final = re.compile(
 _Level = TypeVar("_Level", float, bool, str)
 
 
-def _in_order(anchors: dict[_Level, str]) -> dict[_Level, str]:
+def _in_order(given: Any, validated: Callable[[Any], dict[_Level, str]]) -> dict[_Level, str]:
+    anchors = validated(given)
+    if len(anchors) < len(given):
+        raise ValueError("a level is given twice, written in two ways")
     # The order in the file means nothing, and must not look as if it did: it would be in the version.
     return dict(sorted(anchors.items()))
 
@@ -52,7 +56,7 @@ class NumericScale(BaseScale):
     step: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="distance of two levels; without it any number will do"
     )
-    anchors: Annotated[dict[float, _Meaning], AfterValidator(_in_order)] = Field(default={}, description=_ANCHORS)
+    anchors: Annotated[dict[float, _Meaning], WrapValidator(_in_order)] = Field(default={}, description=_ANCHORS)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -125,7 +129,7 @@ class BooleanScale(BaseScale):
     data_type: ClassVar = DataType.BOOLEAN
 
     type: Literal["boolean"]
-    anchors: Annotated[dict[bool, _Meaning], AfterValidator(_in_order)] = Field(default={}, description=_ANCHORS)
+    anchors: Annotated[dict[bool, _Meaning], WrapValidator(_in_order)] = Field(default={}, description=_ANCHORS)
 
     @property
     def asked(self) -> str:
@@ -162,7 +166,7 @@ class CategoricalScale(BaseScale):
     labels: tuple[str, ...] = Field(min_length=2, description="the possible answers")
     ordered: bool = Field(default=False, description="the labels stand from worst to best")
     several: bool = Field(default=False, description="more than one label may apply; the value lists them by name")
-    anchors: Annotated[dict[str, _Meaning], AfterValidator(_in_order)] = Field(default={}, description=_ANCHORS)
+    anchors: Annotated[dict[str, _Meaning], WrapValidator(_in_order)] = Field(default={}, description=_ANCHORS)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
