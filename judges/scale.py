@@ -224,6 +224,10 @@ class CategoricalScale(BaseScale):
         """Return several labels as one value, the same whatever the order they were named in."""
         return SEPARATOR.join(sorted(labels))
 
+    def labels_of(self, value: str) -> set[str]:
+        """Return the labels of a value; the inverse of `joined` where several may apply."""
+        return set(value.split(SEPARATOR)) if self.several else {value}
+
     def _label(self, answer: Any) -> str:
         said = bare(answer) if isinstance(answer, str) else ""
         for label in self.labels:
