@@ -73,6 +73,8 @@ def composed(text: str) -> str:
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:
+        if not any(map(unicodedata.combining, text[::_MOST_MARKS])):
+            return unicodedata.normalize("NFC", text)  # a longer run would have been met
         classes = bytes(map(unicodedata.combining, text))
         ends = [at for run in _MARKS.finditer(classes) for at in range(run.start(), run.end(), _MOST_MARKS)[1:]]
         parts = pairwise((0, *ends, len(text)))
