@@ -3,6 +3,7 @@
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from judges.asking import DECLINED, NO_CHOICE, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
+from judges.opinions import combined
 from judges.price import Price
 from judges.rubric import Example, Rubric, RubricSpec
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
@@ -27,4 +28,5 @@ __all__ = [
     "Rubric",
     "RubricSpec",
     "Scale",
+    "combined",
 ]

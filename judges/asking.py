@@ -63,11 +63,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt and the scale its answer must lie on. `details` go into the verdict."""
+    """A prompt and the scale its answer must lie on. `details` go into the verdict.
+
+    `models` are those whose opinions are asked, each as often as it stands there; none is the prompt's alone.
+    """
 
     prompt: Prompt
     scale: BaseScale
     details: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+
+    def opinions(self) -> tuple[Question, ...]:
+        """Return the questions to ask, one for each opinion."""
+        if len(self.models) < 2:
+            return (self,)
+        return tuple(replace(self, prompt=replace(self.prompt, model=model), models=()) for model in self.models)
 
     def read(self, reply: Reply) -> Outcome | Prompt:
         """Read a reply: an outcome, or the prompt to send once more.

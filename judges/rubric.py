@@ -100,7 +100,23 @@ class Judge(_Part):
     model: str = Field(default=DEFAULT_MODEL, description="name of the model at OPENAI_BASE_URL")
     temperature: float | None = Field(default=0.0, ge=0, le=2, description="null leaves it to the model")
     max_output_tokens: int = Field(default=1500, ge=50, description="of one answer, thinking included")
-    samples: Literal[1] = Field(default=1, description="answers to each question")
+    samples: int = Field(default=1, ge=1, le=9, description="opinions of each model on each trace")
+    jury: tuple[str, ...] = Field(
+        default=(), max_length=8, description="models that are asked too; the opinions become one"
+    )
+
+    @model_validator(mode="after")
+    def _opinions_differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("samples of a model at temperature 0 are all the same: set a temperature, such as 0.7")
+        if self.model in self.jury or len(set(self.jury)) < len(self.jury):
+            raise ValueError("jury names a model twice; use samples to ask one several times")
+        return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models asked, one for each opinion."""
+        return (self.model, *self.jury) * self.samples
 
 
 class Expectation(_Part):
@@ -229,7 +245,7 @@ class Rubric:
             temperature=judge.temperature,
             max_output_tokens=judge.max_output_tokens,
         )
-        return Question(prompt, self.spec.score, {"characters_left_out": cut} if cut else {})
+        return Question(prompt, self.spec.score, {"characters_left_out": cut} if cut else {}, judge.models)
 
 
 def _unreachable(expected: Expectation, scale: Scale) -> str | None:

@@ -21,7 +21,7 @@ from evaluator.model.completion import FinalRefusal
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
-from judges import Price, Prompt, Question, Reply
+from judges import Price, Prompt, Question, Reply, combined
 from traces import Failure, Outcome, Usage, Verdict
 
 INTERRUPTED: Final = "interrupted"
@@ -139,7 +139,7 @@ class ModelApi:
         async def one(index: int, question: Question) -> None:
             outcome: Outcome = _AWAY
             if question.prompt.model not in away:
-                outcome = await self._ask(question, waits)
+                outcome = await self._opinion(question, waits)
                 answered[question.prompt.model] += not (isinstance(outcome, Failure) and outcome.retryable)
             ended.append((index, outcome))
 
@@ -180,6 +180,13 @@ class ModelApi:
                 _log.warning("a model is slow or down: its questions go to the patient lane", model=model)
             elif in_time:
                 self._slow.clear(model)
+
+    async def _opinion(self, question: Question, waits: Waits) -> Outcome:
+        """Ask once, or as many as the question wants to hear, whose opinions become one outcome."""
+        asked = question.opinions()
+        if len(asked) == 1:
+            return await self._ask(asked[0], waits)
+        return combined(await asyncio.gather(*(self._ask(each, waits) for each in asked)), question.scale)
 
     async def _ask(self, question: Question, waits: Waits) -> Outcome:
         used = Usage()

@@ -218,7 +218,8 @@ def test_mistakes_in_rules_yaml(write: Write, text: str, expected: str) -> None:
             "{type: boolean}",
             "{type: bool}",
             (
-                "rubrics/helpfulness.yaml:4:9: score.type: expected 'numeric', 'boolean', 'categorical', 'checklist', not 'bool'; "
+                "rubrics/helpfulness.yaml:4:9: score.type: "
+                "expected 'numeric', 'boolean', 'categorical', 'checklist', not 'bool'; "
                 "did you mean 'boolean'?"
             ),
         ),

@@ -282,3 +282,26 @@ class TestDialects:
     def test_a_server_with_other_words_for_bad_requests(self, opened: Open, server: Answering) -> None:
         server.script = [sends(422, {"detail": [{"loc": ["body", "response_format"], "msg": "extra"}]})]
         assert isinstance(ask(opened())[0], Verdict)
+
+
+class TestOpinions:
+    def test_several_samples_become_their_mean_and_are_all_paid_for(self, opened: Open, server: Answering) -> None:
+        server.script.extend([scores(5), scores(4), scores(3)])
+        (outcome,) = ask(opened(), question(models=("gpt", "gpt", "gpt")))
+        assert isinstance(outcome, Verdict)
+        assert outcome.value == 4
+        assert outcome.confidence is not None
+        assert 0 < outcome.confidence < 1
+        assert outcome.usage.calls == 3
+        assert len(outcome.details["opinions"]) == 3
+
+    def test_a_jury_asks_each_model_and_one_that_fails_is_outvoted(self, opened: Open, server: Answering) -> None:
+        async def by_model(request: Any) -> Any:
+            model = (await request.json())["model"]
+            return await (refuses(404) if model == "gone" else scores(4))(request)
+
+        server.always = by_model
+        (outcome,) = ask(opened(), question(models=("gpt", "other", "gone")))
+        assert isinstance(outcome, Verdict)
+        assert outcome.value == 4
+        assert sorted(request["model"] for request in server.requests) == ["gone", "gpt", "other"]
