@@ -55,6 +55,8 @@ def reachable() -> Iterator[None]:
             raise error.__cause__ from None
         msg = f"Redis does not answer ({type(error).__name__}): check REDIS_URL and the server"
         raise Unavailable(msg) from error
+    except redis.exceptions.LockError as error:
+        raise Unavailable("another process holds what this one needs, or took longer than it may") from error
     except redis.ResponseError as error:
         found = _TAKES_NOTHING.search(str(error))
         if found is None:

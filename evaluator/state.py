@@ -42,7 +42,9 @@ from traces import Outcome, TraceRef, Usage, outcome_from_json, outcome_to_json
 _OUTCOMES_KEPT: Final = timedelta(days=2)
 _DEAD_KEPT: Final = timedelta(days=30)
 _MOST_DEAD: Final = 100_000
-_LOCK_SECONDS: Final = 600
+_LOCK_SECONDS: Final = 30
+"""A monitor is locked for as long as it takes to save it; the lock of one who died is in the way for so long."""
+
 _HOUR: Final = timedelta(hours=1)
 _IS_FREE: Final = b"0"[0].__eq__
 
@@ -299,7 +301,8 @@ class State:
     def monitor(self, name: str) -> Iterator[MonitorRecord]:
         """Lock a monitor's state; on a clean exit state and outbox are saved together, else nothing changes."""
         key = self._key("monitor", name)
-        with reachable(), self._redis.lock(f"{key}:lock", timeout=_LOCK_SECONDS, blocking_timeout=_LOCK_SECONDS):
+        lock = self._redis.lock(f"{key}:lock", timeout=_LOCK_SECONDS, blocking_timeout=2 * _LOCK_SECONDS)
+        with reachable(), lock:
             data = cast("bytes | None", self._redis.get(key))
             record = MonitorRecord(None if data is None else orjson.loads(data))
             yield record

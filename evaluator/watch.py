@@ -126,6 +126,7 @@ class Watch:
         self._notify = notify
         self._clock = clock
         self._waits: dict[str, tuple[float, float]] = {}
+        self._told: set[str] = set()
 
     def look(self) -> list[Alert]:
         """Look at every score, save and deliver; return what is new.
@@ -167,7 +168,9 @@ class Watch:
             return
         for key, payload in self._state.outbox().items():
             due, _ = self._waits.get(key, (0.0, 0.0))
-            if self._clock.monotonic() >= due:
+            if key in self._told:
+                self._confirm(key)
+            elif self._clock.monotonic() >= due:
                 self._send(self._notify, key, payload)
 
     def _send(self, notify: Notifier, key: str, payload: Mapping[str, Any]) -> None:
@@ -178,8 +181,14 @@ class Watch:
             wait = self._postpone(key, error)
             _log.error("a message is not delivered yet", message=key, reason=str(error), again_in_seconds=wait)
             return
-        self._state.sent(key)
+        self._told.add(key)
         self._waits.pop(key, None)
+        self._confirm(key)
+
+    def _confirm(self, key: str) -> None:
+        """Take what was told out of the outbox; when Redis is away in this moment, the next time."""
+        self._state.sent(key)
+        self._told.discard(key)
 
     def _postpone(self, key: str, error: EvaluatorError) -> float:
         _, last = self._waits.get(key, (0.0, 0.0))

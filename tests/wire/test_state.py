@@ -180,6 +180,18 @@ def test_a_monitor_and_its_messages_are_saved_together_or_not_at_all(state: Stat
     assert state.outbox() == {}
 
 
+def test_the_lock_of_one_who_died_is_in_the_way_for_a_while_and_never_for_good(
+    state: State, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valkey.set("test:monitor:faithfulness:lock", "dead", px=400)
+    with state.monitor("faithfulness") as record:
+        assert record.state is None
+    monkeypatch.setattr("evaluator.state._LOCK_SECONDS", 0.1)
+    valkey.set("test:monitor:faithfulness:lock", "slow", px=60_000)
+    with pytest.raises(Unavailable, match="another process"), state.monitor("faithfulness"):
+        pass
+
+
 def test_spending_adds_up(state: State) -> None:
     for _ in range(3):
         state.spend({"faithfulness": Usage("gpt", 1, 100, 20, 0.25)})

@@ -82,6 +82,24 @@ def test_quiet_weeks_say_nothing() -> None:
     assert house.slack.got == []
 
 
+def test_a_message_that_was_told_and_could_not_be_confirmed_is_not_told_again() -> None:
+    house = House()
+    house.fill(7, 91)
+    house.fill(0, 7, low=1.5)
+    confirmed = house.state.sent
+
+    def away(message: str) -> None:
+        raise Unavailable("Redis does not answer")
+
+    house.state.sent = away  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        house.look()
+    assert len(house.slack.got) == len(house.state.waiting) == 1
+    house.state.sent = confirmed  # type: ignore[method-assign]
+    house.watch.deliver()
+    assert (len(house.slack.got), house.state.waiting) == (1, {})
+
+
 def test_an_undelivered_message_stays_and_is_tried_ever_less_often() -> None:
     house = House()
     house.fill(7, 91)
