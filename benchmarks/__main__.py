@@ -77,12 +77,18 @@ def _ceiling(options: argparse.Namespace) -> Iterator[str]:
 
 def _instant(options: argparse.Namespace) -> Iterator[str]:
     rows = _compared(options, Behaviour())
-    yield "### CPU: the model answers at once, one core\n\n" + tables.comparison(rows, slow=False)
+    yield "### CPU: the model answers at once, one core\n\n" + tables.comparison(rows, slow=False) + _beside(rows)
 
 
 def _slow(options: argparse.Namespace) -> Iterator[str]:
     rows = _compared(options, Behaviour(latency=_SLOW))
-    yield "### Speed: the model takes 500 ms, one core\n\n" + tables.comparison(rows, slow=True)
+    yield "### Speed: the model takes 500 ms, one core\n\n" + tables.comparison(rows, slow=True) + _beside(rows)
+
+
+def _beside(rows: list[Row]) -> str:
+    """Say what the Valkeys used on the other core: part of the price, and no part of the contender's CPU above."""
+    used = [(row.contender.name, row.figures.valkey_cpu) for row in rows if row.figures and row.contender.queue]
+    return "".join(f"\n\nBeside it Valkey uses {1000 * cpu:.2f} ms a trace for {name}." for name, cpu in used)
 
 
 def _compared(options: argparse.Namespace, behaviour: Behaviour) -> list[Row]:
