@@ -36,7 +36,7 @@ _TIME_LIMIT: Final = timedelta(hours=6)
 """Every call has a timeout of its own; this one only ends what nobody foresaw."""
 
 _PAUSE_SECONDS: Final = 1.0
-_POLL_MILLISECONDS: Final = 1000
+_POLL_MILLISECONDS: Final = {Lane.LIVE: 1000, Lane.PATIENT: 2000, Lane.BACKFILL: 2000}
 """How long an idle worker sleeps between two looks into its queue, at most."""
 
 _log = structlog.get_logger(__name__)
@@ -192,7 +192,7 @@ def _lane_worker(app: App, queue: Queue, lane: Lane, threads: int) -> dramatiq.W
     # A broker of its own: Dramatiq ties one set of worker threads to each.
     broker = _open_broker(app)
     _declared(app, queue, lane, broker)
-    return dramatiq.Worker(broker, worker_threads=threads, worker_timeout=_POLL_MILLISECONDS)
+    return dramatiq.Worker(broker, worker_threads=threads, worker_timeout=_POLL_MILLISECONDS[lane])
 
 
 def _may_go_on(app: App, queue: Queue, lane: Lane) -> bool:

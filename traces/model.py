@@ -127,12 +127,16 @@ class Trace:
     tags: tuple[str, ...] = ()
     release: str | None = None
     version: str | None = None
-    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def ref(self) -> TraceRef:
-        """The reference a score needs. A trace without an ended root takes the last moment anything moved."""
-        return TraceRef(self.id, self.root.id, self.environment, self.root.start, self.root.end or self.last_moment)
+        """The reference a score needs, made once. A trace without an ended root takes the last moment anything moved."""
+        if "ref" not in self._made:
+            ended = self.root.end or self.last_moment
+            self._made["ref"] = TraceRef(self.id, self.root.id, self.environment, self.root.start, ended)
+        known: TraceRef = self._made["ref"]
+        return known
 
     @property
     def last_moment(self) -> datetime:

