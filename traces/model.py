@@ -131,7 +131,7 @@ class Trace:
 
     @property
     def ref(self) -> TraceRef:
-        """The reference a score needs, made once. A trace without an ended root takes the last moment anything moved."""
+        """The reference a score needs, made once. Without an ended root it ends when anything last moved."""
         if "ref" not in self._made:
             ended = self.root.end or self.last_moment
             self._made["ref"] = TraceRef(self.id, self.root.id, self.environment, self.root.start, ended)
