@@ -13,6 +13,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import select
 import stat
 import subprocess
 import sys
@@ -31,6 +32,7 @@ _LONGEST_SOCKET_PATH: Final = 100
 
 _CONFIG: Final = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
 _READY: Final = "ready"
+_LOOK_SECONDS: Final = 1.0
 
 
 @contextlib.contextmanager
@@ -62,7 +64,10 @@ def embedded_redis(folder: Path) -> Iterator[str]:
 
 
 def keep(folder: Path) -> int:
-    """Run the server until our input ends; what `python -m evaluator.embedded FOLDER` does."""
+    """Run the server until our input ends; what `python -m evaluator.embedded FOLDER` does.
+
+    One that dies on the way, for want of memory as a rule, is started again with its data: its owner waits for it.
+    """
     os.umask(0o077)  # what it keeps names traces, and quotes judges on them
     server = ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=_socket(folder), config=dict(_CONFIG))
     try:
@@ -72,9 +77,22 @@ def keep(folder: Path) -> int:
         return 1
     sys.stdout.write(f"{_READY}\n")
     sys.stdout.flush()
-    sys.stdin.read()
-    server.stop()
+    while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+        _keep_up(server)
+    server.terminate() if _has_died(server) else server.stop()
     return 0
+
+
+def _has_died(server: ValkeyServer) -> bool:
+    process = server._process  # noqa: SLF001 - asked in public it cannot tell a busy server from a dead one
+    return process is None or process.poll() is not None
+
+
+def _keep_up(server: ValkeyServer) -> None:
+    if _has_died(server):
+        server.terminate()
+        with contextlib.suppress(ValkeyServerError):  # a full disk, perhaps: tried again
+            server.start()
 
 
 def _socket(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -60,6 +61,15 @@ def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").write_text("in the way")
     with pytest.raises(Unavailable, match="does not start"), embedded_redis(tmp_path):
         pass
+
+
+def test_a_server_that_dies_is_started_again_with_its_data(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as url, connect(url) as client:
+        client.set("kept", "yes")
+        os.kill(client.info("server")["process_id"], signal.SIGKILL)
+        assert eventually(lambda: answers(url))
+        assert client.get("kept") == b"yes"
+    assert not answers(url)
 
 
 def test_an_owner_killed_outright_leaves_no_server_behind(tmp_path: Path) -> None:
