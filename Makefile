@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
+NIGHTLY_RUNS ?= 200
+NIGHTLY_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test run lint fmt bench load docs audit lock clean
+.PHONY: help demo test nightly run lint fmt bench load docs audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -25,6 +27,9 @@ run: .venv/installed  ## run scheduler and workers for ever against the services
 
 test: lint  ## lint, types, import contracts and every test
 	@$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+nightly: .venv/installed  ## the fault matrix: every fault alone, then 200 random combinations (about 15 minutes)
+	@$(BIN)/python -m tests.matrix --each --runs $(NIGHTLY_RUNS) --seed $(NIGHTLY_SEED)
 
 lint: .venv/installed  ## ruff, mypy (strict), import contracts
 	@$(BIN)/ruff check .

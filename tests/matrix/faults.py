@@ -9,7 +9,7 @@ from typing import Any, Final
 from sandbox.faults import Faults
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
-from tests.matrix.world import BATCH, IN_FLIGHT, SCHEDULER, WORKERS, World
+from tests.matrix.world import BATCH, SCHEDULER, WORKERS, World
 
 Act = Callable[[World], None]
 
@@ -119,13 +119,9 @@ def _fill(world: World) -> None:
         world.store.fill()
 
 
-def _change_leader(world: World) -> None:
+def _restart_leader(world: World) -> None:
     world.kill(SCHEDULER)
-
-
-def _leave_one_scheduler(world: World) -> None:
     world.start(SCHEDULER)
-    world.stop("scheduler-2")
 
 
 def _roll(world: World) -> None:
@@ -172,11 +168,12 @@ FAULTS: Final[Mapping[str, Fault]] = {
         Fault("stop-worker", lambda world: world.stop(WORKERS[1]), lambda world: world.start(WORKERS[1])),
         Fault("kill-scheduler", lambda world: world.kill(SCHEDULER), lambda world: world.start(SCHEDULER), repeated=1),
         Fault("two-schedulers", lambda world: world.start("scheduler-2"), lambda world: world.stop("scheduler-2")),
+        Fault("leader-killed", lambda world: world.start("scheduler-2"), _restart_leader, (1.5, 2.5), repeated=1),
         Fault("rolling-restart", _roll, _nothing),
-        Fault("redis-killed", _kill_store, _start_store, wasted=2 * IN_FLIGHT, repeated=1),
-        Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=2 * IN_FLIGHT, repeated=1),
-        Fault("redis-cut", _cut, lambda world: setattr(world.cable, "breaks", 0.0), wasted=2 * IN_FLIGHT, repeated=1),
+        Fault("redis-killed", _kill_store, _start_store, wasted=BATCH),
+        Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=BATCH),
+        Fault("redis-cut", _cut, lambda world: setattr(world.cable, "breaks", 0.0), wasted=2 * BATCH),
         Fault("redis-emptied", _empty_store, _start_store, repeated=1, wipes=True),
-        Fault("disk-full", _fill, lambda world: world.store.free(), (0.5, 2.5), wasted=2 * IN_FLIGHT, repeated=1),
+        Fault("disk-full", _fill, lambda world: world.store.free(), (0.5, 2.5), wasted=BATCH),
     )
 }

@@ -10,10 +10,9 @@ from tests.matrix.faults import FAULTS, Fault
 
 _NEVER_TOGETHER: Final = (
     ("redis-killed", "redis-away", "redis-emptied", "disk-full"),
-    ("kill-scheduler", "rolling-restart"),
+    ("kill-scheduler", "leader-killed", "two-schedulers", "rolling-restart"),
     ("kill-worker", "rolling-restart"),
     ("stop-worker", "rolling-restart"),
-    ("two-schedulers", "rolling-restart"),
 )
 """Acts on one thing cannot overlap."""
 
