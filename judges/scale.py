@@ -20,6 +20,8 @@ MOST_LISTED: Final = 100
 
 _LONGEST_NUMBER: Final = 100
 _NEAR: Final = 1e-6
+_ROUNDING: Final = 1e-9
+"""Share of a scale by which a number may miss its ends: 1.0000000000000002 was meant to be 1."""
 _AROUND: Final = r"[\s\"'`*_(\[\])]*"
 _ALONE: Final = re.compile(
     rf"{_AROUND}(?:(?:final )?(?:score|rating|grade|verdict|answer){_AROUND}(?::|=|is\b)?{_AROUND})?"
@@ -103,12 +105,13 @@ class NumericScale(BaseScale):
         Raises:
             OffScale: it is no number of the scale.
         """
-        number = _number(answer, self.max)
+        said, slack = _number(answer, self.max), (self.max - self.min) * _ROUNDING
         # Compared before it is made a float: JSON knows integers no float can hold.
-        if number is None or not self.min <= number <= self.max:
+        if said is None or not self.min - slack <= said <= self.max + slack:
             raise OffScale(f"expected {self.asked}")
+        number = min(max(float(said), self.min), self.max)
         if self.step is None:
-            return float(number)
+            return number
         steps = (number - self.min) / self.step
         if not _is_whole(steps):
             raise OffScale(f"expected {self.asked}")

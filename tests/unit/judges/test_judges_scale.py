@@ -101,6 +101,10 @@ class TestNumbers:
         with pytest.raises(OffScale):
             share.parse("1/2")
 
+    @pytest.mark.parametrize(("said", "value"), [(1.0000000000000002, 1), (-1e-12, 0), ("1.000000000000001", 1)])
+    def test_an_error_of_rounding_is_not_beside_the_scale(self, said: Any, value: float) -> None:
+        assert NumericScale(type="numeric", min=0, max=1).parse(said) == value
+
     def test_a_sign_is_kept(self) -> None:
         assert NumericScale(type="numeric", min=-5, max=5).parse("-3") == -3
 
