@@ -48,7 +48,7 @@ fmt: .venv/installed  ## format and mend what ruff can mend
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/bench.txt
 	@touch $@
 
-bench: .venv/installed  ## time the service side by side with what people use today, about 9 minutes
+bench: .venv/installed  ## time the service side by side with what people use today, about 10 minutes
 	@$(MAKE) --no-print-directory .venv-bench/installed || echo "the peers cannot be installed" >&2
 	@$(BIN)/python -m benchmarks
 

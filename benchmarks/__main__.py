@@ -20,7 +20,7 @@ from benchmarks import tables
 from benchmarks.ceiling import ceilings
 from benchmarks.comparing import Row, compare, under_refusals
 from benchmarks.contenders import EVERYBODY, FLOOR, QUICK, SERVICE
-from benchmarks.machine import facts
+from benchmarks.machine import facts, load
 from benchmarks.outside import Behaviour
 from benchmarks.running import SCORES_A_TRACE, Contender, Outside, environment, outside, valkey
 from benchmarks.workers import fleet
@@ -33,12 +33,12 @@ _SLOW: Final = 0.5
 _LIMITED, _FAILING = 0.05, 0.02
 _FLEET: Final = (1000, 6000)
 _IN_FLIGHT: Final = 250
-_WATCHED: Final = 4000
 
 
 def main() -> int:
     """Run the cases asked for, print their tables, and with --write put them into the page."""
     options = _options()
+    load_before = load()
     parts = []
     for case in options.cases:
         for part in _CASES[case](options):
@@ -46,7 +46,7 @@ def main() -> int:
             parts.append(part)
     if options.write:
         command = " ".join(["python -m benchmarks", *(each for each in sys.argv[1:] if each != "--write")])
-        text = "\n\n".join([facts(command), *parts])
+        text = "\n\n".join([facts(command, load_before), *parts])
         _PAGE.write_text(
             _MEASURED.sub(lambda found: f"{found[1]}{text}\n{found[2]}", _PAGE.read_text("utf-8")), "utf-8"
         )
@@ -101,7 +101,7 @@ def _refusing(options: argparse.Namespace) -> Iterator[str]:
     with outside(_most(options.contenders)) as stand_ins:
         # The floor would give up at the first refusal: it has nothing but the requests.
         found = under_refusals([each for each in options.contenders if each is not FLOOR], stand_ins, behaviour)
-    yield "### Refusals: 5 % of the calls meet a 429, 2 % a 500\n\n" + tables.refusals(found)
+    yield "### Refusals: 5 % of the calls meet a 429 without Retry-After, 2 % a 500\n\n" + tables.refusals(found)
 
 
 def _workers(options: argparse.Namespace) -> Iterator[str]:
@@ -119,24 +119,26 @@ def _workers(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _breakdown(options: argparse.Namespace) -> Iterator[str]:
-    """Keep books on one sweep; the CPU they are scaled to is measured without them."""
+    """Keep books on sweeps of two sizes, for their difference; the CPU it is scaled to is measured without books."""
     with outside(SERVICE.sizes[1]) as stand_ins:
         row = compare([SERVICE], stand_ins, Behaviour(), rounds=options.rounds)[0]
-        seconds = _books(stand_ins)
+        small, large = (_books(stand_ins, size) for size in SERVICE.sizes)
     if row.figures is None:
         raise SystemExit(row.reason)
-    yield "### Where the service's CPU goes\n\n" + tables.breakdown(seconds, row.figures.cpu)
+    yield "### Where the service's CPU goes\n\n" + tables.breakdown(
+        {line: used - small.get(line, 0.0) for line, used in large.items()}, row.figures.cpu
+    )
 
 
-def _books(stand_ins: Outside) -> dict[str, float]:
-    stand_ins.reset(Behaviour(traces=_WATCHED))
+def _books(stand_ins: Outside, traces: int) -> dict[str, float]:
+    stand_ins.reset(Behaviour(traces=traces))
     with tempfile.TemporaryDirectory() as name, valkey(Path(name) / "data", wanted=True) as store:
         given = environment(stand_ins.url, Path(name), SERVICE.at_once, store.url)
         command = [sys.executable, "-m", "benchmarks.breakdown"]
         said = subprocess.run(command, env=given, check=True, capture_output=True, text=True).stdout
-    if stand_ins.counts()["pairs"] != SCORES_A_TRACE * _WATCHED:
+    if stand_ins.counts()["pairs"] != SCORES_A_TRACE * traces:
         raise SystemExit("the watched sweep left scores unwritten")
-    seconds: dict[str, float] = json.loads(said.splitlines()[-1])["seconds"]
+    seconds: dict[str, float] = json.loads(said.splitlines()[-1])
     return seconds
 
 

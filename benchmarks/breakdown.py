@@ -26,8 +26,8 @@ from typing import Any, Final
 from evaluator import cli, service
 
 LINES: Final = (
-    ("evaluator.discovery", "finding and sampling"),
-    ("evaluator.sampling", "finding and sampling"),
+    ("evaluator.discovery", "sampling"),
+    ("evaluator.sampling", "sampling"),
     ("evaluator.langfuse.client", "fetching and reading traces"),
     ("evaluator.langfuse.reading", "fetching and reading traces"),
     ("evaluator.langfuse.scanning", "fetching and reading traces"),
@@ -49,6 +49,9 @@ LINES: Final = (
 
 BY_THREAD: Final = (("io", "event loop and sockets"), ("MainThread", "command line"))
 """Name of a thread -> what it is charged to outside all of them."""
+
+UNBOOKED: Final = "not in the books"
+"""What threads used that never entered a line, or had not yet come back from one."""
 
 OTHER_THREADS: Final = "Dramatiq and its Redis"
 
@@ -181,22 +184,23 @@ def main() -> None:
     """Sweep as the command line does; print, as JSON, the CPU seconds of the sweep by line."""
     ledger = Ledger()
     ledger.open()
-    whole = time.process_time()
+    used: dict[str, float] = {}
     sweep = service.sweep
 
     def watched(*given: Any, **named: Any) -> service.Swept:
-        nonlocal whole
-        whole = time.process_time()
+        before, since = ledger.seconds(), time.process_time()
         try:
             return sweep(*given, **named)
         finally:
-            whole = time.process_time() - whole
+            whole = time.process_time() - since
+            used.update({line: seconds - before.get(line, 0.0) for line, seconds in ledger.seconds().items()})
+            used[UNBOOKED] = whole - sum(used.values())
 
     service.sweep = watched
     sys.argv[1:] = ["sweep", "--since", "1h", "--drain", "--json"]
     with suppress(SystemExit):
         cli.main()
-    sys.stdout.write(json.dumps({"seconds": ledger.seconds(), "whole": whole}) + "\n")
+    sys.stdout.write(json.dumps(used) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,17 @@ from typing import Final
 
 _OURS: Final = ("aiohttp", "dramatiq", "langfuse", "openai", "orjson", "redis")
 _PEERS: Final = ("arize-phoenix-evals", "deepeval")
+_BUSY: Final = 0.5
 _LOCK: Final = Path(__file__).parents[1] / "requirements" / "bench.txt"
 
 
-def facts(command: str) -> str:
-    """Return one paragraph of facts about a run of `command`."""
+def load() -> float:
+    """Return how many processes want a core, as the mean of the last minute; what was there before is not ours."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def facts(command: str, load_before: float) -> str:
+    """Return one paragraph of facts about a run of `command`, and how busy the machine was with other things."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in _OURS]
     locked = _LOCK.read_text(encoding="utf-8")
     versions += [
@@ -24,7 +30,9 @@ def facts(command: str) -> str:
     ]
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`: {_processor()}, {os.cpu_count()} cores, "
-        f"{platform.system()}, Python {platform.python_version()}; {', '.join(versions)}."
+        f"{platform.system()}, Python {platform.python_version()}; {', '.join(versions)}. "
+        f"Load average before it: {load_before:.1f}"
+        + ("; others used these cores meanwhile, so trust CPU more than speed." if load_before > _BUSY else ".")
     )
 
 

@@ -228,7 +228,7 @@ class Outside:
             **self._scores.counts(),
             "calls": self._model.calls,
             "refused": self._model.refused,
-            "seconds": self._last - self._first,
+            "seconds": max(0.0, self._last - self._first),
             "requests": dict(self._requests),
         }
 

@@ -42,7 +42,10 @@ def refusals(found: Sequence[tuple[Contender, Run | str]]) -> str:
             lines.append([contender.name, done, "", ""])
             continue
         lost = f"{done.lost:,} of {SCORES_A_TRACE * done.traces:,}" if done.lost else "none"
-        lines.append([contender.name, lost, f"{done.calls / done.traces:.2f}", f"{done.traces / done.seconds:,.0f}"])
+        if done.failed:
+            lost += f" ({done.failed})"
+        speed = f"{done.traces / done.seconds:,.0f}" if done.seconds > 0 else "none"
+        lines.append([contender.name, lost, f"{done.calls / done.traces:.2f}", speed])
     return table(["", "scores lost", "calls a trace", "traces/s"], lines)
 
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from deepeval import evaluate
-from deepeval.evaluate.configs import AsyncConfig, CacheConfig, DisplayConfig
+from deepeval.evaluate.configs import AsyncConfig, CacheConfig, DisplayConfig, ErrorConfig
 from deepeval.metrics import GEval
 from deepeval.models import GPTModel
 from deepeval.test_case import LLMTestCase, SingleTurnParams
@@ -35,10 +35,12 @@ def main() -> None:
         async_config=AsyncConfig(max_concurrent=AT_ONCE),
         display_config=DisplayConfig(show_indicator=False, print_results=False, inspect_after_run=False),
         cache_config=CacheConfig(write_cache=False),
+        error_config=ErrorConfig(ignore_errors=True),  # else one refused call costs every other its score
     )
     judged = {result.name: result.metrics_data[0].score for result in results.test_results}
     for root in found:
-        write(langfuse, root, judged[root.trace_id])
+        if (score := judged[root.trace_id]) is not None:
+            write(langfuse, root, score)
     langfuse.flush()
 
 

@@ -1,6 +1,7 @@
 """arize-phoenix-evals: its classifier over a data frame with the async executor; read and written by the langfuse SDK.
 
-Its rate limiter starts at five requests a second and doubles slowly; the rate given here lets it go at once.
+By itself its rate limiter starts at five requests a second, doubles in 70 seconds and stops at forty; the rate given
+here keeps it out of the way until the model refuses.
 """
 
 from __future__ import annotations
