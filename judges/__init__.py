@@ -3,10 +3,11 @@
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from judges.asking import DECLINED, NO_CHOICE, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
-from judges.opinions import combined
+from judges.opinions import combined, escalated, unsure
 from judges.price import Price
 from judges.rubric import Example, Rubric, RubricSpec
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
+from judges.weighing import Token, unweighable, weighed
 
 __all__ = [
     "CANNOT_JUDGE",
@@ -28,5 +29,10 @@ __all__ = [
     "Rubric",
     "RubricSpec",
     "Scale",
+    "Token",
     "combined",
+    "escalated",
+    "unsure",
+    "unweighable",
+    "weighed",
 ]
