@@ -36,13 +36,13 @@ class Constants:
 
     root: float = 20e-6
     again: float = 7.6
-    trace: float = 0.4e-3
+    trace: float = 0.43e-3
     judged: float = 0.35e-3
     reads: float = 1.3
     claim: float = 60.0
-    evaluated: float = 70.0
+    evaluated: float = 90.0
     days: float = 2.01
-    redis: float = 45e-6
+    redis: float = 50e-6
     listed: float = 3e-6
     in_flight: int = 64
 
