@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+from evaluator.batch import Lane
 from evaluator.cli import main
 from evaluator.clock import SystemClock
 from evaluator.langfuse import Langfuse
@@ -30,7 +31,7 @@ WAITS: Final[dict[str, Any]] = {
     "evaluator.broker._PAUSE_SECONDS": 0.1,
     "evaluator.state._LOCK_SECONDS": 2,
     "evaluator.worker._PAUSE_SECONDS": 0.1,
-    "evaluator.worker._POLL_MILLISECONDS": 100,
+    "evaluator.worker._POLL_MILLISECONDS": dict.fromkeys(Lane, 100),
     "evaluator.scheduler.LEASE": timedelta(seconds=3),
     "evaluator.scheduler._RENEW": timedelta(seconds=1),
     "evaluator.scheduler._DUE": timedelta(seconds=0.5),
