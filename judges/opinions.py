@@ -177,7 +177,7 @@ def _failed(outcomes: Sequence[Outcome], used: Usage) -> Failure:
     """Return one failure for many: worth another try when that could still make half of the opinions answer."""
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     final = sum(not failure.retryable for failure in failures)
-    retryable = 2 * (len(outcomes) - final) >= len(outcomes) and final < len(failures)
+    retryable = 2 * (len(outcomes) - final) >= len(outcomes)
     kinds = Counter(failure.kind for failure in failures if failure.retryable == retryable)
     kind = kinds.most_common(1)[0][0]
     first = next(failure for failure in failures if failure.kind == kind)

@@ -204,7 +204,7 @@ class TestSpec:
         with pytest.raises(ValidationError, match="at most 35 characters: shorten the criterion"):
             rubric("a name that is as long as it may be", each=True)
 
-    @pytest.mark.parametrize("expect", [{"equals": 0.75}, {"at_least": 0.5}, {"equals": CANNOT_JUDGE}])
+    @pytest.mark.parametrize("expect", [{"equals": 0}, {"at_most": 1, "at_least": 0.5}, {"equals": CANNOT_JUDGE}])
     def test_an_example_expects_a_share(self, expect: Any) -> None:
         assert rubric(examples=[{"inputs": {"answer": "a"}, "expect": expect}]).examples
 

@@ -148,6 +148,7 @@ class TestChecklists:
         found = verdict([checked(cites="yes", polite="no"), checked(cites="no", polite="no")], CHECKS)
         assert found.value == 0.0
         assert CHECKS.parts(found)["cites"] == Unscored("the opinions are split: 1 yes, 1 no")
+        assert found.confidence == (1 * 0.5 + 3 * 1.0) / 4
 
     def test_when_nothing_has_a_majority_there_is_no_score(self) -> None:
         split = combined([checked(cites="yes", polite="no"), checked(cites="no", polite="yes")], CHECKS)
@@ -174,6 +175,7 @@ class TestGaps:
         [
             ([*says(4.0), AWAY, AWAY], "unavailable", True),
             ([*says(4.0), AWAY, BAD], "unavailable", True),
+            ([*says(4.0), BAD, BAD, AWAY], "unavailable", True),
             ([*says(4.0), BAD, BAD], "bad_answer", False),
             ([AWAY, AWAY, BAD], "unavailable", True),
             ([AWAY, BAD, BAD], "bad_answer", False),

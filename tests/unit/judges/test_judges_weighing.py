@@ -47,12 +47,16 @@ class TestWeights:
         found = verdict({" 4": 0.57, " 2": 0.38, ' "': 0.04, " 7": 0.01})
         assert found.value == pytest.approx((4 * 0.57 + 2 * 0.38) / 0.95)
         assert found.details["outside"] == 0.05
+        assert found.confidence == pytest.approx(1 - 2 * math.sqrt(0.6 * 0.4 * 4) / 4)
 
-    @pytest.mark.parametrize("likely", [{" 4": 0.89}, {" 4": 0.5, ' "': 0.5}, {" 4": 0.85, " 6": 0.15}])
-    def test_with_too_much_outside_there_is_no_score(self, likely: dict[str, float]) -> None:
+    @pytest.mark.parametrize(
+        ("likely", "outside"), [({" 4": 0.89}, 11), ({" 4": 0.5, ' "': 0.5}, 50), ({" 4": 0.85, " 6": 0.15}, 15)]
+    )
+    def test_with_too_much_outside_there_is_no_score(self, likely: dict[str, float], outside: int) -> None:
         failure = weighed(SAID, reply(" 4", likely), FIVE)
         assert isinstance(failure, Failure)
         assert (failure.kind, failure.retryable, failure.usage) == ("off_scale", False, USED)
+        assert failure.reason.startswith(f"{outside}% of the judge's probability")
 
     def test_one_level_may_be_written_in_several_ways(self) -> None:
         assert verdict({" 4": 0.4, "4": 0.3, ' "4': 0.1, "2": 0.2}).value == pytest.approx(3.6)
