@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from judges.disguise import undisguised
 from traces import well_formed
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{16,}")
+_DRAWS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,17 @@ def shortened(text: str, longest: int) -> Shortened:
     head, tail = (keep * 2 + 2) // 3, keep // 3
     left_out = len(text) - head - tail
     return Shortened(f"{text[:head]}\n[... {left_out:,} characters left out ...]\n{text[len(text) - tail :]}", left_out)
+
+
+def boundary_for(texts: Iterable[str], draw: Callable[[], str]) -> str:
+    """Return a boundary that none of the texts holds, in whatever letters; a second draw is never needed by chance."""
+    seen = [undisguised(text).lower() for text in texts]
+    boundary = draw()
+    for _ in range(_DRAWS):
+        if not any(boundary in text for text in seen):
+            break
+        boundary = draw()
+    return boundary
 
 
 def fenced(name: str, text: str, boundary: str) -> str:

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from judges.answer import CANNOT_JUDGE
 from judges.asking import Prompt, Question, answer_schema
 from judges.checklist import ChecklistScale
-from judges.fence import Shortened, fenced, shortened
+from judges.fence import Shortened, boundary_for, fenced, shortened
 from judges.scale import NumericScale, Scale
 from traces import DataType, NotApplicable, Path, SampleRule, Trace, When, as_text, well_formed
 
@@ -233,7 +233,7 @@ class Rubric:
         return self._ask(shown)
 
     def _ask(self, shown: Mapping[str, Shortened]) -> Question:
-        boundary = self._boundary()
+        boundary = boundary_for((part.text for part in shown.values()), self._boundary)
         material = "\n\n".join(fenced(name, part.text, boundary) for name, part in shown.items())
         cut = {name: part.left_out for name, part in shown.items() if part.left_out}
         judge = self.spec.judge
