@@ -88,8 +88,9 @@ def _result(future: Future[T]) -> T:
         try:
             return future.result(_STEP_SECONDS)
         except NotYet:
+            # It may have ended just now; and what it raised may itself be a timeout.
             if future.done():
-                raise
+                return future.result()
 
 
 async def _cancel_all() -> None:
