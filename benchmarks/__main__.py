@@ -20,7 +20,7 @@ from benchmarks import tables
 from benchmarks.ceiling import ceilings
 from benchmarks.comparing import Row, compare, under_refusals
 from benchmarks.contenders import EVERYBODY, FLOOR, QUICK, SERVICE
-from benchmarks.machine import facts, load
+from benchmarks.machine import BUSY, facts, load
 from benchmarks.outside import Behaviour
 from benchmarks.running import SCORES_A_TRACE, Contender, Outside, environment, outside, valkey
 from benchmarks.workers import fleet
@@ -39,6 +39,11 @@ def main() -> int:
     """Run the cases asked for, print their tables, and with --write put them into the page."""
     options = _options()
     load_before = load()
+    if load_before > BUSY:
+        said = f"the machine is busy (load average {load_before:.1f}): CPU a trace holds, speed does not"
+        print(said, file=sys.stderr)
+        if options.write:
+            raise SystemExit("nothing is written from a busy machine: wait until it is quiet")
     parts = []
     for case in options.cases:
         for part in _CASES[case](options):

@@ -12,7 +12,9 @@ from typing import Final
 
 _OURS: Final = ("aiohttp", "dramatiq", "langfuse", "openai", "orjson", "redis")
 _PEERS: Final = ("arize-phoenix-evals", "deepeval")
-_BUSY: Final = 0.5
+BUSY: Final = 0.5
+"""Load average from which speed is no measurement: CPU hardly changes then, but who waits for a core looks slow."""
+
 _LOCK: Final = Path(__file__).parents[1] / "requirements" / "bench.txt"
 
 
@@ -22,7 +24,7 @@ def load() -> float:
 
 
 def facts(command: str, load_before: float) -> str:
-    """Return one paragraph of facts about a run of `command`, and how busy the machine was with other things."""
+    """Return one paragraph of facts about a run of `command`, and how busy the machine was before it."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in _OURS]
     locked = _LOCK.read_text(encoding="utf-8")
     versions += [
@@ -31,8 +33,7 @@ def facts(command: str, load_before: float) -> str:
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{command}`: {_processor()}, {os.cpu_count()} cores, "
         f"{platform.system()}, Python {platform.python_version()}; {', '.join(versions)}. "
-        f"Load average before it: {load_before:.1f}"
-        + ("; others used these cores meanwhile, so trust CPU more than speed." if load_before > _BUSY else ".")
+        f"Load average before it: {load_before:.1f}."
     )
 
 

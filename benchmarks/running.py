@@ -25,8 +25,9 @@ from benchmarks.outside import Behaviour
 from evaluator.embedded import embedded_redis
 
 SCORES_A_TRACE: Final = 6
+STOPPED: Final = "stopped by the benchmark"
 _LONGEST: Final = 180.0
-"""Seconds after which a contender has failed."""
+"""Seconds after which a contender is not waited for any longer."""
 
 _ROOT: Final = Path(__file__).parents[1]
 _CONFIG: Final = {
@@ -80,7 +81,7 @@ class Run:
         megabytes: the largest its memory got.
         calls: model calls made, repeated ones included.
         lost: scores that did not arrive.
-        failed: when it failed, its exit code and the last line it said.
+        failed: when it failed, its exit code and the last line it said; or that it took too long for us.
     """
 
     traces: int
@@ -147,7 +148,7 @@ def run(contender: Contender, stand_ins: Outside, behaviour: Behaviour, *, core:
         used = store.cpu() - before
     counts = stand_ins.counts()
     lost = SCORES_A_TRACE * behaviour.traces - counts["pairs"]
-    why = f"{failed}: {last}" if failed else ""
+    why = f"{failed}: {last}" if failed and not failed.startswith(STOPPED) else failed
     return Run(behaviour.traces, cpu, used, counts["seconds"], megabytes, counts["calls"], lost, why)
 
 
@@ -210,13 +211,17 @@ def _timed(command: list[str], given: Mapping[str, str], log: int, core: int | N
     process = subprocess.Popen(command, env=given, cwd=given["EVALUATOR_DATA"], stdout=log, stderr=log)
     pin(process.pid, core)
     until = time.monotonic() + _LONGEST
+    killed = False
     while True:
         ended, status, used = os.wait4(process.pid, os.WNOHANG)
         if ended:
             break
         if time.monotonic() > until:
+            killed = True  # by us: nothing is known of what it would have done
             process.kill()
         time.sleep(0.02)
     process.returncode = os.waitstatus_to_exitcode(status)
     failed = f"exit code {process.returncode}" if process.returncode else ""
+    if killed:
+        failed = f"{STOPPED} after {_LONGEST:.0f} s"
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, failed

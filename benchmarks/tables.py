@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.comparing import Row
-from benchmarks.running import SCORES_A_TRACE, Contender, Run
+from benchmarks.running import SCORES_A_TRACE, STOPPED, Contender, Run
 from benchmarks.workers import Fleet
 
 
@@ -42,6 +42,9 @@ def refusals(found: Sequence[tuple[Contender, Run | str]]) -> str:
             lines.append([contender.name, done, "", ""])
             continue
         lost = f"{done.lost:,} of {SCORES_A_TRACE * done.traces:,}" if done.lost else "none"
+        if done.failed.startswith(STOPPED):
+            lines.append([contender.name, f"no figure: {done.failed}", "", ""])
+            continue
         if done.failed:
             lost += f" ({done.failed})"
         speed = f"{done.traces / done.seconds:,.0f}" if done.seconds > 0 else "none"
