@@ -57,7 +57,8 @@ def combined(outcomes: Sequence[Outcome], scale: BaseScale) -> Outcome:
     together = verdicts[0] if len(answers) == 1 else _together(verdicts, len(answers), scale)
     if isinstance(together, Unscored):
         return replace(together, usage=used)
-    shared = {key: value for key, value in verdicts[0].details.items() if key not in _OWN}
+    # Of all of them: a model without a price may be any of a jury.
+    shared = {key: value for verdict in verdicts for key, value in verdict.details.items() if key not in _OWN}
     noted = {OPINIONS: [_noted(outcome, together.value) for outcome in outcomes], "judge_model": used.model}
     return replace(together, usage=used, details={**shared, **together.details, **noted})
 

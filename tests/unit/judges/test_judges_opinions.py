@@ -227,6 +227,10 @@ class TestRecords:
         found = verdict([*says(4.0, model="b"), *says(5.0, model="a"), *says(3.0, model="b")], FIVE)
         assert (found.usage.model, found.details["judge_model"]) == ("a + b", "a + b")
 
+    def test_what_is_remarked_on_one_is_remarked_on_all(self) -> None:
+        found = verdict([*says(4.0), Verdict(5.0, details={"unpriced": True, "spread": 9})], FIVE)
+        assert (found.details["cut"], found.details["unpriced"], found.details["spread"]) == (7, True, 0.5)
+
     def test_the_details_can_be_written_down(self) -> None:
         for scale, outcomes in ((FIVE, says(4.0, 5.0)), (CHECKS, [checked(cites="yes", polite="no")] * 2)):
             found = combined(outcomes, scale)
