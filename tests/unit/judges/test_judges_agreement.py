@@ -113,6 +113,10 @@ class TestAlpha:
         assert krippendorff_alpha([[1, 1], [2, 2]]) == 1.0
         assert krippendorff_alpha([["a", "b"], ["b", "a"]]) == pytest.approx(1 - 4 / (2 * 2 * 2 / 3))
 
+    def test_small_numbers_are_numbers_too(self) -> None:
+        small = [[value / 100 if isinstance(value, int) else None for value in unit] for unit in GAPS]
+        assert krippendorff_alpha(small, metric="interval") == pytest.approx(0.849, abs=0.0005)
+
     @pytest.mark.parametrize("metric", ["nominal", "ordinal", "interval"])
     @given(units=UNITS, random=st.randoms())
     def test_it_does_not_matter_who_said_what_in_which_order(self, metric: Any, units: Any, random: Any) -> None:
