@@ -22,7 +22,8 @@ from benchmarks.comparing import Row, compare, under_refusals
 from benchmarks.contenders import EVERYBODY, FLOOR, QUICK, SERVICE
 from benchmarks.machine import BUSY, facts, load
 from benchmarks.outside import Behaviour
-from benchmarks.running import SCORES_A_TRACE, Contender, Outside, environment, outside, valkey
+from benchmarks.running import SCORES_A_TRACE, Contender, environment, outside, valkey
+from benchmarks.stand_ins import StandIns
 from benchmarks.workers import fleet
 
 _PAGE: Final = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -135,7 +136,7 @@ def _breakdown(options: argparse.Namespace) -> Iterator[str]:
     )
 
 
-def _books(stand_ins: Outside, traces: int) -> dict[str, float]:
+def _books(stand_ins: StandIns, traces: int) -> dict[str, float]:
     stand_ins.reset(Behaviour(traces=traces))
     with tempfile.TemporaryDirectory() as name, valkey(Path(name) / "data", wanted=True) as store:
         given = environment(stand_ins.url, Path(name), SERVICE.at_once, store.url)

@@ -16,14 +16,14 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from benchmarks.outside import Behaviour
-from benchmarks.running import Outside
+from benchmarks.stand_ins import StandIns
 from benchmarks.work import FORMAT, MODEL, messages
 
 _CONNECTIONS: Final = 64
 _SECONDS: Final = 1.0
 
 
-def ceilings(stand_ins: Outside) -> dict[str, float]:
+def ceilings(stand_ins: StandIns) -> dict[str, float]:
     """Return requests a second by what is asked: a completion, a page of 100 rows with their texts, 100 scores."""
     stand_ins.reset(Behaviour(traces=1000))
     port = urlsplit(stand_ins.url).port or 80

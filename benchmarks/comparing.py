@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.outside import Behaviour
-from benchmarks.running import SCORES_A_TRACE, Contender, Outside, Run, run
+from benchmarks.running import SCORES_A_TRACE, Contender, Run, run
+from benchmarks.stand_ins import StandIns
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Row:
     reason: str = ""
 
 
-def compare(contenders: Sequence[Contender], stand_ins: Outside, behaviour: Behaviour, *, rounds: int) -> list[Row]:
+def compare(contenders: Sequence[Contender], stand_ins: StandIns, behaviour: Behaviour, *, rounds: int) -> list[Row]:
     """Measure contenders in turn, so that a slow moment of the machine meets all of them."""
     runs: dict[tuple[str, int], list[Run]] = {}
     reasons: dict[str, str] = {}
@@ -66,7 +67,7 @@ def compare(contenders: Sequence[Contender], stand_ins: Outside, behaviour: Beha
     return [_row(contender, runs, reasons.get(contender.name, "")) for contender in contenders]
 
 
-def _once(contender: Contender, stand_ins: Outside, behaviour: Behaviour) -> Run | str:
+def _once(contender: Contender, stand_ins: StandIns, behaviour: Behaviour) -> Run | str:
     """Run once, or say why there is no figure: unfinished work has none."""
     if (missing := _missing(contender)) is not None:
         return missing
@@ -85,7 +86,7 @@ def _missing(contender: Contender) -> str | None:
 
 
 def under_refusals(
-    contenders: Sequence[Contender], stand_ins: Outside, behaviour: Behaviour
+    contenders: Sequence[Contender], stand_ins: StandIns, behaviour: Behaviour
 ) -> list[tuple[Contender, Run | str]]:
     """Run each contender once, on its larger size; here a run that lost scores is the result."""
     found: list[tuple[Contender, Run | str]] = []

@@ -13,15 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import redis
 
 from benchmarks.outside import Behaviour
+from benchmarks.stand_ins import StandIns, standing_in
 from evaluator.embedded import embedded_redis
 
 SCORES_A_TRACE: Final = 6
@@ -94,38 +94,12 @@ class Run:
     failed: str
 
 
-class Outside:
-    """The stand-ins, in a process of their own."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def reset(self, behaviour: Behaviour) -> None:
-        """Start a new run."""
-        self._ask("/_reset", json.dumps(asdict(behaviour)).encode())
-
-    def counts(self) -> Mapping[str, Any]:
-        """Return what arrived since the run started."""
-        answer: Mapping[str, Any] = json.loads(self._ask("/_counts", None))
-        return answer
-
-    def _ask(self, path: str, body: bytes | None) -> bytes:
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, data=body), timeout=60) as answer:
-            content: bytes = answer.read()
-        return content
-
-
 @contextlib.contextmanager
-def outside(traces: int, core: int | None = 1) -> Iterator[Outside]:
+def outside(traces: int, core: int | None = 1) -> Iterator[StandIns]:
     """Start the stand-ins with so many traces in store."""
-    command = [sys.executable, "-m", "benchmarks.outside", "--traces", str(traces)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        pin(process.pid, core)
-        assert process.stdout is not None
-        try:
-            yield Outside(json.loads(process.stdout.readline())["url"])
-        finally:
-            process.terminate()
+    with standing_in("benchmarks.outside", "--traces", str(traces)) as stand_ins:
+        pin(stand_ins.process, core)
+        yield stand_ins
 
 
 def pin(process: int, core: int | None) -> None:
@@ -134,7 +108,7 @@ def pin(process: int, core: int | None) -> None:
         os.sched_setaffinity(process, {core})
 
 
-def run(contender: Contender, stand_ins: Outside, behaviour: Behaviour, *, core: int | None = 0) -> Run:
+def run(contender: Contender, stand_ins: StandIns, behaviour: Behaviour, *, core: int | None = 0) -> Run:
     """Run a contender once, on one core unless that is None."""
     stand_ins.reset(behaviour)
     at_once = contender.at_once_slow if behaviour.latency else contender.at_once

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.outside import Behaviour
-from benchmarks.running import SCORES_A_TRACE, Outside, environment, valkey
+from benchmarks.running import SCORES_A_TRACE, environment, valkey
+from benchmarks.stand_ins import StandIns
 
 _LONGEST: Final = 120.0
 _POLL: Final = 0.1
@@ -40,7 +41,7 @@ class Fleet:
         return self.traces / self.seconds
 
 
-def fleet(workers: int, stand_ins: Outside, behaviour: Behaviour, at_once: int) -> Fleet:
+def fleet(workers: int, stand_ins: StandIns, behaviour: Behaviour, at_once: int) -> Fleet:
     """Let so many worker processes evaluate everything, each with `at_once` model calls in flight.
 
     Raises:
@@ -71,7 +72,7 @@ def _running(workers: int, given: Mapping[str, str], processes: list[subprocess.
             process.send_signal(signal.SIGTERM)
 
 
-def _wait(stand_ins: Outside, scores: int) -> None:
+def _wait(stand_ins: StandIns, scores: int) -> None:
     until = time.monotonic() + _LONGEST
     while (found := stand_ins.counts()["pairs"]) < scores:
         if time.monotonic() > until:

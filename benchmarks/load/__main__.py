@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from benchmarks.load import growth, hobby, idle, memory, planning, rules, sweep
@@ -52,18 +53,23 @@ def write(name: str, found: str) -> None:
     PAGE.write_text(between.sub(lambda at: f"{at[1]}{found}\n{at[2]}", text), encoding="utf-8")
 
 
+def _told(module: ModuleType) -> str:
+    """Return what a measurement says of itself; to argparse a percent sign means something."""
+    return (module.__doc__ or "").replace("%", "%%")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the results into docs/scaling.md")
     commands = parser.add_subparsers(dest="command")
-    made = commands.add_parser("sweep", help=sweep.__doc__)
+    made = commands.add_parser("sweep", help=_told(sweep))
     made.add_argument("--sizes", type=int, nargs="+", default=list(sweep.SIZES), metavar="N")
     made.add_argument("--evaluators", type=int, default=1, metavar="N")
-    made = commands.add_parser("rules", help=rules.__doc__)
+    made = commands.add_parser("rules", help=_told(rules))
     made.add_argument("--sizes", type=int, nargs=2, default=list(rules.SIZES), metavar="N")
-    made = commands.add_parser("idle", help=idle.__doc__)
+    made = commands.add_parser("idle", help=_told(idle))
     made.add_argument("--seconds", type=float, default=120.0)
-    made = commands.add_parser("hobby", help=hobby.__doc__)
+    made = commands.add_parser("hobby", help=_told(hobby))
     made.add_argument("--traces-a-minute", type=int, default=300, metavar="N")
     made.add_argument("--minutes", type=float, default=60, metavar="N", help="simulated")
     made.add_argument("--evaluators", type=int, default=5, metavar="N")

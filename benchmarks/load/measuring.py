@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import redis
 
-from benchmarks.load.outside import Setting
+from benchmarks.stand_ins import StandIns, standing_in
 from evaluator.embedded import embedded_redis
 
 ROOT: Final = Path(__file__).parents[2]
@@ -26,28 +24,6 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = resource.getpagesize()
 _LONGEST_START: Final = 60.0
 _NAMES: Final = {"evaluator.embedded": "keeper", "valkey-server": "Valkey", "evaluator.cli": "service"}
-
-
-class Outside:
-    """The stand-ins, in a process of their own."""
-
-    def __init__(self, url: str, process: int) -> None:
-        self.url = url
-        self.process = process
-
-    def reset(self, setting: Setting) -> None:
-        """Start a new world."""
-        self._ask("/_reset", json.dumps(asdict(setting)).encode())
-
-    def counts(self) -> Mapping[str, Any]:
-        """Return what arrived since then."""
-        answer: Mapping[str, Any] = json.loads(self._ask("/_counts", None))
-        return answer
-
-    def _ask(self, path: str, body: bytes | None) -> bytes:
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, data=body), timeout=60) as answer:
-            content: bytes = answer.read()
-        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +67,7 @@ class Ended:
 class Bench:
     """Everything a measurement needs: stand-ins, a Valkey, a configuration."""
 
-    outside: Outside
+    outside: StandIns
     store: Store
     folder: Path
 
@@ -163,22 +139,14 @@ class Bench:
 @contextlib.contextmanager
 def bench(files: Mapping[str, str]) -> Iterator[Bench]:
     """Start stand-ins and a Valkey, with a configuration beside them."""
-    with tempfile.TemporaryDirectory() as name, _outside() as outside, _valkey(Path(name) / "valkey") as store:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        standing_in("benchmarks.load.outside") as outside,
+        _valkey(Path(name) / "valkey") as store,
+    ):
         made = Bench(outside, store, Path(name))
         made.configure(files)
         yield made
-
-
-@contextlib.contextmanager
-def _outside() -> Iterator[Outside]:
-    command = [sys.executable, "-m", "benchmarks.load.outside"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            yield Outside(json.loads(process.stdout.readline())["url"], process.pid)
-        finally:
-            process.terminate()
 
 
 @contextlib.contextmanager
