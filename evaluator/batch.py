@@ -5,7 +5,7 @@ The form is versioned: a worker of the next release must read what a scheduler o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -72,12 +72,6 @@ def from_message(message: Mapping[str, Any]) -> tuple[Job, ...]:
         msg = f"queue message of version {message.get('v')!r}; this worker reads version {VERSION}: update the worker"
         raise UnknownVersion(msg)
     return tuple(_read(job) for job in message["jobs"])
-
-
-def in_batches(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    """Cut jobs into batches of at most `size`."""
-    for start in range(0, len(jobs), size):
-        yield jobs[start : start + size]
 
 
 def _write(job: Job) -> dict[str, Any]:

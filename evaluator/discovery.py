@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from evaluator.batch import NOTHING_WAITS, Backlog, Job, in_batches
+from evaluator.batch import NOTHING_WAITS, Backlog, Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.langfuse import Langfuse, Window
@@ -145,15 +145,23 @@ class Discovery:
         roots = self._with_scores([root for root in page if root.ref.id in fresh])
         jobs: list[Job] = []
         decided: dict[TraceRef, tuple[str, ...]] = {}
+        found = Found(traces=len(roots))
         for root in roots:
             samples, decided[root.ref] = self._decided(self._sampler.choose(root))
             if samples:
                 jobs.append(Job(root.ref, samples))
-        for batch in in_batches(jobs, self._definitions.service.batch_size):
-            self._enqueue(batch)
+            if len(jobs) == self._definitions.service.batch_size:
+                found += self._hand_over(jobs, decided)
+                jobs, decided = [], {}
+        return found + self._hand_over(jobs, decided)
+
+    def _hand_over(self, jobs: Sequence[Job], decided: Mapping[TraceRef, tuple[str, ...]]) -> Found:
+        """Enqueue one batch, then claim what was decided up to it: a crash in between repeats no more than this."""
+        if jobs:
+            self._enqueue(jobs)
             self._pace.put()
         self._state.claim(decided)
-        return Found(len(roots), len(jobs), sum(len(job.samples) for job in jobs))
+        return Found(enqueued=len(jobs), sampled=sum(len(job.samples) for job in jobs))
 
     def _sample(self, share: float) -> None:
         """Take this share of the sampling rates from now on."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sandbox.faults import Faults
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
-from tests.matrix.world import BATCH, SCHEDULER, SWEEP, WORKERS, World
+from tests.matrix.world import BATCH_CALLS, SCHEDULER, SWEEP, WORKERS, World
 
 Act = Callable[[World], None]
 
@@ -94,6 +94,10 @@ def _clock(role: str, name: str, seconds: float) -> Fault:
     )
 
 
+def _process(name: str, end: Callable[[World, str], None], process: str) -> Fault:
+    return Fault(name, lambda world: end(world, process), lambda world: world.start(process))
+
+
 def _killed_scheduler() -> Fault:
     def begin(world: World) -> None:
         world.kill(SCHEDULER)
@@ -102,7 +106,7 @@ def _killed_scheduler() -> Fault:
         world.start(SCHEDULER)
 
     # Killed between enqueueing and claiming a batch: it is enqueued again.
-    return Fault("kill-scheduler", begin, end, wasted=BATCH, repeated=1)
+    return Fault("kill-scheduler", begin, end, wasted=BATCH_CALLS, repeated=1)
 
 
 def _frozen(name: str, process: str, seconds: tuple[float, float], wasted: int, repeated: int = 0) -> Fault:
@@ -180,7 +184,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         _behaviour("out-of-order", shuffled=1.0),
         _model("429", rate_limited=0.6, retry_after=0.3),
         _model("5xx", errors=0.6),
-        _model("hangs", hangs=0.2, hang_seconds=1.5),
+        _model("hangs", hangs=0.2, hang_seconds=3.0),
         _model("resets", resets=0.3, lost_answers=0.1),
         _model("down", errors=1.0),
         replace(_model("gone", errors=1.0), seconds=(6.0, 8.0)),
@@ -198,21 +202,26 @@ FAULTS: Final[Mapping[str, Fault]] = {
         _clock("scheduler", "an-hour-behind", -3600.0),
         _clock("worker", "an-hour-ahead", 3600.0),
         _clock("worker", "an-hour-behind", -3600.0),
-        Fault("kill-worker", lambda world: world.kill(WORKERS[0]), lambda world: world.start(WORKERS[0]), wasted=BATCH),
-        Fault("kill-workers", _kill_workers, _start_workers, wasted=2 * BATCH),
-        Fault("stop-worker", lambda world: world.stop(WORKERS[1]), lambda world: world.start(WORKERS[1])),
+        Fault(
+            "kill-worker",
+            lambda world: world.kill(WORKERS[0]),
+            lambda world: world.start(WORKERS[0]),
+            wasted=BATCH_CALLS,
+        ),
+        Fault("kill-workers", _kill_workers, _start_workers, wasted=2 * BATCH_CALLS),
+        _process("stop-worker", World.stop, WORKERS[1]),
         _killed_scheduler(),
-        _frozen("freeze-worker", WORKERS[0], (2.0, 3.0), wasted=2 * BATCH),
-        _frozen("freeze-scheduler", SCHEDULER, (3.5, 4.5), wasted=BATCH, repeated=1),
+        _frozen("freeze-worker", WORKERS[0], (2.0, 3.0), wasted=2 * BATCH_CALLS),
+        _frozen("freeze-scheduler", SCHEDULER, (3.5, 4.5), wasted=BATCH_CALLS, repeated=1),
         Fault("two-schedulers", lambda world: world.start("scheduler-2"), lambda world: world.stop("scheduler-2")),
-        Fault("leader-killed", lambda world: world.start("scheduler-2"), _restart_leader, (1.5, 2.5), BATCH, 1),
+        Fault("leader-killed", lambda world: world.start("scheduler-2"), _restart_leader, (1.5, 2.5), BATCH_CALLS, 1),
         Fault("rolling-restart", _roll, _nothing),
-        Fault("sweep", lambda world: world.start(SWEEP), _nothing, wasted=2 * BATCH),
-        Fault("redis-killed", _kill_store, _start_store, wasted=BATCH),
-        Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=BATCH),
-        Fault("redis-cut", _cut, lambda world: setattr(world.cable, "breaks", 0.0), wasted=2 * BATCH),
+        Fault("sweep", lambda world: world.start(SWEEP), _nothing, wasted=2 * BATCH_CALLS),
+        Fault("redis-killed", _kill_store, _start_store, wasted=BATCH_CALLS),
+        Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=BATCH_CALLS),
+        Fault("redis-cut", _cut, lambda world: setattr(world.cable, "breaks", 0.0), wasted=2 * BATCH_CALLS),
         Fault("redis-emptied", _empty_store, _start_store, repeated=1, wipes=True),
         Fault("redis-flushed", lambda world: world.flush(), _nothing, repeated=1, wipes=True),
-        Fault("disk-full", _fill, lambda world: world.store.free(), (0.5, 2.5), wasted=BATCH),
+        Fault("disk-full", _fill, lambda world: world.store.free(), (0.5, 2.5), wasted=BATCH_CALLS),
     )
 }

@@ -79,6 +79,9 @@ EVALUATORS: Final = {*EVERYWHERE, "half", "elsewhere"}
 
 JUDGED: Final = ("helpfulness", "tone")
 
+BATCH_CALLS: Final = BATCH * len(JUDGED)
+"""Judge calls of one batch: what a crash may waste."""
+
 
 def eventually(holds: Callable[[], bool], seconds: float) -> bool:
     """Whether something comes true within so many seconds."""

@@ -14,6 +14,7 @@ from evaluator import sampling
 from evaluator.batch import Job
 from evaluator.clock import SystemClock
 from evaluator.discovery import Discovery
+from evaluator.errors import Unavailable
 from evaluator.langfuse import scanning
 from evaluator.langfuse.scanning import Window
 from evaluator.sampling import Sampler
@@ -59,6 +60,26 @@ def test_every_trace_is_taken_once_though_its_roots_come_on_other_pages_and_in_o
     assert max(Counter(job.ref.id for job in jobs).values()) == 1
     for evaluator in app.definitions.evaluators:
         assert sum(n for (name, _, _), n in counted.items() if name == evaluator.name) == 3_000
+
+
+def test_a_crash_between_queue_and_claim_repeats_one_batch_and_no_more(service: OpenService) -> None:
+    listing = Listing([[root(n, NOW - timedelta(seconds=n)) for n in range(500)]])
+    jobs: list[Job] = []
+
+    def dies_behind_the_third(batch: Sequence[Job]) -> None:
+        jobs.extend(batch)
+        if len(jobs) == 150:
+            raise Unavailable("the scheduler died")
+
+    with service() as app:
+        dying = Discovery(app.definitions, listing, app.state, SystemClock(), dies_behind_the_third)  # type: ignore[arg-type] # a part of it
+        with pytest.raises(Unavailable):
+            dying.sweep(Window(NOW - timedelta(hours=1), NOW))
+        next_one = Discovery(app.definitions, listing, app.state, SystemClock(), jobs.extend)  # type: ignore[arg-type] # a part of it
+        next_one.sweep(Window(NOW - timedelta(hours=1), NOW))
+    enqueued = Counter(job.ref.id for job in jobs)
+    assert len(enqueued) == 500
+    assert sum(enqueued.values()) == 500 + app.definitions.service.batch_size
 
 
 def test_a_scan_remembers_no_more_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.batch import Job, UnknownVersion, from_message, in_batches, to_message
+from evaluator.batch import Job, UnknownVersion, from_message, to_message
 from evaluator.sampling import Sampled
 from traces import TraceRef
 
@@ -19,13 +19,6 @@ jobs = st.lists(st.builds(Job, refs, st.lists(samples, max_size=4).map(tuple), s
 def test_a_message_brings_back_the_jobs_it_was_made_of(several: list[Job]) -> None:
     sent = orjson.dumps(to_message(several))
     assert list(from_message(orjson.loads(sent))) == several
-
-
-@given(jobs, st.integers(1, 60))
-def test_batches_hold_everything_once_in_order(several: list[Job], size: int) -> None:
-    cut = list(in_batches(several, size))
-    assert [job for batch in cut for job in batch] == several
-    assert all(0 < len(batch) <= size for batch in cut)
 
 
 def test_a_message_of_a_newer_release_is_refused_with_what_to_do() -> None:
