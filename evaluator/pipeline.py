@@ -23,7 +23,7 @@ from evaluator.langfuse import Langfuse
 from evaluator.model import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import score_of
-from evaluator.state import Settled, State
+from evaluator.state import DeadLetter, Settled, State
 from judges import Question
 from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Usage, Verdict
 
@@ -295,10 +295,11 @@ class Evaluation:
             self._give_up(job, job.samples, failure.kind, failure.reason, result)
 
     def _give_up(self, job: Job, samples: Sequence[Sampled], kind: str, reason: str, result: _Result) -> None:
+        now = self._clock.now()
         for sampled in samples:
             _log.warning("evaluation failed", trace_id=job.ref.id, evaluator=sampled.evaluator, kind=kind, why=reason)
-            self._state.bury(Job(job.ref, (sampled,), job.attempt), f"{kind}: {reason}", self._clock.now())
-        result.settle(job, samples, "failed", kind)
+            letter = DeadLetter(Job(job.ref, (sampled,), job.attempt), f"{kind}: {reason}", now)
+            result.settled.append(Settled(job.ref, sampled.evaluator, "failed", kind, letter))
 
 
 def _memory(evaluator: Evaluator) -> str:

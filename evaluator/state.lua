@@ -36,18 +36,37 @@ for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return fresh
 
 -- settle
--- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, field, terminal state, funnel field], ...]
--- The first terminal state of a (trace, evaluator) stays; only it is counted.
+-- KEYS: funnel, dead, dead:at, bucket...
+-- ARGV: seconds to keep, JSON [[bucket index, trace id, evaluator, terminal state, dead letter?, its time?], ...]
+-- The first terminal state of a (trace, evaluator) stays; only it is counted, only it leaves a letter. But a score that
+-- Langfuse holds is a fact: it takes the place of any other state, and the letter is void.
 local fresh = 0
 local counts = {}
+local function count(evaluator, state, number)
+  local name = evaluator .. '/' .. (string.find(state, '/', 1, true) and state or state .. '/')
+  counts[name] = (counts[name] or 0) + number
+end
 for _, one in ipairs(cjson.decode(ARGV[2])) do
-  if redis.call('HSETNX', KEYS[1 + one[1]], one[2], one[3]) == 1 then
+  local bucket, pair, evaluator, state = KEYS[3 + one[1]], one[2] .. '/' .. one[3], one[3], one[4]
+  local before = redis.call('HGET', bucket, pair)
+  if not before then
     fresh = fresh + 1
-    counts[one[4]] = (counts[one[4]] or 0) + 1
+    if one[5] then
+      redis.call('HSET', KEYS[2], pair, one[5])
+      redis.call('ZADD', KEYS[3], one[6], pair)
+    end
+  elseif state == 'scored' and before ~= 'scored' then
+    count(evaluator, before, -1)
+    redis.call('HDEL', KEYS[2], pair)
+    redis.call('ZREM', KEYS[3], pair)
+  end
+  if not before or (state == 'scored' and before ~= 'scored') then
+    redis.call('HSET', bucket, pair, state)
+    count(evaluator, state, 1)
   end
 end
-for field, count in pairs(counts) do redis.call('HINCRBY', KEYS[1], field, count) end
-for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+for field, number in pairs(counts) do redis.call('HINCRBY', KEYS[1], field, number) end
+for i = 4, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return fresh
 
 -- lease

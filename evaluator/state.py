@@ -53,15 +53,6 @@ Funnel = Counter[tuple[str, str, str]]
 """How many (trace, evaluator) pairs reached a state: (evaluator, state, reason) -> count."""
 
 
-class Settled(NamedTuple):
-    """The terminal state of one evaluator on one trace: scored, skipped, unscored, failed or gone, and why."""
-
-    ref: TraceRef
-    evaluator: str
-    state: str
-    reason: str = ""
-
-
 class Load(NamedTuple):
     """How long the oldest waiting trace has waited, and which share of the sampling rates is taken because of it."""
 
@@ -73,10 +64,22 @@ class Load(NamedTuple):
 class DeadLetter:
     """Work that was given up: what, why and when."""
 
-    id: str
     job: Job
     reason: str
     at: datetime
+
+
+class Settled(NamedTuple):
+    """The terminal state of one evaluator on one trace: scored, skipped, unscored, failed or gone, and why.
+
+    What failed leaves a `letter`, so that it can be taken up again.
+    """
+
+    ref: TraceRef
+    evaluator: str
+    state: str
+    reason: str = ""
+    letter: DeadLetter | None = None
 
 
 @dataclass(slots=True)
@@ -165,9 +168,23 @@ class State:
         return {f: s.decode() for fields, states in found for f, s in zip(fields, states, strict=True) if s is not None}
 
     def settle(self, settled: Sequence[Settled]) -> int:
-        """Record terminal states and count each once; return how many are new."""
-        rows = [(s.ref, _settled_field(s.ref.id, s.evaluator), _state_text(s), _funnel_field(s)) for s in settled]
-        return self._bucketed("settle", "settled", rows)
+        """Record terminal states with their dead letters, and count each once; return how many are new.
+
+        The first state stays, but for one: what was given up by one worker and scored by another is scored.
+        """
+        if not settled:
+            return 0
+        places: dict[str, int] = {}
+        rows = [
+            [places.setdefault(self._bucket("settled", s.ref), len(places) + 1), s.ref.id, s.evaluator, _state_text(s)]
+            + ([_letter(s.letter), s.letter.at.timestamp()] if s.letter else [])
+            for s in settled
+        ]
+        keys = [self._key("funnel"), self._key("dead"), self._key("dead", "at"), *places]
+        with reachable():
+            fresh = cast("int", self._scripts["settle"](keys, [self._keep, orjson.dumps(rows)]))
+            self._forget_old_letters([s.letter.at for s in settled if s.letter])
+        return fresh
 
     def remember(self, outcomes: Iterable[tuple[str, str, Outcome]]) -> None:
         """Keep (trace id, `evaluator@version`, outcome) until scores are written: a retry pays for none again."""
@@ -202,7 +219,7 @@ class State:
         """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
         with reachable():
             counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("funnel")))
-        return Counter({_three(name.decode()): int(count) for name, count in counts.items()})
+        return Counter({_three(name.decode()): int(count) for name, count in counts.items() if int(count)})
 
     def spend(self, used: Mapping[str, Usage]) -> None:
         """Add what judge calls cost, by evaluator."""
@@ -230,29 +247,13 @@ class State:
 
     # -- dead letters ------------------------------------------------------------------------------------------------
 
-    def bury(self, job: Job, reason: str, now: datetime) -> None:
-        """Keep work that was given up, for 30 days."""
-        letter = {"message": to_message([job]), "reason": reason, "at": now.isoformat()}
-        name = f"{job.ref.id}/{'+'.join(s.evaluator for s in job.samples)}"
-        with reachable():
-            pipe = self._redis.pipeline()
-            pipe.hset(self._key("dead"), name, orjson.dumps(letter))
-            pipe.zadd(self._key("dead", "at"), {name: now.timestamp()})
-            pipe.execute()
-            self._forget_old_letters(now)
-
     def dead_letters(self) -> list[DeadLetter]:
         """Return every dead letter, oldest first."""
         with reachable():
             letters = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("dead")))
-        read = ((name.decode(), orjson.loads(data)) for name, data in letters.items())
-        return sorted(
-            (
-                DeadLetter(name, from_message(d["message"])[0], d["reason"], datetime.fromisoformat(d["at"]))
-                for name, d in read
-            ),
-            key=lambda letter: letter.at,
-        )
+        kept = map(orjson.loads, letters.values())
+        read = (DeadLetter(from_message(d["message"])[0], d["reason"], datetime.fromisoformat(d["at"])) for d in kept)
+        return sorted(read, key=lambda letter: letter.at)
 
     # -- leadership and limits ---------------------------------------------------------------------------------------
 
@@ -346,18 +347,11 @@ class State:
             buckets.setdefault(self._bucket(kind, ref), []).append(ref)
         return buckets
 
-    def _bucketed(self, script: str, kind: str, rows: Sequence[tuple[TraceRef, *tuple[Any, ...]]]) -> int:
-        if not rows:
-            return 0
-        places: dict[str, int] = {}
-        payload = [[places.setdefault(self._bucket(kind, ref), len(places) + 1), *rest] for ref, *rest in rows]
-        with reachable():
-            run = self._scripts[script]
-            return cast("int", run([self._key("funnel"), *places], [self._keep, orjson.dumps(payload)]))
-
-    def _forget_old_letters(self, now: datetime) -> None:
+    def _forget_old_letters(self, written: Sequence[datetime]) -> None:
+        if not written:
+            return
         at = self._key("dead", "at")
-        old = cast("list[bytes]", self._redis.zrangebyscore(at, 0, (now - _DEAD_KEPT).timestamp()))
+        old = cast("list[bytes]", self._redis.zrangebyscore(at, 0, (max(written) - _DEAD_KEPT).timestamp()))
         old += cast("list[bytes]", self._redis.zrange(at, 0, -_MOST_DEAD - 1))
         if old:
             self._redis.hdel(self._key("dead"), *old)
@@ -372,8 +366,9 @@ def _state_text(settled: Settled) -> str:
     return f"{settled.state}/{settled.reason}" if settled.reason else settled.state
 
 
-def _funnel_field(settled: Settled) -> str:
-    return f"{settled.evaluator}/{settled.state}/{settled.reason}"
+def _letter(letter: DeadLetter) -> str:
+    kept = {"message": to_message([letter.job]), "reason": letter.reason, "at": letter.at.isoformat()}
+    return orjson.dumps(kept).decode()
 
 
 def _one_kind(what: str, count: float) -> Usage:

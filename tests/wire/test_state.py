@@ -14,7 +14,7 @@ from evaluator.batch import Job
 from evaluator.connection import connect
 from evaluator.errors import Unavailable
 from evaluator.sampling import Sampled
-from evaluator.state import Settled, State
+from evaluator.state import DeadLetter, Settled, State
 from traces import Failure, NotApplicable, TraceRef, Unscored, Usage, Verdict
 
 NOW = datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC)
@@ -105,17 +105,33 @@ def test_an_outcome_is_remembered_as_it_was(
     assert state.remembered(["t"]) == {}
 
 
+def given_up(number: int, evaluator: str, reason: str, at: datetime) -> Settled:
+    return Settled(ref(number), evaluator, "failed", "refused", DeadLetter(job(number, evaluator), reason, at))
+
+
 def test_dead_letters_without_end_do_not_fill_redis(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluator.state._MOST_DEAD", 3)
     for number in range(5):
-        state.bury(job(number), "refused", NOW + timedelta(seconds=number))
-    assert [letter.job.ref.id for letter in state.dead_letters()] == [job(number).ref.id for number in (2, 3, 4)]
+        state.settle([given_up(number, "a", "refused", NOW + timedelta(seconds=number))])
+    assert [letter.job.ref.id for letter in state.dead_letters()] == [ref(number).id for number in (2, 3, 4)]
+
+
+def test_what_one_worker_gave_up_and_another_scored_is_scored_and_leaves_no_letter(state: State) -> None:
+    state.settle([given_up(1, "a", "refused", NOW), given_up(2, "a", "refused", NOW)])
+    assert state.settle([Settled(ref(1), "a", "scored"), Settled(ref(1), "a", "scored")]) == 0
+    assert state.settle([given_up(1, "a", "late", NOW)]) == 0
+    assert state.settled([job(1, "a"), job(2, "a")]) == {
+        ("trace-1", "a"): "scored",
+        ("trace-2", "a"): "failed/refused",
+    }
+    assert [letter.job.ref.id for letter in state.dead_letters()] == ["trace-2"]
+    assert state.funnel() == Counter({("a", "scored", ""): 1, ("a", "failed", "refused"): 1})
 
 
 def test_dead_letters_keep_the_work_and_the_reason(state: State) -> None:
-    state.bury(job(1, "a"), "bad answer: no number", NOW)
-    state.bury(job(2, "a"), "refused", NOW - timedelta(days=31))
-    state.bury(job(3, "a"), "refused", NOW)
+    state.settle([given_up(1, "a", "bad answer: no number", NOW)])
+    state.settle([given_up(2, "a", "refused", NOW - timedelta(days=31))])
+    state.settle([given_up(3, "a", "refused", NOW)])
     letters = state.dead_letters()
     assert [(letter.job, letter.reason) for letter in letters] == [
         (job(1, "a"), "bad answer: no number"),
