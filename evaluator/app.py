@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -65,10 +67,7 @@ def open_app(
     clock = clock or SystemClock()
     with contextlib.ExitStack() as stack:
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
-        client = stack.enter_context(connect(url))
-        state = State(
-            client, settings.evaluator_namespace, definitions.service.discovery.overlap + _KEPT_BESIDE_OVERLAP
-        )
+        state = _state(settings, definitions, url, stack)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(contextlib.closing(_langfuse(settings, definitions, state, loop, clock)))
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
@@ -77,6 +76,29 @@ def open_app(
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(settings, definitions, clock, url, state, langfuse, model, slack, evaluation, watch)
+
+
+@contextlib.contextmanager
+def open_judges(settings: Settings, definitions: Definitions) -> Iterator[ModelApi]:
+    """Open the model API as the service does, and nothing else: neither Langfuse nor the fleet's Redis is asked.
+
+    Its limits are kept where nobody else sees them, and are forgotten with it.
+
+    Raises:
+        ConfigError: the address of the model API is none.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evaluator-"))
+        url = stack.enter_context(embedded_redis(Path(folder)))
+        state = _state(settings, definitions, url, stack)
+        loop = stack.enter_context(LoopThread())
+        yield stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
+
+
+def _state(settings: Settings, definitions: Definitions, url: str, stack: contextlib.ExitStack) -> State:
+    client = stack.enter_context(connect(url))
+    keep = definitions.service.discovery.overlap + _KEPT_BESIDE_OVERLAP
+    return State(client, settings.evaluator_namespace, keep)
 
 
 def _langfuse(settings: Settings, definitions: Definitions, state: State, loop: LoopThread, clock: Clock) -> Langfuse:

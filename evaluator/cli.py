@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from evaluator.errors import ConfigError, EvaluatorError
+from evaluator.rubric_cli import rubric
 from evaluator.settings import Settings, load_settings
 from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, told
 
@@ -33,6 +34,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+cli.add_typer(rubric)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 

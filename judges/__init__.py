@@ -5,7 +5,7 @@ from judges.asking import DECLINED, NO_CHOICE, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.opinions import combined, escalated, unsure
 from judges.price import Price
-from judges.rubric import Example, Rubric, RubricSpec
+from judges.rubric import Example, Expectation, Rubric, RubricSpec
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 from judges.weighing import Token, unweighable, weighed
 
@@ -19,6 +19,7 @@ __all__ = [
     "ChecklistScale",
     "Criterion",
     "Example",
+    "Expectation",
     "Finding",
     "NumericScale",
     "OffScale",

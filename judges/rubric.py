@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -24,7 +25,19 @@ from judges.asking import Prompt, Question, answer_schema
 from judges.checklist import ChecklistScale
 from judges.fence import Shortened, boundary_for, fenced, shortened
 from judges.scale import NumericScale, Scale
-from traces import DataType, NotApplicable, Path, SampleRule, Trace, When, as_text, well_formed
+from traces import (
+    DataType,
+    NotApplicable,
+    Outcome,
+    Path,
+    SampleRule,
+    Trace,
+    Unscored,
+    Verdict,
+    When,
+    as_text,
+    well_formed,
+)
 
 TRANSCRIPT: Final = "transcript"
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
@@ -134,6 +147,30 @@ class Expectation(_Part):
             raise ValueError(f"at_least ({self.at_least:g}) is above at_most ({self.at_most:g}): nothing can be both")
         return self
 
+    @property
+    def wanted(self) -> str:
+        """What is expected, in words for a table."""
+        match self.equals:
+            case None:
+                parts = []
+            case bool() as yes:
+                parts = ["true" if yes else "false"]
+            case float() as number:
+                parts = [f"{number:g}"]
+            case str() as text:
+                parts = [text]
+        if self.at_least is not None and self.at_most is not None:
+            return " and ".join([*parts, f"{self.at_least:g} to {self.at_most:g}"])
+        parts += [f"≥ {self.at_least:g}"] if self.at_least is not None else []
+        parts += [f"≤ {self.at_most:g}"] if self.at_most is not None else []
+        return " and ".join(parts)
+
+    def met_by(self, outcome: Outcome) -> bool:
+        """Whether a judge's outcome is as expected; an abstention is when `cannot_judge` is, a failure never."""
+        if isinstance(outcome, Unscored):
+            return self.equals == CANNOT_JUDGE
+        return isinstance(outcome, Verdict) and self.holds(outcome.value)
+
     def holds(self, value: float | bool | str) -> bool:
         """Whether a verdict's value is as expected."""
         if self.equals is not None and value != self.equals:
@@ -146,6 +183,8 @@ class Expectation(_Part):
 class Example(_Part):
     """A golden test: inputs by name, and what the judge should answer."""
 
+    name: str = Field(default="", max_length=60, description="what reports call it; by default its number")
+    description: str = Field(default="", description="for people: why this is the right answer")
     inputs: dict[str, Any] = Field(description="each input by name: its text, or what its path would select")
     expect: Expectation
 
@@ -186,6 +225,9 @@ class RubricSpec(_Part):
 
     @model_validator(mode="after")
     def _examples_fit(self) -> Self:
+        named = Counter(example.name for example in self.examples if example.name)
+        if twice := [name for name, times in named.items() if times > 1]:
+            raise ValueError(f"two examples are named {twice[0]!r}: reports could not tell them apart")
         for number, example in enumerate(self.examples):
             unknown = sorted(set(example.inputs) - set(self.inputs))
             needed = {name for name, source in self.inputs.items() if source.required}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import redis
 from evaluator.app import App
 from sandbox.server import Sandbox
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 Config = Callable[..., Path]
 OpenService = Callable[..., AbstractContextManager[App]]
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from evaluator.cli import cli
 from evaluator.settings import variables
@@ -42,8 +43,17 @@ def test_every_setting_has_its_line() -> None:
 
 def test_every_command_is_named() -> None:
     told = "".join(page.read_text() for page in PAGES)
-    names = [command.name or command.callback.__name__ for command in cli.registered_commands if command.callback]
+    names = [f"{before}{name}" for before, group in _groups() for name in _commands(group)]
     assert [name for name in names if f"evaluator {name}" not in told] == []
+
+
+def _groups() -> list[tuple[str, typer.Typer]]:
+    inner = [each.typer_instance for each in cli.registered_groups if each.typer_instance is not None]
+    return [("", cli), *((f"{each.info.name} ", each) for each in inner)]
+
+
+def _commands(group: typer.Typer) -> list[str]:
+    return [each.name or each.callback.__name__ for each in group.registered_commands if each.callback]
 
 
 def test_the_make_targets_of_the_readme_exist() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import redis
 from evaluator.app import App, open_app
 from evaluator.settings import Settings
 from sandbox.server import Sandbox
-from tests.serving import RUBRIC, RULES, SERVICE, Config, OpenService, Traffic
+from tests.serving import RUBRIC, RULES, SERVICE, Config, OpenService, Run, Traffic
 
 
 @pytest.fixture
@@ -58,6 +61,26 @@ def environment(sandbox: Sandbox, valkey: redis.Redis, valkey_url: str) -> dict[
         "EVALUATOR_GRACE": "5",
         "EVALUATOR_LOG": "json",
     }
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Run:
+    """Run the command line in a process of its own: `run("sweep", "--json", folder=config())`."""
+
+    def command(*arguments: str, folder: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
+        settings = {**environment, "EVALUATOR_CONFIG": str(folder or tmp_path / "config"), "COLUMNS": "160", **changes}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("LANGFUSE", "OPENAI", "SLACK", "EVALUATOR"))}
+        return subprocess.run(
+            [sys.executable, "-m", "evaluator.cli", *arguments],
+            env={**clean, **settings},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return command
 
 
 @pytest.fixture

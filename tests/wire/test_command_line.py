@@ -11,34 +11,14 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sandbox.server import Sandbox
-from tests.serving import Config, Traffic
+from tests.serving import Config, Run, Traffic
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("demo", "run", "scheduler", "worker", "sweep", "status", "check", "schema", "init", "sandbox")
-
-
-@pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path) -> Run:
-    def command(*arguments: str, folder: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
-        settings = {**environment, "EVALUATOR_CONFIG": str(folder or tmp_path / "config"), "COLUMNS": "160", **changes}
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("LANGFUSE", "OPENAI", "SLACK", "EVALUATOR"))}
-        return subprocess.run(
-            [sys.executable, "-m", "evaluator.cli", *arguments],
-            env={**clean, **settings},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return command
+COMMANDS = ("demo", "run", "scheduler", "worker", "sweep", "status", "check", "schema", "init", "sandbox", "rubric")
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from judges import CANNOT_JUDGE, Question, Rubric, RubricSpec
 from judges.rubric import DEFAULT_MODEL, Expectation
 from tests.building import ANY_TEXT, step, tool, trace
-from traces import DataType, NotApplicable, Trace
+from traces import DataType, Failure, NotApplicable, Trace, Unscored, Verdict
 
 BOUNDARY = "0123456789abcdef01234567"
 FENCE = re.compile(r"<<<([0-9a-f]{16,}) ([^>]+)>>>\n(.*?)\n<<<\1 end of \2>>>", re.DOTALL)
@@ -238,6 +238,36 @@ class TestSpec:
     )
     def test_expectations(self, expect: dict[str, Any], value: Any, holds: bool) -> None:
         assert Expectation.model_validate(expect).holds(value) is holds
+
+    @pytest.mark.parametrize(
+        ("expect", "wanted"),
+        [
+            ({"equals": 4}, "4"),
+            ({"equals": True}, "true"),
+            ({"equals": "good"}, "good"),
+            ({"equals": CANNOT_JUDGE}, CANNOT_JUDGE),
+            ({"at_most": 2}, "≤ 2"),
+            ({"at_least": 0.5}, "≥ 0.5"),
+            ({"at_least": 2, "at_most": 4}, "2 to 4"),
+        ],
+    )
+    def test_what_is_expected_is_said_in_words(self, expect: dict[str, Any], wanted: str) -> None:
+        assert Expectation.model_validate(expect).wanted == wanted
+
+    def test_an_abstention_is_met_where_it_is_expected_and_a_failure_nowhere(self) -> None:
+        abstention, four = Expectation(equals=CANNOT_JUDGE), Expectation(at_least=4)
+        assert abstention.met_by(Unscored("no documents"))
+        assert not four.met_by(Unscored("no documents"))
+        assert four.met_by(Verdict(4.0))
+        assert not four.met_by(Verdict(3.0))
+        assert not any(each.met_by(Failure("bad_answer", "no JSON")) for each in (abstention, four))
+        assert not abstention.met_by(NotApplicable("no documents"))
+
+    def test_examples_may_have_names_of_their_own(self) -> None:
+        named = {"name": "evasion", "inputs": {"question": "q", "answer": "a"}, "expect": {"at_least": 4}}
+        assert spec(examples=[named, {**named, "name": ""}, {**named, "name": ""}]).examples[0].name == "evasion"
+        with pytest.raises(ValidationError, match="two examples are named 'evasion'"):
+            spec(examples=[named, named])
 
 
 class TestVersion:

@@ -1,0 +1,103 @@
+"""`evaluator rubric ...`: commands about rubrics. Like all commands they import what they need when they run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+
+from evaluator.errors import ConfigError, Problem
+from evaluator.settings import load_settings
+from evaluator.telemetry import configure_logs
+
+if TYPE_CHECKING:
+    from evaluator.definitions import Definitions
+    from judges import Rubric
+
+rubric = typer.Typer(name="rubric", help="Test rubrics before they judge.", no_args_is_help=True, rich_markup_mode=None)
+
+NOT_ASKED: Final = 3
+"""Exit code when a judge could not be asked: nothing was learned about the rubric."""
+
+_out = Console(soft_wrap=True)
+_errors = Console(stderr=True, soft_wrap=True)
+
+
+@rubric.command("test")
+def run_tests(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="rubrics; all when none is named", metavar="[NAME]...")
+    ] = None,
+    repeat: Annotated[int, typer.Option(help="how often each example is asked, to see what is flaky", min=1)] = 1,
+    need: Annotated[float, typer.Option(help="share of the answers that must be as expected", min=0.01, max=1)] = 1.0,
+    junit: Annotated[Path | None, typer.Option(help="write a JUnit XML report here", dir_okay=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the results as one JSON object")] = False,
+) -> None:
+    """Ask the judges of the rubrics' examples and compare: exit code 0 as expected, 1 not, 3 could not be asked.
+
+    Needs the model API and nothing else.
+    """
+    from evaluator import golden_report
+    from evaluator.app import open_judges
+    from evaluator.clock import SystemClock
+    from evaluator.definitions import load
+    from evaluator.golden import Result, run_examples
+    from evaluator.progress import counting
+
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = load(settings.evaluator_config)
+    chosen = _with_examples(_rubrics(definitions, names or []), definitions.folder)
+    clock = SystemClock()
+    started, began = clock.now(), clock.monotonic()
+    asked = repeat * sum(len(each.spec.examples) for each in chosen)
+    with open_judges(settings, definitions) as model, counting("answers", asked, _errors, clock.monotonic) as more:
+        tested = run_examples(model, chosen, repeat=repeat, need=need, now=clock.monotonic, progress=more)
+    if junit is not None:
+        taken = clock.monotonic() - began
+        _write(junit, golden_report.junit(tested, seconds=taken, started=f"{started:%Y-%m-%dT%H:%M:%S}"))
+    if as_json:
+        sys.stdout.write(json.dumps(golden_report.as_json(tested), ensure_ascii=False) + "\n")
+    else:
+        golden_report.show(tested, _out)
+    results = {each.result for each in tested}
+    if results != {Result.PASSED}:
+        raise typer.Exit(1 if Result.FAILED in results else NOT_ASKED)
+
+
+def _rubrics(definitions: Definitions, names: Sequence[str]) -> list[Rubric]:
+    """Return the rubrics of these names, or all."""
+    from evaluator.mistakes import nearest
+
+    known = {each.name: each.rubric for each in definitions.evaluators if each.rubric is not None}
+    if unknown := [name for name in names if name not in known]:
+        where = str(definitions.folder / "rubrics")
+        raise ConfigError(Problem(where, f"no rubric is named {name!r}; {nearest(name, known)}") for name in unknown)
+    return [each for name, each in known.items() if not names or name in names]
+
+
+def _with_examples(rubrics: Iterable[Rubric], folder: Path) -> list[Rubric]:
+    """Return the rubrics that have examples, and say which have none."""
+    found = []
+    for each in rubrics:
+        if each.spec.examples:
+            found.append(each)
+        else:
+            _errors.print(f"note: {each.name} has no examples", markup=False, highlight=False)
+    if not found:
+        what = "there is nothing to test: give a rubric examples, each with inputs and what to expect"
+        raise ConfigError([Problem(str(folder / "rubrics"), what)])
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([Problem("--junit", f"cannot be written: {path}: {error.strerror}")]) from None

@@ -1,0 +1,95 @@
+"""`evaluator rubric ...` as a person or CI runs it, against the model API stand-in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from sandbox.server import Sandbox
+from tests.serving import RUBRIC, Config, Run
+
+EXAMPLES = """
+examples:
+  - name: says how
+    inputs:
+      question: How long do I have to return a pair of shoes?
+      answer: You have 30 days to return a pair of shoes. Print the label and hand the box in at any post office.
+    expect: {at_least: 4}
+  - name: evades
+    inputs:
+      question: How long do I have to return a pair of shoes?
+      answer: Something went wrong, please try again later. Is there anything else I can help you with today?
+    expect: {at_most: 2}
+"""
+WRONG = EXAMPLES.replace("{at_most: 2}", "{at_least: 5}")
+NOWHERE = {
+    "LANGFUSE_BASE_URL": "http://127.0.0.1:1",
+    "LANGFUSE_PUBLIC_KEY": "",
+    "LANGFUSE_SECRET_KEY": "",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+
+@pytest.fixture
+def folder(config: Config) -> Path:
+    return config(rubrics={"helpfulness": RUBRIC + EXAMPLES})
+
+
+def test_examples_as_expected_end_well_with_neither_langfuse_nor_redis(
+    run: Run, folder: Path, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    before = sandbox.langfuse.counts()
+    done = run("rubric", "test", folder=folder, COLUMNS="80", **NOWHERE)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 examples as expected; 2 judge calls" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+    assert done.stderr.splitlines()[-2:][0] == "answers: 2 to come"
+    assert done.stderr.splitlines()[-1].startswith("answers: 2 of 2 in ")
+    assert sandbox.langfuse.counts() == before
+    assert not (tmp_path / ".evaluator").exists()
+
+
+def test_an_example_that_is_not_as_expected_fails_the_build(run: Run, config: Config, tmp_path: Path) -> None:
+    folder = config(rubrics={"helpfulness": RUBRIC + WRONG})
+    report = tmp_path / "reports" / "rubrics.xml"
+    done = run("rubric", "test", "--repeat", "3", "--json", "--junit", str(report), folder=folder)
+    assert done.returncode == 1
+    (line,) = done.stdout.splitlines()
+    document = json.loads(line)
+    assert (document["passed"], document["failed"], document["flaky"]) == (1, 1, 0)
+    assert document["judge"]["calls"] == 6
+    root = ET.fromstring(report.read_bytes())
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("2", "1", "0")
+    failure = root.find(".//testcase[@name='evades']/failure")
+    assert failure is not None
+    assert str(failure.get("message")).startswith("expected ≥ 5, got 3x ")
+
+
+def test_one_that_could_not_be_asked_has_an_exit_code_of_its_own(
+    run: Run, folder: Path, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    report = tmp_path / "rubrics.xml"
+    done = run("rubric", "test", "--junit", str(report), folder=folder, OPENAI_BASE_URL=f"{sandbox.model_url}/v2")
+    assert done.returncode == 3
+    assert "2 could not be asked" in done.stdout
+    assert done.stdout.count("check the rubric's model and OPENAI_BASE_URL") == 1
+    assert [error.get("type") for error in ET.fromstring(report.read_bytes()).iter("error")] == ["model_refused"] * 2
+
+
+@pytest.mark.parametrize(
+    ("rubrics", "arguments", "said"),
+    [
+        ({"helpfulness": RUBRIC + EXAMPLES}, ["helpfullness"], "'helpfullness'; did you mean 'helpfulness'?"),
+        ({"helpfulness": RUBRIC}, [], "there is nothing to test"),
+    ],
+)
+def test_what_cannot_be_tested_is_a_usage_error(
+    run: Run, config: Config, rubrics: dict[str, str], arguments: list[str], said: str
+) -> None:
+    done = run("rubric", "test", *arguments, folder=config(rubrics=rubrics))
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""
