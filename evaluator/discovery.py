@@ -142,7 +142,8 @@ class Discovery:
 
     def _take(self, page: Sequence[TraceRoot]) -> Found:
         fresh = self._state.unclaimed([root.ref for root in page])
-        roots = self._with_scores([root for root in page if root.ref.id in fresh])
+        unseen = [root for root in page if root.ref.id in fresh]
+        roots = with_scores(unseen, self._definitions, self._langfuse, self._clock.now())
         jobs: list[Job] = []
         decided: dict[TraceRef, tuple[str, ...]] = {}
         found = Found(traces=len(roots))
@@ -168,19 +169,30 @@ class Discovery:
         self._sampler = Sampler(self._definitions.evaluators, self._definitions.service.sampling.salt, share)
         self._decided = functools.lru_cache(maxsize=_KINDS)(_decided)
 
-    def _with_scores(self, roots: Sequence[TraceRoot]) -> list[TraceRoot]:
-        names = _score_names(self._definitions)
-        if not names or not roots:
-            return list(roots)
-        found: dict[str, dict[str, ScoreValue]] = {}
-        starts = min(root.ref.started for root in roots)
-        window = Window(starts, self._clock.now() + timedelta(minutes=1))
-        for page in self._langfuse.scores(window, names=names, trace_ids=[root.ref.id for root in roots]):
-            for score in page:
-                if score.trace_id is not None:
-                    # Newest first: the first one seen is the one that holds.
-                    found.setdefault(score.trace_id, {}).setdefault(score.name, score.value)
-        return [replace(root, scores=found.get(root.ref.id, {})) for root in roots]
+
+def with_scores(
+    roots: Sequence[TraceRoot], definitions: Definitions, langfuse: Langfuse, now: datetime
+) -> list[TraceRoot]:
+    """Return roots with those of their scores that some filter asks for."""
+    names = score_names(definitions)
+    if not names or not roots:
+        return list(roots)
+    found: dict[str, dict[str, ScoreValue]] = {}
+    window = Window(min(root.ref.started for root in roots), now + timedelta(minutes=1))
+    for page in langfuse.scores(window, names=names, trace_ids=[root.ref.id for root in roots]):
+        for score in page:
+            if score.trace_id is not None:
+                # Newest first: the first one seen is the one that holds.
+                found.setdefault(score.trace_id, {}).setdefault(score.name, score.value)
+    return [replace(root, scores=found.get(root.ref.id, {})) for root in roots]
+
+
+def score_names(definitions: Definitions) -> list[str]:
+    """Return the names of the scores that filters ask for."""
+    conditions = (
+        when.score for e in definitions.evaluators for when in (e.when, *(line.when for line in e.sample)) if when.score
+    )
+    return sorted({condition.name for condition in conditions})
 
 
 def _steps(start: datetime, end: datetime) -> Iterator[Window]:
@@ -194,10 +206,3 @@ def _decided(choices: tuple[Choice, ...]) -> tuple[tuple[Sampled, ...], tuple[st
     """Return who takes a trace, and how all the decisions are counted."""
     samples = tuple(choice.decision for choice in choices if isinstance(choice.decision, Sampled))
     return samples, tuple(f"{choice.evaluator}/{choice.state}/" for choice in choices)
-
-
-def _score_names(definitions: Definitions) -> list[str]:
-    conditions = (
-        when.score for e in definitions.evaluators for when in (e.when, *(line.when for line in e.sample)) if when.score
-    )
-    return sorted({condition.name for condition in conditions})

@@ -23,6 +23,7 @@ from evaluator.langfuse import Langfuse
 from evaluator.model import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import score_of
+from evaluator.service_config import DiscoveryConfig
 from evaluator.state import DeadLetter, Settled, State
 from judges import Question
 from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Usage, Verdict
@@ -176,17 +177,10 @@ class Evaluation:
             result.put_back(job.again(), _backoff(job.attempt))
 
     def _is_finished(self, job: Job, trace: Trace, result: _Result) -> bool:
-        discovery = self._definitions.service.discovery
-        now = self._clock.now()
-        if now >= job.ref.ended + discovery.max_wait:
-            return True
-        quiet = now - _last_change(trace)
-        if not trace.is_open and quiet >= discovery.quiet_for:
-            return True
-        # A change in the future is of another clock, or ours is wrong: it is looked at again all the same.
-        left = min(discovery.quiet_for - quiet, discovery.quiet_for)
-        result.put_back(job, max(left, discovery.quiet_for / 4))
-        return False
+        wait = until_finished(trace, job.ref.ended, self._definitions.service.discovery, self._clock.now())
+        if wait is not None:
+            result.put_back(job, wait)
+        return wait is None
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
@@ -208,7 +202,7 @@ class Evaluation:
         for item in work:
             if item.outcome is not None:
                 continue
-            first = _first_outcome(item)
+            first = first_outcome(item.evaluator, item.trace)
             if isinstance(first, Question):
                 asked.append(item)
                 questions.append(first)
@@ -306,13 +300,28 @@ def _memory(evaluator: Evaluator) -> str:
     return f"{evaluator.name}@{evaluator.version}"
 
 
-def _first_outcome(item: _Work) -> Outcome | Question:
-    evaluator = item.evaluator
+def until_finished(trace: Trace, ended: datetime, discovery: DiscoveryConfig, now: datetime) -> timedelta | None:
+    """Return when to look again at a trace that is not finished; None when it is, or has been waited for enough.
+
+    `ended` is when its root did.
+    """
+    if now >= ended + discovery.max_wait:
+        return None
+    quiet = now - _last_change(trace)
+    if not trace.is_open and quiet >= discovery.quiet_for:
+        return None
+    # A change in the future is of another clock, or ours is wrong: it is looked at again all the same.
+    left = min(discovery.quiet_for - quiet, discovery.quiet_for)
+    return max(left, discovery.quiet_for / 4)
+
+
+def first_outcome(evaluator: Evaluator, trace: Trace) -> Outcome | Question:
+    """Return what an evaluator says of a trace, or what its judge must be asked first."""
     try:
         if evaluator.rubric is not None:
-            return evaluator.rubric.question(item.trace)
+            return evaluator.rubric.question(trace)
         if evaluator.rule is not None:
-            return evaluator.rule.check(item.trace)
+            return evaluator.rule.check(trace)
     except Exception as error:  # noqa: BLE001 - a team's own rule may raise anything; it must not stop the others
         return Failure("rule_error", f"{type(error).__name__} in {evaluator.name}")
     return NotApplicable("evaluator without rule or rubric")
