@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from evaluator.app import App, open_app
-from evaluator.definitions import Definitions, Evaluator, load
+from evaluator.definitions import Definitions, load
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.settings import Settings
 from evaluator.telemetry import spelled_out
-from traces import When
+from evaluator.words import conditions, rates
 
 
 def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
@@ -53,8 +53,8 @@ def _print_definitions(definitions: Definitions, out: Console) -> None:
             evaluator.name,
             evaluator.kind,
             evaluator.data_type.value.lower(),
-            escape(_filter(evaluator.when)),
-            escape(_rates(evaluator)),
+            escape(conditions(evaluator.when)),
+            escape(rates(evaluator)),
             evaluator.version,
         )
     out.print(table)
@@ -62,27 +62,6 @@ def _print_definitions(definitions: Definitions, out: Console) -> None:
     out.print(f"watched: {watched or 'nothing; add a score to monitors.yaml'}", highlight=False)
     for note in definitions.notes:
         out.print(f"note: {note}", markup=False, highlight=False)
-
-
-def _filter(when: When) -> str:
-    conditions = when.model_dump(exclude_none=True, mode="json")
-    return ", ".join(f"{name} {_words(value)}" for name, value in conditions.items()) or "every trace"
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict):
-        name = value.pop("name", "")
-        return " ".join([name, *(f"{key} {inner:g}" for key, inner in value.items())])
-    return " or ".join(str(v) for v in value) if isinstance(value, list) else str(value)
-
-
-def _rates(evaluator: Evaluator) -> str:
-    lines = (f"{line.rate:.0%}" if line.rate >= 0.01 else f"{line.rate:.2%}" for line in evaluator.sample)
-    conditions = (_filter(line.when) for line in evaluator.sample)
-    return ", ".join(
-        rate if condition == "every trace" else f"{rate} where {condition}"
-        for rate, condition in zip(lines, conditions, strict=True)
-    )
 
 
 def _try(out: Console, name: str, probe: Callable[[App], str], app: App) -> bool:

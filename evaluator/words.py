@@ -1,12 +1,13 @@
-"""Outcomes in words for a terminal: what was answered, why, and what it cost."""
+"""Outcomes, filters and rates in words for a terminal."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from evaluator.definitions import Evaluator
 from evaluator.telemetry import spelled_out
 from judges import CANNOT_JUDGE
-from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict
+from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, When
 
 SHORT: Final = 240
 """Characters of a reason in a table."""
@@ -54,3 +55,39 @@ def usd(used: Usage, *, priced: bool = True) -> str:
 def shortened(text: str, longest: int = SHORT) -> str:
     """Return a text of at most `longest` characters; … stands where it was cut."""
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in per cent, with two places where it is small."""
+    return f"{share:.0%}" if share >= 0.01 or not share else f"{share:.2%}"
+
+
+def conditions(when: When) -> str:
+    """Return what a filter asks for."""
+    asked = when.model_dump(exclude_none=True, mode="json")
+    return ", ".join(f"{name} {_words(value)}" for name, value in asked.items()) or "every trace"
+
+
+def _words(value: object) -> str:
+    match value:
+        case dict():
+            limits = (f"{key} {_words(inner)}" for key, inner in value.items() if key != "name")
+            return " ".join([str(value.get("name", "")), *limits])
+        case list():
+            return " or ".join(map(_words, value))
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def rates(evaluator: Evaluator) -> str:
+    """Return at which rates an evaluator takes which traces."""
+    lines = (percent(line.rate) for line in evaluator.sample)
+    filters = (conditions(line.when) for line in evaluator.sample)
+    return ", ".join(
+        rate if condition == "every trace" else f"{rate} where {condition}"
+        for rate, condition in zip(lines, filters, strict=True)
+    )
