@@ -95,6 +95,47 @@ def open_judges(settings: Settings, definitions: Definitions) -> Iterator[ModelA
         yield stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a person needs who looks and tries: traces and judges, and no queue, no alerts, nothing that is claimed."""
+
+    settings: Settings
+    definitions: Definitions
+    clock: Clock
+    state: State
+    langfuse: Langfuse
+    model: ModelApi
+
+
+@contextlib.contextmanager
+def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None = None) -> Iterator[Desk]:
+    """Open Langfuse and the model API, within the limits that the service keeps, where it runs.
+
+    Raises:
+        ConfigError: the environment is wrong, with every problem.
+        Unavailable: the embedded Valkey does not start.
+    """
+    if missing := settings.missing():
+        raise ConfigError(missing)
+    clock = clock or SystemClock()
+    with contextlib.ExitStack() as stack:
+        state = _state(settings, definitions, _where_limits_are(settings, stack), stack)
+        loop = stack.enter_context(LoopThread())
+        langfuse = stack.enter_context(contextlib.closing(_langfuse(settings, definitions, state, loop, clock)))
+        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
+        yield Desk(settings, definitions, clock, state, langfuse, model)
+
+
+def _where_limits_are(settings: Settings, stack: contextlib.ExitStack) -> str:
+    """Return the address of the service's Redis; where no service has ever run, of one that goes with its user."""
+    if url := settings.redis_url.get_secret_value():
+        return url
+    folder = settings.evaluator_data
+    if not folder.exists():
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evaluator-")))
+    return stack.enter_context(embedded_redis(folder))
+
+
 def _state(settings: Settings, definitions: Definitions, url: str, stack: contextlib.ExitStack) -> State:
     client = stack.enter_context(connect(url))
     keep = definitions.service.discovery.overlap + _KEPT_BESIDE_OVERLAP
