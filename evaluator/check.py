@@ -57,6 +57,8 @@ def _print_definitions(definitions: Definitions, out: Console) -> None:
             escape(rates(evaluator)),
             evaluator.version,
         )
+        for name, kind in list(evaluator.scores.items())[1:]:
+            table.add_row(name, "criterion", kind.value.lower(), "", "", "")
     out.print(table)
     watched = ", ".join(monitor.score for monitor in definitions.monitors)
     out.print(f"watched: {watched or 'nothing; add a score to monitors.yaml'}", highlight=False)

@@ -60,6 +60,12 @@ class Evaluator:
     rule: Rule | None = None
     rubric: Rubric | None = None
 
+    @property
+    def scores(self) -> dict[str, DataType]:
+        """The type of each score it writes, by name: its own first, then those of a checklist's criteria."""
+        parts = self.rubric.spec.score_names[1:] if self.rubric is not None else ()
+        return {self.name: self.data_type, **dict.fromkeys(parts, DataType.BOOLEAN)}
+
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
@@ -88,7 +94,7 @@ def load(folder: Path) -> Definitions:
     loader = _Loader(folder)
     service = loader.service()
     evaluators = [*loader.rules(), *loader.rubrics()]
-    monitors = list(loader.monitors({evaluator.name: evaluator for evaluator in evaluators}))
+    monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
     notes = [*loader.unread(), *_notes(service, evaluators, monitors)]
     if loader.problems:
         raise ConfigError(sorted(dict.fromkeys(loader.problems), key=_by_place))
@@ -140,13 +146,14 @@ class _Loader:
                 continue
             spec = self._valid(RubricSpec, source, source.value, ())
             if spec is not None:
-                self._name(spec.name, source, ("name",))
+                for name in spec.score_names:
+                    self._name(name, source, ("name",))
                 rubric = Rubric(spec)
                 yield Evaluator(
                     spec.name, "rubric", spec.when, spec.sample, rubric.version, rubric.data_type, rubric=rubric
                 )
 
-    def monitors(self, evaluators: Mapping[str, Evaluator]) -> Iterator[MonitorSpec]:
+    def monitors(self, scores: Mapping[str, DataType]) -> Iterator[MonitorSpec]:
         seen: dict[str, str] = {}
         for source, index, entry in self._entries("monitors.yaml"):
             spec = self._valid(MonitorSpec, source, entry, (index,))
@@ -156,8 +163,7 @@ class _Loader:
             if spec.key in seen:
                 self.problems.append(Problem(place, f"score {spec.score!r} is already watched at {seen[spec.key]}"))
             seen.setdefault(spec.key, place)
-            watched = evaluators.get(spec.score)
-            if watched is not None and watched.data_type is DataType.CATEGORICAL:
+            if scores.get(spec.score) is DataType.CATEGORICAL:
                 what = f"score: the values of {spec.score!r} are labels; numbers and booleans can be watched"
                 self.problems.append(Problem(place, what))
             yield spec
@@ -300,7 +306,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 def _notes(service: ServiceConfig, evaluators: Sequence[Evaluator], monitors: Sequence[MonitorSpec]) -> Iterator[str]:
     if not evaluators:
         yield "nothing will be evaluated: there is no rule in rules.yaml and no file in rubrics/"
-    names = [evaluator.name for evaluator in evaluators]
+    names = [name for evaluator in evaluators for name in evaluator.scores]
     for monitor in monitors:
         meant = near(monitor.score, names)
         if monitor.score not in names and meant is not None:

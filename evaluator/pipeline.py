@@ -7,6 +7,7 @@ before the old one is acknowledged. A crash anywhere repeats work at most.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
 from evaluator.model import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.sampling import Sampled
-from evaluator.scoring import score_of
+from evaluator.scoring import scores_of
 from evaluator.service_config import DiscoveryConfig
 from evaluator.state import DeadLetter, Settled, State
 from judges import Question
@@ -249,13 +250,13 @@ class Evaluation:
     # -- scores ------------------------------------------------------------------------------------------------------
 
     def _write(self, work: Sequence[_Work], result: _Result) -> None:
-        scored: list[tuple[_Work, Score]] = []
+        scored: list[tuple[_Work, tuple[Score, ...]]] = []
         project = self._langfuse.capabilities().project_id if work else ""
         for item in work:
             match item.outcome:
                 case Verdict() as verdict:
-                    score = score_of(verdict, item.trace, item.evaluator, item.sampled, project)
-                    scored.append((item, score))
+                    scores = scores_of(verdict, item.trace, item.evaluator, item.sampled, project)
+                    scored.append((item, scores))
                 case NotApplicable(reason):
                     result.settle(item.job, [item.sampled], "skipped", reason)
                 case Unscored():
@@ -265,11 +266,15 @@ class Evaluation:
                 case None:
                     msg = f"no outcome for {item.evaluator.name}"
                     raise AssertionError(msg)
-        answers = self._langfuse.write([score for _, score in scored]) if scored else []
-        for (item, _), answer in zip(scored, answers, strict=True):
-            self._is_written(item, answer, result)
+        every = [score for _, scores in scored for score in scores]
+        answers = iter(self._langfuse.write(every) if every else [])
+        for item, scores in scored:
+            self._is_written(item, list(itertools.islice(answers, len(scores))), result)
 
-    def _is_written(self, item: _Work, answer: EvaluatorError | None, result: _Result) -> None:
+    def _is_written(self, item: _Work, answers: Sequence[EvaluatorError | None], result: _Result) -> None:
+        """Settle a pair when all of its scores were accepted; else all are written again, which changes none."""
+        passing = next((answer for answer in answers if isinstance(answer, Unavailable | ConfigError)), None)
+        answer = passing or next(filter(None, answers), None)
         if answer is None:
             result.settle(item.job, [item.sampled], "scored")
         elif isinstance(answer, Unavailable | ConfigError):

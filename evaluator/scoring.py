@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from evaluator.definitions import Evaluator
 from evaluator.sampling import Sampled
 from traces import DataType, Score, ScoreValue, Subject, Trace, Verdict, score_id
+
+
+def scores_of(
+    verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled, project_id: str
+) -> tuple[Score, ...]:
+    """Return the score of one verdict, and behind it one for each criterion of a checklist that wants it."""
+    own = score_of(verdict, trace, evaluator, sampled, project_id)
+    parts = {} if evaluator.rubric is None else evaluator.rubric.parts(verdict)
+    return own, *(_part(own, name, part, verdict, project_id) for name, part in parts.items())
 
 
 def score_of(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled, project_id: str) -> Score:
@@ -26,6 +36,22 @@ def score_of(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Samp
         environment=trace.environment,
         comment=verdict.reason,
         metadata=_metadata(verdict, trace, evaluator, sampled),
+    )
+
+
+def _part(own: Score, name: str, part: Verdict, whole: Verdict, project_id: str) -> Score:
+    """Return the score of one criterion: of the same subject, sample and ruler as the `own` score of the whole."""
+    of_whole = {"confidence", *whole.details} - {"judge_model"}
+    shared = {key: value for key, value in own.metadata.items() if key not in of_whole}
+    agreed = {} if part.confidence is None else {"confidence": part.confidence}
+    return replace(
+        own,
+        id=score_id(project_id, own.subject, name),
+        name=name,
+        value=float(part.value),
+        data_type=DataType.BOOLEAN,
+        comment=part.reason,
+        metadata={**shared, **agreed, "part_of": own.name},
     )
 
 

@@ -211,7 +211,11 @@ class RubricSpec(_Part):
     def score_names(self) -> tuple[str, ...]:
         """The names of all scores the rubric gives: its own, and with `each` one for each criterion."""
         each = self.score.criteria if isinstance(self.score, ChecklistScale) and self.score.each else ()
-        return self.name, *(f"{self.name}.{criterion}" for criterion in each)
+        return self.name, *(self.part_name(criterion) for criterion in each)
+
+    def part_name(self, criterion: str) -> str:
+        """Return the name of the score of one criterion."""
+        return f"{self.name}.{criterion}"
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
@@ -258,6 +262,17 @@ class Rubric:
         self._system = well_formed(_SYSTEM.format(criteria=criteria, **words))
         self._reminder = _REMINDER.format(**words)
         self._schema = answer_schema(spec.score)
+
+    def parts(self, verdict: Verdict) -> dict[str, Verdict]:
+        """Return what a verdict says of each criterion, by the name of its score; empty without `each`.
+
+        A criterion that could not be judged has no score.
+        """
+        scale = self.spec.score
+        if not isinstance(scale, ChecklistScale) or not scale.each:
+            return {}
+        found = scale.parts(verdict).items()
+        return {self.spec.part_name(name): part for name, part in found if isinstance(part, Verdict)}
 
     def question(self, trace: Trace) -> Question | NotApplicable:
         """Return what to ask about a trace, or why there is nothing to ask."""
@@ -309,6 +324,8 @@ def _within(limit: float, scale: Scale) -> bool:
 
 
 def _version(spec: RubricSpec) -> str:
-    decisive = spec.model_dump_json(exclude={"description", "when", "sample", "examples"})
+    # `each` writes more scores of the same verdict: it is no other ruler.
+    without: dict[str, Any] = dict.fromkeys(("description", "when", "sample", "examples"), True)
+    decisive = spec.model_dump_json(exclude={**without, "score": {"each"}})
     template = hashlib.blake2b((_SYSTEM + _CODE + _REMINDER).encode(), digest_size=8).hexdigest()
     return hashlib.blake2b(f"{template}{decisive}".encode(), digest_size=6).hexdigest()
