@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -22,7 +22,7 @@ from evaluator.errors import ConfigError, Problem
 from evaluator.mistakes import near, nearest, problems_of
 from evaluator.service_config import EditorSchema, Section, ServiceConfig
 from evaluator.yaml_source import Source, read
-from judges import Price, Rubric, RubricSpec
+from judges import Price, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
 from rules import Rule, collect
 from traces import DataType, SampleRule, When
@@ -93,7 +93,7 @@ def load(folder: Path) -> Definitions:
         raise ConfigError([Problem(str(folder), "is not a folder; set EVALUATOR_CONFIG, or run `evaluator init`")])
     loader = _Loader(folder)
     service = loader.service()
-    evaluators = [*loader.rules(), *loader.rubrics()]
+    evaluators = [*loader.rules(), *loader.grouped(loader.rubrics())]
     monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
     notes = [*loader.unread(), *_notes(service, evaluators, monitors)]
     if loader.problems:
@@ -152,6 +152,16 @@ class _Loader:
                 yield Evaluator(
                     spec.name, "rubric", spec.when, spec.sample, rubric.version, rubric.data_type, rubric=rubric
                 )
+
+    def grouped(self, rubrics: Iterable[Evaluator]) -> list[Evaluator]:
+        """Let the rubrics of a group know each other."""
+        known = list(rubrics)
+        try:
+            among = grouped([evaluator.rubric for evaluator in known if evaluator.rubric is not None])
+        except ValueError as error:
+            self.problems.append(Problem(f"{self._folder / 'rubrics'}:1:1", f"judge.group: {error}"))
+            return known
+        return [replace(one, rubric=rubric, version=rubric.version) for one, rubric in zip(known, among, strict=True)]
 
     def monitors(self, scores: Mapping[str, DataType]) -> Iterator[MonitorSpec]:
         seen: dict[str, str] = {}
@@ -311,9 +321,23 @@ def _notes(service: ServiceConfig, evaluators: Sequence[Evaluator], monitors: Se
         meant = near(monitor.score, names)
         if monitor.score not in names and meant is not None:
             yield f"monitors.yaml watches {monitor.score!r}, which no evaluator here writes; did you mean {meant!r}?"
+    yield from _group_notes([evaluator.rubric.spec for evaluator in evaluators if evaluator.rubric is not None])
     asked = {evaluator.rubric.spec.judge.model for evaluator in evaluators if evaluator.rubric is not None}
     for model in sorted(asked - set(service.models.prices)):
         yield f"evaluator.yaml has no price for {model!r} in models.prices: its calls will be counted at no cost"
+
+
+def _group_notes(specs: Sequence[RubricSpec]) -> Iterator[str]:
+    groups: dict[str, list[RubricSpec]] = {}
+    for spec in specs:
+        if spec.judge.group is not None:
+            groups.setdefault(spec.judge.group, []).append(spec)
+    for group, members in groups.items():
+        calls = len({spec.together for spec in members})
+        if len(members) == 1:
+            yield f"group {group!r} has one rubric, {members[0].name}: it is asked alone"
+        elif calls > 1:
+            yield f"group {group!r} takes {calls} calls: its rubrics differ in model, temperature or target"
 
 
 def _version(rule: Rule) -> str:

@@ -6,30 +6,35 @@ through Langfuse's SDK and its background queue; should it fail, it says so in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from langfuse import Langfuse as LangfuseSdk
 from langfuse import LangfuseGeneration
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from judges import Question
+from judges import Question, answers_of
 from traces import Failure, Outcome, Trace, Unscored, Usage, Verdict
 
 ENVIRONMENT: Final = "llm-as-a-judge"
 """The one environment name a client may write that Langfuse's evaluators leave alone (contract 5.5)."""
+
+_LONGEST_NAME: Final = 200
 
 Which = Literal["all", "failures", "off"]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A question on its way; `span` is open while every call is traced."""
+    """A question on its way; `span` is open while every call is traced.
+
+    `evaluators` are those it is asked for, with their versions.
+    """
 
     trace: Trace
-    evaluator: str
-    version: str
+    evaluators: Mapping[str, str]
     question: Question
     span: LangfuseGeneration | None = None
 
@@ -44,19 +49,17 @@ class JudgeTraces:
         self._which = which
         self._sdk: LangfuseSdk | None = None
 
-    def begin(self, trace: Trace, evaluator: str, version: str, question: Question) -> Call:
-        """Note that a question is about to be asked."""
-        call = Call(trace, evaluator, version, question)
-        if self._which != "all":
-            return call
-        return Call(trace, evaluator, version, question, self._open(call))
+    def begin(self, trace: Trace, evaluators: Mapping[str, str], question: Question) -> Call:
+        """Note that a question is about to be asked for `evaluators`, by name with their versions."""
+        call = Call(trace, evaluators, question)
+        return replace(call, span=self._open(call)) if self._which == "all" else call
 
-    def end(self, call: Call, outcome: Outcome) -> None:
-        """Write how it went, when such calls are to be written."""
+    def end(self, call: Call, outcome: Outcome) -> str | None:
+        """Write how it went, when such calls are to be written; return the id of the trace that says so."""
         failed = isinstance(outcome, Failure) and not outcome.retryable
         span = call.span or (self._open(call) if failed and self._which == "failures" else None)
         if span is None:
-            return
+            return None
         used = outcome.usage if isinstance(outcome, Verdict | Unscored | Failure) else Usage()
         span.update(
             output=_said(outcome),
@@ -67,6 +70,7 @@ class JudgeTraces:
             status_message=f"{outcome.kind}: {outcome.reason}" if isinstance(outcome, Failure) else None,
         )
         span.end()
+        return span.trace_id
 
     def close(self) -> None:
         """Send what is waiting."""
@@ -77,13 +81,13 @@ class JudgeTraces:
         prompt = call.question.prompt
         return self._client().start_observation(
             as_type="generation",
-            name=f"judge {call.evaluator}",
+            name=f"judge {' + '.join(call.evaluators)}"[:_LONGEST_NAME],
             input=[{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
             model=prompt.model,
             metadata={
                 "judged_trace_id": call.trace.id,
-                "evaluator": call.evaluator,
-                "evaluator_version": call.version,
+                "evaluator": ", ".join(call.evaluators),
+                "evaluator_version": ", ".join(call.evaluators.values()),
             },
         )
 
@@ -101,7 +105,9 @@ class JudgeTraces:
         return self._sdk
 
 
-def _said(outcome: Outcome) -> dict[str, object] | None:
+def _said(outcome: Outcome) -> dict[str, Any] | None:
+    if (answers := answers_of(outcome)) is not None:
+        return {key: _said(answer) for key, answer in answers.items()}
     match outcome:
         case Verdict(value, reason):
             return {"reasoning": reason, "score": value}

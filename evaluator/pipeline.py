@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from evaluator.batch import Job, Lane
+from evaluator.calls import Asked, Calls
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.errors import ConfigError, EvaluatorError, Refused, Unavailable
@@ -106,7 +107,7 @@ class Evaluation:
         self._model = model
         self._state = state
         self._clock = clock
-        self._judge_traces = judge_traces
+        self._calls = Calls(model, judge_traces)
         self._patience = definitions.service.limits.patience.total_seconds()
 
     def evaluate(self, jobs: Sequence[Job], lane: Lane = Lane.LIVE) -> list[Again]:
@@ -213,16 +214,15 @@ class Evaluation:
             self._ask(asked, questions, patience)
 
     def _ask(self, asked: Sequence[_Work], questions: Sequence[Question], patience: float | None) -> None:
-        """Ask, remembering and tracing outcomes as they end: a killed batch pays for nothing twice."""
-        calls = [
-            self._judge_traces.begin(item.trace, item.evaluator.name, item.evaluator.version, question)
+        """Ask, remembering outcomes as they end: a killed batch pays for nothing twice."""
+        wanted = [
+            Asked(item.trace, item.trace.id, item.evaluator.name, item.evaluator.version, question)
             for item, question in zip(asked, questions, strict=True)
         ]
         unkept: list[Ended] = []
-        for lot in self._model.ask(questions, patience):
+        for lot in self._calls.ask(wanted, patience):
             for index, outcome in lot:
                 asked[index].outcome = outcome
-                self._judge_traces.end(calls[index], outcome)
             unkept = self._kept(asked, [*unkept, *lot])
         while unkept and not self._model.is_drained:
             # Without Redis nothing else can be done, and these are paid for.
@@ -335,7 +335,7 @@ def first_outcome(evaluator: Evaluator, trace: Trace) -> Outcome | Question:
 def _used(work: Iterable[_Work]) -> dict[str, Usage]:
     used: dict[str, Usage] = {}
     for item in work:
-        if isinstance(item.outcome, Verdict | Unscored | Failure) and item.outcome.usage.calls:
+        if isinstance(item.outcome, Verdict | Unscored | Failure) and item.outcome.usage != Usage():
             name = item.evaluator.name
             used[name] = used.get(name, Usage()) + item.outcome.usage
     return used

@@ -1,11 +1,18 @@
 """LLM-as-judge without IO: a rubric becomes questions, replies become outcomes."""
 
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
-from judges.asking import DECLINED, NO_CHOICE, Prompt, Question, Reply
+from judges.asking import DECLINED, NO_CHOICE, Member, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
+from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.opinions import combined, escalated, unsure
 from judges.price import Price
-from judges.rubric import Example, Expectation, Rubric, RubricSpec
+from judges.rubric import (
+    Example,
+    Expectation,
+    Rubric,
+    RubricSpec,
+    grouped,
+)
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 from judges.weighing import Token, unweighable, weighed
 
@@ -15,12 +22,15 @@ __all__ = [
     "NO_CHOICE",
     "BaseScale",
     "BooleanScale",
+    "Call",
     "CategoricalScale",
     "ChecklistScale",
     "Criterion",
     "Example",
     "Expectation",
     "Finding",
+    "GroupQuestion",
+    "Member",
     "NumericScale",
     "OffScale",
     "Price",
@@ -30,9 +40,15 @@ __all__ = [
     "Rubric",
     "RubricSpec",
     "Scale",
+    "Share",
     "Token",
+    "answers_of",
+    "asked_alone",
     "combined",
     "escalated",
+    "grouped",
+    "shares",
+    "together",
     "unsure",
     "unweighable",
     "weighed",

@@ -62,16 +62,31 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """What a question brings into a call that it shares with the others of its `group`: see judges/grouping.
+
+    `criteria` is what to judge, levels included; `shown` are its inputs by name, as they would be fenced.
+    """
+
+    group: str
+    rubric: str
+    criteria: str
+    shown: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A prompt and the scale its answer must lie on. `details` go into the verdict.
 
-    `models` are those whose opinions are asked, each as often as it stands there; none is the prompt's alone.
+    `models` are those whose opinions are asked, each as often as it stands there; none is the prompt's alone. `member`
+    says how it may be asked together with others; None when it is asked alone.
     """
 
     prompt: Prompt
     scale: BaseScale
     details: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] = ()
+    member: Member | None = None
 
     def opinions(self) -> tuple[Question, ...]:
         """Return the questions to ask, one for each opinion."""
@@ -84,10 +99,8 @@ class Question:
 
         An answer that cannot be read is asked for again once; after that it is a failure, never a number.
         """
-        if reply.finish_reason == WITHHELD:
-            return Failure("content_filter", "the provider withheld the answer", usage=reply.usage)
-        if reply.finish_reason == DECLINED:
-            return Failure("judge_declined", "the model declined to judge this", usage=reply.usage)
+        if (kept := kept_from_reading(reply)) is not None:
+            return kept
         try:
             return self._verdict(reply)
         except OffScale as problem:
@@ -99,7 +112,7 @@ class Question:
 
     def _verdict(self, reply: Reply) -> Verdict | Unscored:
         answer = _answer(reply.text, whole=reply.finish_reason not in CUT)
-        outcome = self.scale.judged(answer["score"], _reason(answer))
+        outcome = self.scale.judged(answer["score"], reason_of(answer))
         if isinstance(outcome, Unscored):
             return replace(outcome, usage=reply.usage)
         details = {**self.details, **outcome.details, "judge_model": reply.model}
@@ -116,6 +129,15 @@ class Question:
         # Not a word of the answer itself: it may repeat what the evaluated text made the judge say.
         note = f"\n\nYour previous answer could not be used: {problem}. Answer with the JSON object only."
         return replace(self.prompt, repair=True, user=self.prompt.user + note)
+
+
+def kept_from_reading(reply: Reply) -> Failure | None:
+    """Return why a reply holds no answer and a repair would hold none either; None when it may be read."""
+    if reply.finish_reason == WITHHELD:
+        return Failure("content_filter", "the provider withheld the answer", usage=reply.usage)
+    if reply.finish_reason == DECLINED:
+        return Failure("judge_declined", "the model declined to judge this", usage=reply.usage)
+    return None
 
 
 def answer_schema(scale: BaseScale) -> dict[str, Any]:
@@ -138,10 +160,10 @@ def _answer(text: str, *, whole: bool) -> Mapping[str, Any]:
     It must be the last thing said, and two answers that differ are none: what else looks like an answer may be a
     quotation of what the evaluated text asked for.
     """
-    spoken = _spoken(text)
-    answers: list[Mapping[str, Any]] = [found for found in _objects(spoken) if "score" in found]
+    aloud = spoken(text)
+    answers: list[Mapping[str, Any]] = [found for found in objects(aloud) if "score" in found]
     if not answers and whole:
-        answers = _labelled(spoken)
+        answers = _labelled(aloud)
     if not answers:
         raise OffScale("expected an object with reasoning and score")
     if any(each["score"] != answers[0]["score"] for each in answers):
@@ -149,13 +171,13 @@ def _answer(text: str, *, whole: bool) -> Mapping[str, Any]:
     return answers[-1]
 
 
-def _spoken(text: str) -> str:
+def spoken(text: str) -> str:
     """Return what a model said aloud, without the thinking that some servers leave in front of it."""
     stripped = text.strip()
     return stripped.partition("</think>")[2].strip() if stripped.startswith("<think>") else stripped
 
 
-def _objects(text: str) -> list[Mapping[str, Any]]:
+def objects(text: str) -> list[Mapping[str, Any]]:
     """Return the JSON objects in a text that ends with one; none when any brace is not what it looks like."""
     decoder = json.JSONDecoder()
     found: list[Mapping[str, Any]] = []
@@ -178,6 +200,7 @@ def _labelled(text: str) -> list[Mapping[str, Any]]:
     return [{"reasoning": before, "score": each[1].strip()} for each in found]
 
 
-def _reason(answer: Mapping[str, Any]) -> str:
+def reason_of(answer: Mapping[str, Any]) -> str:
+    """Return the reasoning of an answer, as much of it as is kept; empty when it has none."""
     reason = answer.get("reasoning")
     return well_formed(reason).strip()[:LONGEST_REASON] if isinstance(reason, str) else ""

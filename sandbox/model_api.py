@@ -21,6 +21,7 @@ _RANGE: Final = re.compile(r"from (-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)")
 _STEPS: Final = re.compile(r"in steps of (\d+(?:\.\d+)?)")
 _LABELS: Final = re.compile(r'exactly one of ((?:"[^"]+"(?:, )?)+)')
 _SEVERAL: Final = re.compile(r'a list of one or more of ((?:"[^"]+"(?:, )?)+)')
+_SEVERAL_QUESTIONS: Final = re.compile(r'^The score of "([^"]+)" is (.*)\.$', re.MULTILINE)
 _KEYS: Final = re.compile(r'each of the keys ((?:"[^"]+"(?:, )?)+)')
 
 
@@ -228,10 +229,19 @@ def _not_strict(schema: dict[str, Any]) -> str | None:
 
 
 def _verdict(body: dict[str, Any], prompt: str) -> dict[str, Any]:
+    """Answer in the form asked for: one verdict, or under each key of several questions one."""
     good, why = quality(prompt)
-    schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {}).get("score")
-    value = _by_schema(schema, good) if schema else _by_words(prompt, good)
-    return {"reasoning": f"Simulated verdict: {why}.", "score": value}
+    reasoning = f"Simulated verdict: {why}."
+    asked = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {})
+    if "score" in asked:
+        return {"reasoning": reasoning, "score": _by_schema(asked["score"], good)}
+    if asked:
+        values = {key: _by_schema(each["properties"]["score"], good) for key, each in asked.items()}
+    elif several := _SEVERAL_QUESTIONS.findall(prompt):
+        values = {key: _by_words(words, good) for key, words in several}
+    else:
+        return {"reasoning": reasoning, "score": _by_words(prompt, good)}
+    return {key: {"reasoning": reasoning, "score": value} for key, value in values.items()}
 
 
 def _by_schema(schema: dict[str, Any], good: float) -> Any:

@@ -78,9 +78,8 @@ def test_a_trace_evaluated_by_a_wrong_clock_waits_no_longer_than_one_that_moved(
     ids = traffic.add(3, ended_ago=5)
     with service() as app:
         discovery(app, clock, jobs).since(datetime.now(UTC) - timedelta(minutes=5))
-        evaluation = Evaluation(
-            app.definitions, app.langfuse, app.model, app.state, clock, app.evaluation._judge_traces
-        )
+        seen = app.evaluation._calls._judge_traces
+        evaluation = Evaluation(app.definitions, app.langfuse, app.model, app.state, clock, seen)
         clock.wrong = timedelta(hours=hours)
         for again in evaluation.evaluate(jobs):
             assert again.delay <= app.definitions.service.discovery.quiet_for

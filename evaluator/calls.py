@@ -1,0 +1,86 @@
+"""Questions become calls: those of a group are asked in one, each call is seen in Langfuse, each question ends once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from evaluator.judge_traces import JudgeTraces
+from evaluator.model import Ended, ModelApi
+from judges import Call, Question, Share, asked_alone, shares, together
+from traces import Outcome, Trace, Verdict
+
+JUDGE_TRACE: Final = "judge_trace_id"
+"""Where the details of a verdict name the trace of the call it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question of one evaluator about a trace. `subject` is what it judges; only the same is asked together."""
+
+    trace: Trace
+    subject: str
+    evaluator: str
+    version: str
+    question: Question
+
+
+class _Answered(NamedTuple):
+    call: Call
+    outcome: Outcome
+    trace_id: str | None
+
+
+class Calls:
+    """Asks questions, in as few calls as their rubrics allow. Safe for many threads."""
+
+    def __init__(self, model: ModelApi, judge_traces: JudgeTraces) -> None:
+        self._model = model
+        self._judge_traces = judge_traces
+
+    def ask(self, asked: Sequence[Asked], patience: float | None = None) -> Iterator[list[Ended]]:
+        """Ask all questions and give their outcomes as they end, each by its place.
+
+        What the answer of a group's call does not hold is asked alone when all calls have ended.
+
+        Args:
+            asked: of any rubrics and traces.
+            patience: seconds after which no question waits any more, as for `ModelApi.ask`.
+        """
+        left: dict[int, Share] = {}
+        calls = together([each.question for each in asked], [each.subject for each in asked])
+        for lot in self._answered(asked, calls, patience):
+            ended: list[Ended] = []
+            for call, outcome, trace_id in lot:
+                for place, share in zip(call.places, shares(call.question, outcome), strict=True):
+                    if share.outcome is None:
+                        left[place] = share
+                    else:
+                        ended.append((place, _linked(share.outcome, trace_id)))
+            yield ended
+        alone = [Call((place,), asked[place].question) for place in left]
+        for lot in self._answered(asked, alone, patience):
+            yield [(c.places[0], asked_alone(_linked(outcome, seen), left[c.places[0]])) for c, outcome, seen in lot]
+
+    def _answered(
+        self, asked: Sequence[Asked], calls: Sequence[Call], patience: float | None
+    ) -> Iterator[list[_Answered]]:
+        """Make calls and give what came of them; each is a trace of its own where calls are traced."""
+        if not calls:
+            return
+        seen = [
+            self._judge_traces.begin(asked[call.places[0]].trace, _names(asked, call), call.question) for call in calls
+        ]
+        for lot in self._model.ask([call.question for call in calls], patience):
+            yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]
+
+
+def _names(asked: Sequence[Asked], call: Call) -> dict[str, str]:
+    return {asked[place].evaluator: asked[place].version for place in call.places}
+
+
+def _linked(outcome: Outcome, trace_id: str | None) -> Outcome:
+    if trace_id is None or not isinstance(outcome, Verdict):
+        return outcome
+    return replace(outcome, details={**outcome.details, JUDGE_TRACE: trace_id})
