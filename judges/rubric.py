@@ -96,6 +96,11 @@ class Input(_Part):
 
     path: Source = Field(description="a JSONPath over the trace, or `transcript` for all its steps as text")
     required: bool = Field(default=True, description="without it the rubric is skipped, and that is counted")
+    default: str | None = Field(
+        default=None,
+        pattern=r"\S",
+        description="shown to the judge when nothing matches: the input is never missing",
+    )
     take: Literal["first", "last", "all"] = Field(default="all", description="which of several matches")
     max_chars: int = Field(default=20_000, ge=200, description="longer text keeps head and tail, and says so")
 
@@ -103,6 +108,17 @@ class Input(_Part):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _missing_or_not(self) -> Self:
+        if self.default is not None and self.required and "required" in self.model_fields_set:
+            raise ValueError("an input with a default is never missing: leave out either required or default")
+        return self
+
+    @property
+    def skips(self) -> bool:
+        """Whether the rubric is skipped where the input selects nothing."""
+        return self.required and self.default is None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -113,9 +129,9 @@ class Input(_Part):
         """Return what the input selects from a trace, as text; empty when it selects nothing."""
         if not isinstance(self.path, Path):
             return trace.transcript()
-        values = [value for value in self.path.values(trace) if value not in (None, "", [], {})]
-        chosen = {"first": values[:1], "last": values[-1:], "all": values}[self.take]
-        return "\n\n".join(as_text(value) for value in chosen)
+        texts = [as_text(value) for value in self.path.values(trace) if value not in (None, "", [], {})]
+        said = [text for text in texts if text.strip()]
+        return "\n\n".join({"first": said[:1], "last": said[-1:], "all": said}[self.take])
 
 
 class Judge(_Part):
@@ -262,7 +278,7 @@ class RubricSpec(_Part):
             raise ValueError(f"two examples are named {twice[0]!r}: reports could not tell them apart")
         for number, example in enumerate(self.examples):
             unknown = sorted(set(example.inputs) - set(self.inputs))
-            needed = {name for name, source in self.inputs.items() if source.required}
+            needed = {name for name, source in self.inputs.items() if source.skips}
             missing = sorted(needed - set(example.inputs))
             if unknown or missing:
                 said = f"unknown input {unknown[0]!r}" if unknown else f"input {missing[0]!r} is missing"
@@ -329,9 +345,10 @@ class Rubric:
         shown: dict[str, Shortened] = {}
         for name, source in self.spec.inputs.items():
             text = as_text(inputs.get(name))
-            if text.strip():
+            text = text if text.strip() else source.default or ""
+            if text:
                 shown[name] = shortened(text, source.max_chars)
-            elif source.required:
+            elif source.skips:
                 return NotApplicable(f"no {name}")
         return self._ask(shown)
 

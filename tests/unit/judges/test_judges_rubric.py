@@ -117,6 +117,29 @@ class TestInputs:
         source = {"path": "$.observations[?@.type == 'RETRIEVER'].output", "take": take}
         assert shown(asked(spec(inputs={"documents": source}), of)) == {"documents": text}
 
+    @pytest.mark.parametrize("take", ["first", "last", "all"])
+    def test_what_is_blank_is_no_match(self, take: str) -> None:
+        blank = (step(f"blank-{n}", type="RETRIEVER", output=text, at=n) for n, text in enumerate([" ", "one", "\n"]))
+        source = {"path": "$.observations[?@.type == 'RETRIEVER'].output", "take": take}
+        assert shown(asked(spec(inputs={"documents": source}), trace(*blank))) == {"documents": "one"}
+
+    def test_a_default_stands_in_for_what_is_missing_and_for_nothing_else(self) -> None:
+        source = {"path": "$.observations[?@.type == 'RETRIEVER'].output", "default": "(nothing was retrieved)"}
+        of = spec(inputs={"documents": source, "answer": "$.root.output"})
+        assert shown(asked(of))["documents"] == "(nothing was retrieved)"
+        assert (
+            shown(asked(of, trace(step("a", type="RETRIEVER", output=" "))))["documents"] == "(nothing was retrieved)"
+        )
+        assert shown(asked(of, trace(step("a", type="RETRIEVER", output="one"))))["documents"] == "one"
+
+    def test_an_example_may_leave_out_an_input_with_a_default(self) -> None:
+        source = {"path": "$.root.input", "default": "(no question)"}
+        golden = [{"inputs": {"answer": "Yes."}, "expect": {"at_least": 2}}]
+        of = spec(inputs={"question": source, "answer": "$.root.output"}, examples=golden)
+        question = Rubric(of).question_from(of.examples[0].inputs)
+        assert isinstance(question, Question)
+        assert shown(question)["question"] == "(no question)"
+
     def test_a_transcript_is_every_step_as_text(self) -> None:
         of = trace(tool("find_order", {"order": 77}, output={"status": "sent"}))
         for source in ("transcript", {"path": "transcript"}):
@@ -159,6 +182,12 @@ class TestSpec:
             ({"inputs": {"a": "transcipt"}}, "inputs.a.path.path", "is not a JSONPath"),
             ({"inputs": {"a": {"path": "$.a", "take": "some"}}}, "inputs.a.take", "'first', 'last' or 'all'"),
             ({"inputs": {"a": {"path": "$.a", "max_chars": 10}}}, "inputs.a.max_chars", "200"),
+            ({"inputs": {"a": {"path": "$.root.input", "default": " "}}}, "inputs.a.default", "pattern"),
+            (
+                {"inputs": {"a": {"path": "$.root.input", "default": "x", "required": True}}},
+                "inputs.a",
+                "never missing: leave out either",
+            ),
             ({"inputs": {"a>>>\n": "$.a"}}, "inputs.a>>>\n.[key]", "pattern"),
             ({"criteria": ""}, "criteria", "at least 1"),
             ({"score": {"type": "stars"}}, "score", "does not match any of the expected tags"),
