@@ -223,7 +223,7 @@ def _bar(*, shown: bool) -> Iterator[Callable[[Found, Funnel], None] | None]:
 def _duration(text: str) -> timedelta:
     from pydantic import TypeAdapter, ValidationError
 
-    from evaluator.service_config import Duration
+    from traces import Duration
 
     try:
         return TypeAdapter(Duration).validate_python(text)

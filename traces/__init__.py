@@ -3,6 +3,7 @@
 Everything here is a plain value. Nothing here imports another package of ours, does IO or reads a clock.
 """
 
+from traces.durations import Duration, Interval, duration_text
 from traces.model import Observation, Session, Trace, TraceRef, TraceRoot
 from traces.outcomes import (
     Failure,
@@ -24,7 +25,9 @@ __all__ = [
     "BadPath",
     "BadPattern",
     "DataType",
+    "Duration",
     "Failure",
+    "Interval",
     "Located",
     "NotApplicable",
     "Observation",
@@ -47,6 +50,7 @@ __all__ = [
     "When",
     "as_text",
     "composed",
+    "duration_text",
     "json_text",
     "outcome_from_json",
     "outcome_to_json",

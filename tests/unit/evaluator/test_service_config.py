@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from evaluator.service_config import Duration, Interval, ServiceConfig, TimeOfDay, duration_text
+from evaluator.service_config import ServiceConfig, TimeOfDay
+from traces import Duration, Interval, duration_text
 
 DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 INTERVAL: TypeAdapter[timedelta] = TypeAdapter(Interval)
