@@ -4,7 +4,7 @@ Everything here is a plain value. Nothing here imports another package of ours, 
 """
 
 from traces.durations import Duration, Interval, duration_text
-from traces.model import Observation, Session, Trace, TraceRef, TraceRoot
+from traces.model import Observation, Trace, TraceRef, TraceRoot
 from traces.outcomes import (
     Failure,
     NotApplicable,
@@ -18,6 +18,8 @@ from traces.outcomes import (
 from traces.patterns import BadPattern, Pattern
 from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
 from traces.select import BadPath, Located, Path
+from traces.session import Ref, Session, SessionRef
+from traces.targets import Material, ObservationType, Observe, Target
 from traces.text import as_text, composed, json_text, well_formed
 from traces.when import SampleRule, ScoreCondition, When
 
@@ -29,18 +31,24 @@ __all__ = [
     "Failure",
     "Interval",
     "Located",
+    "Material",
     "NotApplicable",
     "Observation",
+    "ObservationType",
+    "Observe",
     "Outcome",
     "Path",
     "Pattern",
     "RecordedScore",
+    "Ref",
     "SampleRule",
     "Score",
     "ScoreCondition",
     "ScoreValue",
     "Session",
+    "SessionRef",
     "Subject",
+    "Target",
     "Trace",
     "TraceRef",
     "TraceRoot",

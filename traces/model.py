@@ -1,9 +1,9 @@
-"""Finished work as plain values: an observation, the trace it belongs to, the session a trace belongs to."""
+"""Finished work as plain values: an observation, and the trace it belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from textwrap import indent
 from typing import Any, Final
@@ -115,7 +115,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A whole request: its root and every observation, in start order (the root among them)."""
+    """A whole request: its root and every observation, in start order (the root among them).
+
+    `whole` is the request that this one is a part of, when it is only a step of it with what is below.
+    """
 
     id: str
     root: Observation
@@ -127,6 +130,7 @@ class Trace:
     tags: tuple[str, ...] = ()
     release: str | None = None
     version: str | None = None
+    whole: Trace | None = field(default=None, repr=False, compare=False)
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -200,7 +204,8 @@ class Trace:
     def segments(self) -> Mapping[str, str]:
         """The keys a monitor may attribute a drop to, as text, made once; absent ones are left out."""
         if "segments" not in self._made:
-            self._made["segments"] = self._segments()
+            of_all = {} if self.whole is None else {**self.whole.segments(), "observation_name": self.root.name}
+            self._made["segments"] = of_all | self._segments()
         known: Mapping[str, str] = self._made["segments"]
         return known
 
@@ -218,13 +223,15 @@ class Trace:
         return {key: value for key, value in known.items() if value is not None}
 
     def document(self) -> dict[str, Any]:
-        """Return the trace as one plain JSON object, made once: what a JSONPath sees."""
+        """Return the trace as one plain JSON object, made once: what a JSONPath sees, of a part the whole."""
         if "document" not in self._made:
             self._made["document"] = self._as_document()
         known: dict[str, Any] = self._made["document"]
         return known
 
     def _as_document(self) -> dict[str, Any]:
+        if self.whole is not None:
+            return {**self.whole.document(), "observation": self.root.document()}
         return {
             "id": self.id,
             "name": self.name,
@@ -240,20 +247,34 @@ class Trace:
             "observations": [o.document() for o in self.observations],
         }
 
+    def at(self, step: Observation) -> Trace:
+        """Return the part of the trace that is one step: the step is its root, what was recorded below it its rest.
+
+        A path still sees the whole trace, and the step beside it as `$.observation`. What the step does not tell of
+        itself, such as the model, is the whole trace's.
+        """
+        return replace(self, root=step, observations=self._below(step), whole=self)
+
+    def _below(self, step: Observation) -> tuple[Observation, ...]:
+        """Return a step and all its descendants, in start order; broken data may have it below itself."""
+        if "children" not in self._made:
+            children: dict[str | None, list[str]] = {}
+            for each in self.observations:
+                children.setdefault(each.parent_id, []).append(each.id)
+            self._made["children"] = children
+        found, left = {step.id}, [step.id]
+        while left:
+            inner = [child for child in self._made["children"].get(left.pop(), ()) if child not in found]
+            found.update(inner)
+            left += inner
+        return tuple(each for each in self.observations if each.id in found)
+
     def transcript(self) -> str:
         """Return the trace as text a judge can read: each step in start order, indented by depth."""
         parents = {o.id: o.parent_id for o in self.observations}
         depths: dict[str, int] = {}
         parts = (indent(_step(o), "  " * min(_depth(o.id, parents, depths), _MOST_INDENTED)) for o in self.observations)
         return "\n".join(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """All traces of one conversation, in order of their start."""
-
-    id: str
-    traces: tuple[Trace, ...]
 
 
 def _depth(step: str, parents: Mapping[str, str | None], known: dict[str, int]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import jsonpath_rfc9535
+from jsonpath_rfc9535.segments import JSONPathChildSegment
+from jsonpath_rfc9535.selectors import NameSelector
 
 from traces.jsonpath import Environment
 from traces.parsed import Parsed
@@ -13,7 +15,7 @@ from traces.plain_paths import steps
 if TYPE_CHECKING:
     from jsonpath_rfc9535 import JSONPathNode
 
-    from traces.model import Trace
+    from traces.targets import Material
 
 _ENVIRONMENT: Final = Environment()
 
@@ -42,7 +44,10 @@ class Located:
 
 
 class Path(Parsed):
-    """A compiled JSONPath over `Trace.document()`: `$.root.input`, `$.observations[?@.type == 'TOOL'].output`."""
+    """A compiled JSONPath over the document of a trace, a step or a session.
+
+    `$.root.input`, `$.observations[?@.type == 'TOOL'].output`, `$.observation.output`, `$.traces[-1].root.output`
+    """
 
     __slots__ = ("_query", "_steps")
 
@@ -58,6 +63,13 @@ class Path(Parsed):
         self._query = query
         self._steps = steps(query)
 
+    @property
+    def key(self) -> str | None:
+        """The name right behind the `$`; None when the path begins otherwise."""
+        first = self._query.segments[0].selectors if self._query.segments else ()
+        named = isinstance(self._query.segments[0], JSONPathChildSegment) if first else False
+        return first[0].name if named and len(first) == 1 and isinstance(first[0], NameSelector) else None
+
     @classmethod
     def parse(cls, text: str) -> Path:
         """Compile `text`.
@@ -72,28 +84,28 @@ class Path(Parsed):
             shown = text if len(text) <= 200 else f"{text[:199]}…"
             raise BadPath(f"{shown!r} is not a JSONPath (RFC 9535): {said}; for example $.root.output") from error
 
-    def values(self, trace: Trace) -> list[Any]:
+    def values(self, material: Material) -> list[Any]:
         """Return every value the path selects, in document order; an empty list when nothing matches.
 
         A filter that compares values nested more deeply than the interpreter can follow selects nothing.
         """
         if self._steps is None:
-            return [node.value for node in self._nodes(trace)]
-        values: list[Any] = [trace.document()]
+            return [node.value for node in self._nodes(material)]
+        values: list[Any] = [material.document()]
         for step in self._steps:
             values = step(values)
         return values
 
-    def located(self, trace: Trace) -> list[Located]:
+    def located(self, material: Material) -> list[Located]:
         """Return `values` together with the place of each."""
-        return [Located(node) for node in self._nodes(trace)]
+        return [Located(node) for node in self._nodes(material)]
 
-    def first(self, trace: Trace) -> Any:
+    def first(self, material: Material) -> Any:
         """Return the first selected value, None when nothing matches."""
-        return next(iter(self.values(trace)), None)
+        return next(iter(self.values(material)), None)
 
-    def _nodes(self, trace: Trace) -> list[JSONPathNode]:
+    def _nodes(self, material: Material) -> list[JSONPathNode]:
         try:
-            return list(self._query.find(trace.document()))
+            return list(self._query.find(material.document()))
         except RecursionError:
             return []

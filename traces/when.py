@@ -14,22 +14,22 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _one_or_list(one: dict[str, object]) -> WithJsonSchema:
-    """Tell editors that one text needs no brackets."""
+def one_or_list(one: dict[str, object]) -> WithJsonSchema:
+    """Return what tells editors that one text needs no brackets."""
     return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
 
 
 Level = Literal["DEBUG", "DEFAULT", "WARNING", "ERROR"]
 """Langfuse's levels of an observation."""
 
-OneOf = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1), _one_or_list({"type": "string"})]
+OneOf = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1), one_or_list({"type": "string"})]
 """One text or a list of texts; matches when the trace has any of them."""
 
 OneLevelOf = Annotated[
     tuple[Level, ...],
     BeforeValidator(_as_list),
     Field(min_length=1),
-    _one_or_list({"enum": list(get_args(Level))}),
+    one_or_list({"enum": list(get_args(Level))}),
 ]
 """One level or a list of levels."""
 

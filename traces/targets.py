@@ -1,0 +1,89 @@
+"""What an evaluator looks at: a whole trace, some of its steps, or a session; and what a path finds in each."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from traces.when import OneOf, one_or_list
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from traces.model import Observation
+
+Target = Literal["trace", "observation", "session"]
+"""What gets a score."""
+
+ObservationType = Literal[
+    "GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL"
+]
+"""Langfuse's types of an observation."""
+
+MOST_OBSERVATIONS: Final = 20
+"""Observations of a trace that are evaluated unless `at_most` says otherwise: an agent may take hundreds of steps."""
+
+_OF_A_TRACE: Final = (
+    "id", "name", "environment", "session_id", "user_id", "tags", "release", "version", "latency", "cost", "root",
+    "observations",
+)  # fmt: skip
+KEYS: Final[Mapping[Target, tuple[str, ...]]] = {
+    "trace": _OF_A_TRACE,
+    "observation": (*_OF_A_TRACE, "observation"),
+    "session": ("id", "environment", "user_id", "tags", "latency", "cost", "traces"),
+}
+"""What stands at the top of the document that a path sees."""
+
+
+class Material(Protocol):
+    """What paths and judges read: a trace, a step within its trace, or a session."""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as one plain JSON object."""
+
+    def transcript(self) -> str:
+        """Return it as text, in order."""
+
+
+def _types(value: object) -> object:
+    several = [value] if isinstance(value, str) else value
+    return [each.upper() if isinstance(each, str) else each for each in several] if isinstance(several, list) else value
+
+
+OneTypeOf = Annotated[
+    tuple[ObservationType, ...],
+    BeforeValidator(_types),
+    Field(min_length=1),
+    one_or_list({"enum": [*get_args(ObservationType), *(name.lower() for name in get_args(ObservationType))]}),
+]
+"""One type or a list of types, in either case."""
+
+
+class Observe(BaseModel):
+    """Which observations of a trace are evaluated; all given conditions must hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: OneTypeOf | None = Field(default=None, description="type of the observation: GENERATION, TOOL, ...")
+    name: OneOf | None = Field(default=None, description="name of the observation; * and ? stand for any characters")
+    at_most: int = Field(
+        default=MOST_OBSERVATIONS,
+        ge=1,
+        le=1000,
+        description="of more in one trace so many are chosen, by a hash; their inclusion probability says so",
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Observe:
+        if self.type is None and self.name is None:
+            raise ValueError("needs type, name or both, such as {type: TOOL}")
+        return self
+
+    def matches(self, observation: Observation) -> bool:
+        """Whether an observation is meant."""
+        if self.type is not None and observation.type not in self.type:
+            return False
+        name = observation.name
+        return self.name is None or any(name == wanted or fnmatchcase(name, wanted) for wanted in self.name)
