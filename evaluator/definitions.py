@@ -10,46 +10,41 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import (
+    dataclass,
+    replace,
+)
+from datetime import (
+    timedelta,
+)
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import models_json_schema
 
 from evaluator.errors import ConfigError, Problem
 from evaluator.mistakes import near, nearest, problems_of
-from evaluator.service_config import EditorSchema, Section, ServiceConfig
+from evaluator.rule_header import RuleHeader, own_fields, unreachable
+from evaluator.service_config import EditorSchema, ServiceConfig
 from evaluator.yaml_source import Source, read
 from judges import Price, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
 from rules import Rule, collect
-from traces import DataType, SampleRule, When
-
-_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9 _.()-]{0,34}$"
-"""What Langfuse takes as the name of a score config (contract 1.2); a comma would make the score unreadable."""
+from traces import DataType, Observe, SampleRule, Target, When
 
 _FILES: Final = ("evaluator.yaml", "monitors.yaml", "rules.yaml")
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class RuleHeader(Section):
-    """What every entry of rules.yaml has, whatever its kind."""
-
-    name: str = Field(pattern=_NAME, description="name of the score in Langfuse; 1 to 35 characters")
-    rule: str = Field(description="the kind of check; `evaluator rules` lists them")
-    description: str = Field(default="", description="for people")
-    when: When = Field(default=When(), description="which traces; without it, all")
-    sample: tuple[SampleRule, ...] = Field(
-        default=(SampleRule(rate=1),), min_length=1, description="at which rate; without it, every matching trace"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """One thing that scores traces: a rule or a rubric, on what, and at which rate."""
+    """One thing that scores traces, their observations or sessions: a rule or a rubric, on what, and at which rate.
+
+    `observe` is there when observations are its target; `idle`, how long nothing may have come, when sessions are.
+    """
 
     name: str
     kind: Literal["rule", "rubric"]
@@ -59,6 +54,15 @@ class Evaluator:
     data_type: DataType
     rule: Rule | None = None
     rubric: Rubric | None = None
+    observe: Observe | None = None
+    idle: timedelta | None = None
+
+    @property
+    def target(self) -> Target:
+        """What gets a score."""
+        if self.idle is not None:
+            return "session"
+        return "trace" if self.observe is None else "observation"
 
     @property
     def scores(self) -> dict[str, DataType]:
@@ -150,7 +154,15 @@ class _Loader:
                     self._name(name, source, ("name",))
                 rubric = Rubric(spec)
                 yield Evaluator(
-                    spec.name, "rubric", spec.when, spec.sample, rubric.version, rubric.data_type, rubric=rubric
+                    spec.name,
+                    "rubric",
+                    spec.when,
+                    spec.sample,
+                    rubric.version,
+                    rubric.data_type,
+                    rubric=rubric,
+                    observe=spec.observe,
+                    idle=spec.idle if spec.target == "session" else None,
                 )
 
     def grouped(self, rubrics: Iterable[Evaluator]) -> list[Evaluator]:
@@ -208,12 +220,17 @@ class _Loader:
                 what = f"rule: unknown kind {named!r}; {nearest(named, kinds)}"
                 self.problems.append(Problem(source.place((index, "rule")), what))
             return None
-        own = {key: value for key, value in entry.items() if key not in RuleHeader.model_fields}
+        own = own_fields(kind, entry)
         rule = self._valid(kind, source, own, (index,), beside=RuleHeader.model_fields)
         if header is None or rule is None:
             return None
         self._name(header.name, source, (index, "name"))
-        return Evaluator(header.name, "rule", header.when, header.sample, _version(rule), kind.gives, rule=rule)
+        for field, what in unreachable(rule, header.target):
+            self.problems.append(Problem(source.place((index, field)), f"{field}: {what}"))
+        version = _version(rule)
+        return Evaluator(
+            header.name, "rule", header.when, header.sample, version, kind.gives, rule=rule, observe=header.observe
+        )
 
     def _read(self, path: Path) -> Source | None:
         source = read(path)
@@ -269,7 +286,7 @@ def schemas(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         "evaluator.schema.json": ServiceConfig.model_json_schema(schema_generator=EditorSchema),
         "rules.schema.json": _rules_schema(kinds),
-        "rubric.schema.json": RubricSpec.model_json_schema(),
+        "rubric.schema.json": RubricSpec.model_json_schema(schema_generator=EditorSchema),
         "monitors.schema.json": _list_of(MonitorSpec.model_json_schema()),
     }
 

@@ -13,6 +13,9 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from datetime import (
+    timedelta,
+)
 from typing import (
     Annotated,
     Any,
@@ -42,16 +45,23 @@ from judges.grouping import MOST_TOGETHER, TEMPLATE
 from judges.scale import NumericScale, Scale
 from traces import (
     DataType,
+    Interval,
+    Material,
     NotApplicable,
+    Observe,
     Outcome,
     Path,
     SampleRule,
-    Trace,
+    Target,
     Unscored,
     Verdict,
     When,
     as_text,
     well_formed,
+)
+from traces.targets import (
+    never_selects,
+    only_with_observations,
 )
 
 TRANSCRIPT: Final = "transcript"
@@ -125,11 +135,11 @@ class Input(_Part):
         short = {"type": "string", "pattern": rf"^(\$|{TRANSCRIPT}$)", "description": "the path alone"}
         return {"anyOf": [short, handler(schema)]}
 
-    def text(self, trace: Trace) -> str:
-        """Return what the input selects from a trace, as text; empty when it selects nothing."""
+    def text(self, material: Material) -> str:
+        """Return what the input selects, as text; empty when it selects nothing."""
         if not isinstance(self.path, Path):
-            return trace.transcript()
-        texts = [as_text(value) for value in self.path.values(trace) if value not in (None, "", [], {})]
+            return material.transcript()
+        texts = [as_text(value) for value in self.path.values(material) if value not in (None, "", [], {})]
         said = [text for text in texts if text.strip()]
         return "\n\n".join({"first": said[:1], "last": said[-1:], "all": said}[self.take])
 
@@ -234,10 +244,14 @@ class RubricSpec(_Part):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.()-]{0,34}$", description="name of the score in Langfuse; 1 to 35 characters"
     )
     description: str = Field(default="", description="for people")
-    target: Literal["trace"] = Field(default="trace", description="what is judged")
-    when: When = Field(default=When(), description="which traces; without it, all")
+    target: Target = Field(default="trace", description="what is judged and gets the score")
+    observe: Observe | None = Field(default=None, description="with `target: observation`: which ones")
+    idle: Interval = Field(
+        default=timedelta(minutes=30), description="with `target: session`: judged when nothing came for so long"
+    )
+    when: When = Field(default=When(), description="which traces, or sessions by any of their traces; without it, all")
     sample: tuple[SampleRule, ...] = Field(
-        default=(SampleRule(rate=0.05),), min_length=1, description="at which rate; without it, 5 % of the traces"
+        default=(SampleRule(rate=0.05),), min_length=1, description="at which rate; without it, 5 %"
     )
     inputs: dict[InputName, Input] = Field(min_length=1, description="what the judge is shown, by name")
     criteria: str = Field(min_length=1, description="what to judge and what each level means")
@@ -260,6 +274,17 @@ class RubricSpec(_Part):
     def part_name(self, criterion: str) -> str:
         """Return the name of the score of one criterion."""
         return f"{self.name}.{criterion}"
+
+    @model_validator(mode="after")
+    def _target_fits(self) -> Self:
+        only_with_observations(self.target, self.observe)
+        if "idle" in self.model_fields_set and self.target != "session":
+            raise ValueError("idle belongs to `target: session`: when a trace is finished, evaluator.yaml says for all")
+        for name, source in self.inputs.items():
+            problem = never_selects(source.path, self.target) if isinstance(source.path, Path) else None
+            if problem is not None:
+                raise ValueError(f"inputs.{name}: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
@@ -291,7 +316,7 @@ class RubricSpec(_Part):
 class Rubric:
     """A judgement ready to be asked.
 
-    `version` is a hash of what can change a verdict: not of description, filter, sample or examples.
+    `version` is a hash of what can change a verdict: not of what says what is judged and when, nor of examples.
     """
 
     def __init__(
@@ -336,9 +361,9 @@ class Rubric:
         found = scale.parts(verdict).items()
         return {self.spec.part_name(name): part for name, part in found if isinstance(part, Verdict)}
 
-    def question(self, trace: Trace) -> Question | NotApplicable:
-        """Return what to ask about a trace, or why there is nothing to ask."""
-        return self.question_from({name: source.text(trace) for name, source in self.spec.inputs.items()})
+    def question(self, material: Material) -> Question | NotApplicable:
+        """Return what to ask about a trace, a step or a session, or why there is nothing to ask."""
+        return self.question_from({name: source.text(material) for name, source in self.spec.inputs.items()})
 
     def question_from(self, inputs: Mapping[str, Any]) -> Question | NotApplicable:
         """Return what to ask about inputs given by name, as a golden example does."""
@@ -413,5 +438,5 @@ def _version(spec: RubricSpec, beside: Iterable[RubricSpec]) -> str:
 
 def _decisive(spec: RubricSpec) -> str:
     # `each` writes more scores of the same verdict, and a group is known by its members: neither is another ruler.
-    without: dict[str, Any] = dict.fromkeys(("description", "when", "sample", "examples"), True)
+    without: dict[str, Any] = dict.fromkeys(("description", "when", "sample", "examples", "observe", "idle"), True)
     return spec.model_dump_json(exclude={**without, "score": {"each"}, "judge": {"group"}})

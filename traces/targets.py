@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from traces.model import Observation
+    from traces.select import Path
 
 Target = Literal["trace", "observation", "session"]
 """What gets a score."""
@@ -87,3 +88,19 @@ class Observe(BaseModel):
             return False
         name = observation.name
         return self.name is None or any(name == wanted or fnmatchcase(name, wanted) for wanted in self.name)
+
+
+def only_with_observations(target: Target, observe: Observe | None) -> None:
+    """Refuse an evaluator of observations that does not say which, and one of anything else that does.
+
+    Raises:
+        ValueError: with what to write.
+    """
+    if (target == "observation") != (observe is not None):
+        raise ValueError("observe: {type: TOOL} says which, with `target: observation` and only with it")
+
+
+def never_selects(path: Path, target: Target) -> str | None:
+    """Say why a path can select nothing of any target; None when it can."""
+    known = KEYS[target]
+    return None if path.key is None or path.key in known else f"no {target} has $.{path.key}, but {', '.join(known)}"

@@ -168,7 +168,7 @@ def test_mistakes_in_evaluator_yaml(write: Write, text: str, expected: str) -> N
         ),
         (
             "- {name: a, rule: not_empty, colour: red}",
-            "rules.yaml:1:30: colour: is not known here; known: description, name, rule, sample, value, when",
+            "rules.yaml:1:30: colour: is not known here; known: description, name, observe, rule, sample, ",
         ),
         (
             "- {name: a, rule: not_empty, sample: {rate: 1}}",
@@ -241,8 +241,8 @@ def test_mistakes_in_rules_yaml(write: Write, text: str, expected: str) -> None:
         ("criteria: Does it help?", "criteria: ", "rubrics/helpfulness.yaml:3:1: criteria: expected text, not nothing"),
         (
             "criteria: Does it help?",
-            "criteria: x\ntarget: session",
-            "rubrics/helpfulness.yaml:4:1: target: expected 'trace', not 'session'",
+            "criteria: x\ntarget: sesion",
+            "rubrics/helpfulness.yaml:4:1: target: expected 'trace', 'observation' or 'session', not 'sesion'",
         ),
         ("{type: boolean}", "{type: numeric, min: 5, max: 1}", "rubrics/helpfulness.yaml:4:1: score: min (5) must be"),
         (
