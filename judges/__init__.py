@@ -6,14 +6,9 @@ from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.opinions import combined, escalated, unsure
 from judges.price import Price
-from judges.rubric import (
-    Example,
-    Expectation,
-    Rubric,
-    RubricSpec,
-    grouped,
-)
+from judges.rubric import Rubric, grouped
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
+from judges.spec import Example, Expectation, RubricSpec
 from judges.weighing import Token, unweighable, weighed
 
 __all__ = [

@@ -12,13 +12,7 @@ from typing import Any
 from jsonpath_rfc9535 import JSONPathQuery
 from jsonpath_rfc9535.filter_expressions import ComparisonExpression, Expression, RelativeFilterQuery, StringLiteral
 from jsonpath_rfc9535.segments import JSONPathChildSegment, JSONPathSegment
-from jsonpath_rfc9535.selectors import (
-    FilterSelector,
-    IndexSelector,
-    JSONPathSelector,
-    NameSelector,
-    WildcardSelector,
-)
+from jsonpath_rfc9535.selectors import FilterSelector, IndexSelector, JSONPathSelector, NameSelector, WildcardSelector
 
 Step = Callable[[list[Any]], list[Any]]
 

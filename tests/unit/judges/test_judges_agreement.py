@@ -11,15 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from judges.agreement import (
-    TIE,
-    PairedOrders,
-    cohen_kappa,
-    krippendorff_alpha,
-    paired_orders,
-    raw_agreement,
-    settled,
-)
+from judges.agreement import TIE, PairedOrders, cohen_kappa, krippendorff_alpha, paired_orders, raw_agreement, settled
 
 COUNTS = {("yes", "yes"): 20, ("yes", "no"): 5, ("no", "yes"): 10, ("no", "no"): 15}
 FIRST, SECOND = zip(*itertools.chain(*([pair] * count for pair, count in COUNTS.items())), strict=True)

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from judges import CANNOT_JUDGE, Question, Rubric, RubricSpec
-from judges.rubric import TRANSCRIPT
+from judges.spec import TRANSCRIPT
 from tests.building import step, tool, trace
 from traces import NotApplicable, Observation, Trace
 

@@ -15,15 +15,7 @@ from typing import Any, Final
 import pytest
 
 from judges import BooleanScale, CategoricalScale, NumericScale, OffScale
-from judges.agreement import (
-    TIE,
-    PairedOrders,
-    cohen_kappa,
-    krippendorff_alpha,
-    paired_orders,
-    raw_agreement,
-    settled,
-)
+from judges.agreement import TIE, PairedOrders, cohen_kappa, krippendorff_alpha, paired_orders, raw_agreement, settled
 from judges.opinions import combined
 from traces import Failure, Outcome, Verdict
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from judges import CANNOT_JUDGE, Question, Rubric, RubricSpec
-from judges.rubric import DEFAULT_MODEL, Expectation
+from judges.spec import DEFAULT_MODEL, Expectation
 from tests.building import ANY_TEXT, step, tool, trace
 from traces import DataType, Failure, NotApplicable, Trace, Unscored, Verdict
 

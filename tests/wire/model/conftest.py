@@ -12,12 +12,7 @@ import pytest
 from evaluator.loop import LoopThread
 from evaluator.model import ModelApi
 from judges import Price
-from tests.answering import (
-    KEY,
-    Answering,
-    Gate,
-    Open,
-)
+from tests.answering import KEY, Answering, Gate, Open
 
 PRICES: Final = {"gpt": Price(input=10, output=100)}
 
