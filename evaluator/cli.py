@@ -9,13 +9,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from evaluator.arguments import NOT_ASKED, duration
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.rubric_cli import rubric
 from evaluator.settings import Settings, load_settings
@@ -100,7 +100,7 @@ def sweep(
     threads: Threads = None,
 ) -> None:
     """Find what finished in the given time, hand it to the workers, print a summary: for cron and tests."""
-    back = _duration(since)
+    back = duration(since, "--since")
     from evaluator.service import sweep as sweep_once
     from evaluator.service import until_told_to_stop
 
@@ -143,6 +143,43 @@ def check(
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     if not check_everything(settings, _out, offline=offline):
         raise typer.Exit(1)
+
+
+@cli.command("try")
+def try_trace(
+    trace: Annotated[str, typer.Argument(help="its id, or the address of its page in Langfuse")],
+    rubrics: Annotated[list[str] | None, typer.Option("--rubric", help="only this one; may be repeated")] = None,
+    only_prompt: Annotated[bool, typer.Option("--prompt", help="render the prompts and call no model")] = False,
+    since: Annotated[str, typer.Option(help="how far back to look for it")] = "30d",
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="even while the trace still goes on")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
+) -> None:
+    """Try the evaluators on one trace: prompt, answer, cost, and whether they would take it. Writes nothing."""
+    back = duration(since, "--since")
+    from evaluator import trying, trying_report
+    from evaluator.app import open_desk
+    from evaluator.definitions import load
+    from evaluator.golden import is_unasked
+
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = load(settings.evaluator_config)
+    named = {each.name for each in definitions.rubrics(rubrics or [])} if rubrics else None
+    chosen = [each for each in definitions.evaluators if named is None or each.name in named]
+    with open_desk(settings, definitions) as desk:
+        found = trying.find(desk, trace, back)
+        if not unfinished:
+            trying.check_finished(desk, found)
+        tried = trying.attempt(desk, found, chosen)
+        if not only_prompt:
+            trying.ask(desk.model, tried)
+        url = desk.langfuse.trace_url(found.id)
+    if as_json:
+        sys.stdout.write(json.dumps(trying_report.as_json(found, url, tried), ensure_ascii=False) + "\n")
+    else:
+        trying_report.show(found, url, tried, _out)
+    if any(each.outcome is not None and is_unasked(each.outcome) for each in tried):
+        raise typer.Exit(NOT_ASKED)
 
 
 @cli.command()
@@ -218,18 +255,6 @@ def _bar(*, shown: bool) -> Iterator[Callable[[Found, Funnel], None] | None]:
             bar.update(task, total=found.sampled, completed=min(done, found.sampled))
 
         yield report
-
-
-def _duration(text: str) -> timedelta:
-    from pydantic import TypeAdapter, ValidationError
-
-    from traces import Duration
-
-    try:
-        return TypeAdapter(Duration).validate_python(text)
-    except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise typer.BadParameter(said, param_hint="--since") from error
 
 
 if __name__ == "__main__":

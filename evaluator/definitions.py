@@ -81,6 +81,20 @@ class Definitions:
         """USD per million tokens, by model."""
         return self.service.models.prices
 
+    def rubrics(self, names: Sequence[str] = ()) -> list[Rubric]:
+        """Return the rubrics of these names, or all, in the order of their files.
+
+        Raises:
+            ConfigError: there is none of a name, with the nearest one.
+        """
+        known = {each.name: each.rubric for each in self.evaluators if each.rubric is not None}
+        where = str(self.folder / "rubrics")
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(
+                Problem(where, f"no rubric is named {name!r}; {nearest(name, known)}") for name in unknown
+            )
+        return [each for name, each in known.items() if not names or name in names]
+
 
 def load(folder: Path) -> Definitions:
     """Read a config folder.

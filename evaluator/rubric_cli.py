@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from evaluator.arguments import NOT_ASKED
 from evaluator.errors import ConfigError, Problem
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
 if TYPE_CHECKING:
-    from evaluator.definitions import Definitions
     from judges import Rubric
 
 rubric = typer.Typer(name="rubric", help="Test rubrics before they judge.", no_args_is_help=True, rich_markup_mode=None)
-
-NOT_ASKED: Final = 3
-"""Exit code when a judge could not be asked: nothing was learned about the rubric."""
 
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
@@ -52,7 +49,7 @@ def run_tests(
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     definitions = load(settings.evaluator_config)
-    chosen = _with_examples(_rubrics(definitions, names or []), definitions.folder)
+    chosen = _with_examples(definitions.rubrics(names or []), definitions.folder)
     clock = SystemClock()
     started, began = clock.now(), clock.monotonic()
     asked = repeat * sum(len(each.spec.examples) for each in chosen)
@@ -68,17 +65,6 @@ def run_tests(
     results = {each.result for each in tested}
     if results != {Result.PASSED}:
         raise typer.Exit(1 if Result.FAILED in results else NOT_ASKED)
-
-
-def _rubrics(definitions: Definitions, names: Sequence[str]) -> list[Rubric]:
-    """Return the rubrics of these names, or all."""
-    from evaluator.mistakes import nearest
-
-    known = {each.name: each.rubric for each in definitions.evaluators if each.rubric is not None}
-    if unknown := [name for name in names if name not in known]:
-        where = str(definitions.folder / "rubrics")
-        raise ConfigError(Problem(where, f"no rubric is named {name!r}; {nearest(name, known)}") for name in unknown)
-    return [each for name, each in known.items() if not names or name in names]
 
 
 def _with_examples(rubrics: Iterable[Rubric], folder: Path) -> list[Rubric]:

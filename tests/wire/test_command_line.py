@@ -18,7 +18,20 @@ import pytest
 from sandbox.server import Sandbox
 from tests.serving import Config, Run, Traffic
 
-COMMANDS = ("demo", "run", "scheduler", "worker", "sweep", "status", "check", "schema", "init", "sandbox", "rubric")
+COMMANDS = (
+    "demo",
+    "run",
+    "scheduler",
+    "worker",
+    "sweep",
+    "status",
+    "check",
+    "schema",
+    "init",
+    "sandbox",
+    "rubric",
+    "try",
+)
 
 
 def test_help_names_every_command(run: Run) -> None:

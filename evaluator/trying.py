@@ -1,0 +1,183 @@
+"""`evaluator try`: what every evaluator says of one trace, and whether it would have been asked. Writes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from evaluator.app import Desk
+from evaluator.definitions import Evaluator
+from evaluator.discovery import with_scores
+from evaluator.errors import EvaluatorError, Gone
+from evaluator.golden import Asks
+from evaluator.langfuse import Window, is_excluded
+from evaluator.pipeline import first_outcome, until_finished
+from evaluator.sampling import NotTaken, Sampled, Sampler, position
+from evaluator.service_config import ServiceConfig
+from evaluator.words import conditions
+from judges import Question
+from traces import Outcome, Trace, TraceRef, TraceRoot, When, duration_text
+
+_LOOKS: Final = (timedelta(days=1), timedelta(days=7))
+"""Langfuse searches by time: most traces that are tried are of today or of this week."""
+
+_AROUND: Final = timedelta(hours=1)
+_IN_ADDRESS: Final = re.compile(r"/traces/([^/?#]+)")
+
+
+class Unfinished(EvaluatorError):
+    """A trace is still going on: what is said of it now may not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether an evaluator takes a trace.
+
+    Attributes:
+        state: `sampled` when it does, else `filtered`, `sampled_out`, `excluded` or `unfinished`.
+        why: the same in words.
+        position: where the trace lies in [0, 1); it is taken when that is below the rate.
+        rate: the sampling rate that counts for it; None where none does.
+    """
+
+    state: str
+    why: str
+    position: float | None = None
+    rate: float | None = None
+
+    @property
+    def takes(self) -> bool:
+        """Whether the service evaluates the trace."""
+        return self.state == "sampled"
+
+
+@dataclass(slots=True)
+class Tried:
+    """One evaluator on the trace: its question, when it has one, and the outcome, when somebody was asked."""
+
+    evaluator: Evaluator
+    decision: Decision
+    question: Question | None
+    outcome: Outcome | None
+
+
+def find(desk: Desk, given: str, since: timedelta) -> Trace:
+    """Return a trace.
+
+    Args:
+        desk: where to look.
+        given: its id, or the address of its page in Langfuse.
+        since: how far back to look.
+
+    Raises:
+        Gone: it is not there.
+    """
+    address = _IN_ADDRESS.search(given)
+    trace_id = address[1] if address else given.strip()
+    now = desk.clock.now()
+    for back in (*(look for look in _LOOKS if look < since), since):
+        found = desk.langfuse.fetch([TraceRef(trace_id, "", "default", now - back, now)])
+        if trace_id in found:
+            return found[trace_id]
+    project = desk.langfuse.capabilities().project_name
+    where = f"project {project!r} at {desk.settings.langfuse_base_url}"
+    raise Gone(
+        f"no trace {trace_id!r} in the last {duration_text(since)} in {where}; "
+        "look further back with --since 90d, and check the id and whose keys these are"
+    )
+
+
+def check_finished(desk: Desk, trace: Trace) -> None:
+    """Say so when a trace still goes on.
+
+    Raises:
+        Unfinished: the service would not evaluate it yet.
+    """
+    discovery = desk.definitions.service.discovery
+    if until_finished(trace, trace.ref.ended, discovery, desk.clock.now()) is None:
+        return
+    still = [f"{o.type} {o.name!r}" for o in trace.observations if o.end is None and o.type != "EVENT"]
+    shown = ", ".join(still[:3]) + (f" and {len(still) - 3} more" if len(still) > 3 else "")
+    what = f"still open: {shown}" if still else f"it moved less than {duration_text(discovery.quiet_for)} ago"
+    raise Unfinished(f"trace {trace.id} is not finished ({what}); try again later, or add --unfinished")
+
+
+def attempt(desk: Desk, trace: Trace, evaluators: Sequence[Evaluator]) -> list[Tried]:
+    """Return what each evaluator decides about a trace and what it says of it; rubrics only prepare their question."""
+    decisions = decide(_root(desk, trace), evaluators, desk.definitions.service)
+    tried = []
+    for evaluator, decision in zip(evaluators, decisions, strict=True):
+        first = first_outcome(evaluator, trace)
+        question, outcome = (first, None) if isinstance(first, Question) else (None, first)
+        tried.append(Tried(evaluator, decision, question, outcome))
+    return tried
+
+
+def ask(model: Asks, tried: Sequence[Tried]) -> None:
+    """Ask the judges of those that have a question."""
+    asking = [each for each in tried if each.question is not None]
+    if not asking:
+        return
+    for lot in model.ask([each.question for each in asking if each.question is not None]):
+        for at, outcome in lot:
+            asking[at].outcome = outcome
+
+
+def decide(root: TraceRoot | None, evaluators: Sequence[Evaluator], service: ServiceConfig) -> list[Decision]:
+    """Return whether each evaluator takes the trace of a root; None is one that has not ended."""
+    if root is None:
+        return [Decision("unfinished", "its root has not ended: the service does not see it yet")] * len(evaluators)
+    if is_excluded(root.ref.environment, service.discovery.exclude_environments):
+        why = f"traces of environment {root.ref.environment!r} are never evaluated"
+        return [Decision("excluded", why)] * len(evaluators)
+    at = position(root.ref.id, service.sampling.salt)
+    choices = Sampler(evaluators, service.sampling.salt).choose(root)
+    return [
+        _decision(evaluator, choice.decision, root, at) for evaluator, choice in zip(evaluators, choices, strict=True)
+    ]
+
+
+def _decision(evaluator: Evaluator, decided: Sampled | NotTaken, root: TraceRoot, at: float) -> Decision:
+    state = "sampled" if isinstance(decided, Sampled) else decided.value
+    rates = [line.rate for line in evaluator.sample if line.when.matches(root)]
+    if state == NotTaken.FILTERED:
+        missed = _missed(evaluator.when, root) or ["no line of `sample` matches"]
+        return Decision(state, f"filtered: {'; '.join(missed)}", at)
+    rate = max(rates)
+    below = "is" if state == "sampled" else "is not"
+    words = f"{state.replace('_', ' ')}: u = {at:.4f} {below} below the rate {rate:g}"
+    return Decision(state, words, at, rate)
+
+
+def _missed(when: When, root: TraceRoot) -> list[str]:
+    """Return each condition that a root does not meet, with what it has instead."""
+    missed = []
+    for name in When.model_fields:
+        if (wanted := getattr(when, name)) is None:
+            continue
+        alone = When.model_validate({name: wanted})
+        if not alone.matches(root):
+            missed.append(f"{conditions(alone)} is wanted, not {_had(name, wanted, root)}")
+    return missed
+
+
+def _had(name: str, wanted: Any, root: TraceRoot) -> str:
+    if name == "score":
+        value: object = root.scores.get(wanted.name)
+    elif name in {"trace_name", "environment"}:
+        value = root.name if name == "trace_name" else root.ref.environment
+    else:
+        value = getattr(root, name)
+    return (
+        ", ".join(value) if isinstance(value, tuple) and value else "none" if not value and value != 0 else str(value)
+    )
+
+
+def _root(desk: Desk, trace: Trace) -> TraceRoot | None:
+    """Return the root as discovery sees it, with the scores that filters ask for."""
+    around = Window(trace.root.start - _AROUND, trace.root.start + _AROUND)
+    root = desk.langfuse.roots([trace.id], around).get(trace.id)
+    return None if root is None else with_scores([root], desk.definitions, desk.langfuse, desk.clock.now())[0]

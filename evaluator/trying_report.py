@@ -1,0 +1,123 @@
+"""What `evaluator try` found, for people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from evaluator.telemetry import spelled_out
+from evaluator.trying import Decision, Tried
+from evaluator.words import answer_of, is_priced, reason_of, usage_of, usd
+from judges import Prompt, Question
+from traces import Failure, NotApplicable, Outcome, Trace, Verdict, outcome_to_json
+
+
+def show(trace: Trace, url: str, tried: Sequence[Tried], out: Console) -> None:
+    """Print the trace, a table of the rules, and each rubric with its prompt and answer."""
+    about = (trace.name, trace.environment, f"{trace.latency:.1f} s", f"{len(trace.observations)} steps")
+    out.print(f"trace {spelled_out(trace.id)}: {spelled_out(', '.join(about))}", markup=False, highlight=False)
+    out.print(f"ended {trace.ref.ended:%Y-%m-%d %H:%M:%S} UTC, {url}", markup=False, highlight=False)
+    rules = [each for each in tried if each.evaluator.kind == "rule"]
+    if rules:
+        out.print()
+        out.print(_rules(rules))
+    for each in tried:
+        if each.evaluator.kind == "rubric":
+            _show_rubric(each, out)
+    out.print("\nnothing was written", style="dim")
+
+
+def _rules(rules: Iterable[Tried]) -> Table:
+    table = Table("rule", "value", "reason", "would it be taken?", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for each in rules:
+        outcome = each.outcome
+        value, reason = (answer_of(outcome), reason_of(outcome)) if outcome is not None else ("", "")
+        style = "red" if isinstance(outcome, Verdict) and outcome.value is False else ""
+        table.add_row(each.evaluator.name, Text(value, style), Text(reason), _taken(each.decision))
+    return table
+
+
+def _taken(decision: Decision) -> Text:
+    return Text("yes", "green") if decision.takes else Text(spelled_out(decision.why), "yellow")
+
+
+def _show_rubric(each: Tried, out: Console) -> None:
+    evaluator = each.evaluator
+    out.print()
+    out.rule(f"[bold]{escape(evaluator.name)}[/bold] rubric, version {evaluator.version}", align="left")
+    out.print(Text("would it be taken? ").append(_taken(each.decision)).append(_place(each.decision)))
+    if each.question is not None:
+        _show_prompt(each.question, out)
+    if each.outcome is not None:
+        out.print()
+        _show_outcome(each.outcome, out)
+
+
+def _place(decision: Decision) -> str:
+    if not decision.takes or decision.rate is None:
+        return ""
+    return f" (u = {decision.position:.4f}, rate {decision.rate:g})"
+
+
+def _show_prompt(question: Question, out: Console) -> None:
+    prompt = question.prompt
+    models = ", ".join(question.models or (prompt.model,))
+    for title, text in ((f"system, to {models}", prompt.system), ("user", prompt.user)):
+        out.print(f"\n[{title}]", style="cyan", markup=False, highlight=False)
+        out.print("\n".join(map(spelled_out, text.split("\n"))), markup=False, highlight=False)
+
+
+def _show_outcome(outcome: Outcome, out: Console) -> None:
+    used = usage_of(outcome)
+    lines = [("score", answer_of(outcome)), ("reasoning", reason_of(outcome))]
+    if isinstance(outcome, NotApplicable):
+        lines = [("skipped", reason_of(outcome))]
+    elif isinstance(outcome, Failure):
+        lines = [("failed", outcome.kind), ("because", reason_of(outcome))]
+    elif isinstance(outcome, Verdict):
+        shown = {key: value for key, value in outcome.details.items() if key not in {"judge_model", "unpriced"}}
+        known = {"confidence": outcome.confidence, **shown}
+        lines += [(key.replace("_", " "), spelled_out(str(value))) for key, value in known.items() if value is not None]
+    if used.calls:
+        cost = usd(used, priced=is_priced(outcome))
+        calls = "1 call" if used.calls == 1 else f"{used.calls} calls"
+        tokens = f"{calls} of {used.model}, {used.input_tokens:,} tokens in, {used.output_tokens:,} out"
+        lines.append(("cost", f"{cost}{' USD' if is_priced(outcome) else ''}; {tokens}"))
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in lines:
+        table.add_row(Text(name, "bold"), Text(value))
+    out.print(table)
+
+
+def as_json(trace: Trace, url: str, tried: Sequence[Tried]) -> dict[str, Any]:
+    """Return everything as plain JSON."""
+    return {
+        "trace": {"id": trace.id, "name": trace.name, "environment": trace.environment, "url": url},
+        "evaluators": [_as_json(each) for each in tried],
+    }
+
+
+def _as_json(each: Tried) -> dict[str, Any]:
+    decision = each.decision
+    return {
+        "name": each.evaluator.name,
+        "kind": each.evaluator.kind,
+        "version": each.evaluator.version,
+        "taken": decision.takes,
+        "state": decision.state,
+        "why": decision.why,
+        "position": decision.position,
+        "rate": decision.rate,
+        "prompt": None if each.question is None else _prompt(each.question.prompt, each.question),
+        "outcome": None if each.outcome is None else outcome_to_json(each.outcome),
+    }
+
+
+def _prompt(prompt: Prompt, question: Question) -> dict[str, Any]:
+    models = list(question.models or (prompt.model,))
+    return {"models": models, "temperature": prompt.temperature, "system": prompt.system, "user": prompt.user}
