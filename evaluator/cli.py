@@ -183,6 +183,36 @@ def try_trace(
 
 
 @cli.command()
+def plan(
+    last: Annotated[str, typer.Option(help="the traffic to replay: 24h, 7d")] = "7d",
+    content: Annotated[int, typer.Option(help="how many traces are read whole, to know tokens and cost", min=0)] = 200,
+    against: Annotated[
+        Path | None, typer.Option(help="another configuration folder: say what changes", file_okay=False, exists=True)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
+) -> None:
+    """Replay the definitions over past traffic: volume, cost, limits. Calls no model, writes nothing."""
+    back = duration(last, "--last")
+    from evaluator import planning, planning_report
+    from evaluator.app import open_desk
+    from evaluator.definitions import load
+    from evaluator.progress import counting
+
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = load(settings.evaluator_config)
+    other = load(against) if against is not None else None
+    with open_desk(settings, definitions) as desk:
+        with counting("traces listed", None, _errors, desk.clock.monotonic) as more:
+            found = planning.plan(desk, back, content=content, against=other, told=more)
+        spent, batches = desk.state.spending(), desk.langfuse.capabilities().batch_scores
+    if as_json:
+        sys.stdout.write(json.dumps(planning_report.as_json(found, spent, batch_scores=batches)) + "\n")
+    else:
+        planning_report.show(found, spent, _out, batch_scores=batches)
+
+
+@cli.command()
 def schema() -> None:
     """Write JSON Schemas for the YAML files, so that editors complete and check them."""
     from evaluator.definitions import schemas

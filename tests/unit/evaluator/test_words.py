@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evaluator.words import answer_of, conditions, is_priced, percent, reason_of, shortened, usage_of, usd
+from evaluator.words import answer_of, conditions, dollars, is_priced, percent, reason_of, shortened, usage_of, usd
 from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, When
 
 
@@ -56,5 +56,6 @@ def test_what_was_not_asked_cost_nothing_and_what_has_no_price_is_not_free() -> 
 
 def test_shares_and_long_texts() -> None:
     assert [percent(share) for share in (0, 0.0005, 0.05, 1)] == ["0%", "0.05%", "5%", "100%"]
+    assert [dollars(amount) for amount in (0, 0.00123, 12.345, 1234.5)] == ["0.00", "0.0012", "12.35", "1,234.50"]
     assert shortened("abc", 3) == "abc"
     assert shortened("abcd", 3) == "ab…"

@@ -1,0 +1,296 @@
+"""`evaluator plan`: the definitions replayed over past traffic. Reads only, and calls no model.
+
+Every root of the window is read and decided about as the service would have. What is in the traces is read of a few,
+drawn at random among those that evaluators took: from these follow what is skipped, and how long prompts are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import orjson
+
+from evaluator.app import Desk
+from evaluator.definitions import Definitions, Evaluator
+from evaluator.discovery import score_names
+from evaluator.langfuse import Langfuse, Window, is_excluded
+from evaluator.pipeline import first_outcome
+from evaluator.sampling import Sampled, Sampler, position
+from judges import Question
+from traces import Failure, NotApplicable, RecordedScore, ScoreValue, Trace, TraceRef, TraceRoot
+
+_LOT: Final = "evaluator plan"
+"""Key of the hash that draws the traces whose content is read: another one than the service samples by."""
+
+_TRACES_A_FETCH: Final = 50
+_HOUR: Final = timedelta(hours=1)
+_BYTES_A_TOKEN: Final = 4
+
+Told = Callable[[int], None]
+"""Is told how many more were read."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one evaluator decided about the traffic.
+
+    Attributes:
+        evaluator: which one.
+        states: how many traces it filtered, sampled out or sampled.
+        hours: how many it sampled in each hour.
+        drawn: some of those it sampled, in the order of a lot that is the same for all evaluators.
+    """
+
+    evaluator: Evaluator
+    states: Counter[str] = field(default_factory=Counter)
+    hours: Counter[datetime] = field(default_factory=Counter)
+    drawn: list[TraceRef] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Looked:
+    """What one evaluator says of the traces whose content was read.
+
+    Attributes:
+        traces: how many of its own were.
+        skipped: why it had nothing to say, and how often.
+        calls: judge calls, by model.
+        tokens: about how many tokens the prompts have, by model.
+    """
+
+    traces: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def said(self) -> float:
+        """The share of traces that it has something to say of; 1 where none was read."""
+        return 1 - self.skipped.total() / self.traces if self.traces else 1.0
+
+
+@dataclass(slots=True)
+class Replay:
+    """One configuration over the traffic.
+
+    Attributes:
+        definitions: the configuration.
+        traces: how many it would have looked at.
+        hours: how many of them in each hour; `evaluated`: those that any evaluator took.
+        taken: what each evaluator decided.
+        looked: what each says of the traces that were read.
+    """
+
+    definitions: Definitions
+    traces: int = 0
+    hours: Counter[datetime] = field(default_factory=Counter)
+    evaluated: Counter[datetime] = field(default_factory=Counter)
+    taken: dict[str, Taken] = field(default_factory=dict)
+    looked: dict[str, Looked] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was replayed.
+
+    Attributes:
+        window: of end times.
+        read: how many traces were read whole.
+        steps: observations in such a trace, on average; 0 where none was read.
+        late: scores that filters ask for: how many there are, and how many came after the service had looked.
+    """
+
+    window: Window
+    read: int
+    steps: float
+    late: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The configuration over past traffic, and another one to compare it with."""
+
+    traffic: Traffic
+    now: Replay
+    before: Replay | None
+    moved: Mapping[str, tuple[int, int]]
+    """Of evaluators in both: traces that only the new one takes, and that only the old one took."""
+
+
+def plan(desk: Desk, last: timedelta, *, content: int, against: Definitions | None, told: Told) -> Plan:
+    """Replay the definitions.
+
+    Args:
+        desk: where the traffic is, and what is defined.
+        last: how far back.
+        content: how many traces are read whole.
+        against: another configuration over the same traffic.
+        told: how many more roots were read.
+    """
+    until = desk.clock.now() - desk.definitions.service.discovery.quiet_for
+    window = Window(until - last, until)
+    replays = [_Replaying(each, content) for each in (desk.definitions, against) if each is not None]
+    scores = _Scores(desk, window, {name for each in replays for name in score_names(each.definitions)})
+    gained: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for root in _roots(desk, window, replays, told):
+        takers = [each.see(scores.on(root)) for each in replays]
+        gained.update(takers[0] - takers[-1])
+        lost.update(takers[-1] - takers[0])
+    results = [each.result() for each in replays]
+    chosen = _chosen([taken.drawn for each in results for taken in each.taken.values()], content)
+    traces = _read(desk.langfuse, chosen)
+    asked = {ref.id for ref in chosen}
+    for each in results:
+        each.looked = {name: _look(taken, asked, traces) for name, taken in each.taken.items()}
+    steps = sum(len(trace.observations) for trace in traces.values()) / len(traces) if traces else 0.0
+    both = results[0].taken.keys() & results[-1].taken.keys()
+    moved = {name: (gained[name], lost[name]) for name in sorted(both)}
+    traffic = Traffic(window, len(traces), steps, scores.late())
+    return Plan(traffic, results[0], results[1] if against is not None else None, moved)
+
+
+class _Replaying:
+    """Decides about roots as the service would have, and counts."""
+
+    def __init__(self, definitions: Definitions, content: int) -> None:
+        self.definitions = definitions
+        self._content = content
+        self._sampler = Sampler(definitions.evaluators, definitions.service.sampling.salt)
+        self._replay = Replay(definitions, taken={e.name: Taken(e) for e in definitions.evaluators})
+        self._heaps: dict[str, list[tuple[float, TraceRef]]] = {e.name: [] for e in definitions.evaluators}
+
+    def see(self, root: TraceRoot) -> frozenset[str]:
+        """Count a root; return who takes it."""
+        if is_excluded(root.ref.environment, self.definitions.service.discovery.exclude_environments):
+            return frozenset()
+        hour = root.ref.ended.replace(minute=0, second=0, microsecond=0)
+        self._replay.traces += 1
+        self._replay.hours[hour] += 1
+        takers = []
+        for choice in self._sampler.choose(root):
+            taken = self._replay.taken[choice.evaluator]
+            taken.states[choice.state] += 1
+            if isinstance(choice.decision, Sampled):
+                takers.append(choice.evaluator)
+                taken.hours[hour] += 1
+        if takers:
+            self._replay.evaluated[hour] += 1
+            self._draw(root.ref, takers)
+        return frozenset(takers)
+
+    def result(self) -> Replay:
+        """Return what was counted."""
+        for name, heap in self._heaps.items():
+            self._replay.taken[name].drawn = [ref for _, ref in sorted(heap, key=lambda each: -each[0])]
+        return self._replay
+
+    def _draw(self, ref: TraceRef, takers: Iterable[str]) -> None:
+        lot = -position(ref.id, _LOT)
+        for name in takers:
+            heap = self._heaps[name]
+            if len(heap) < self._content:
+                heapq.heappush(heap, (lot, ref))
+            elif heap and lot > heap[0][0]:
+                heapq.heapreplace(heap, (lot, ref))
+
+
+class _Scores:
+    """The scores that filters ask for, as far as they were there when the service looked at their trace."""
+
+    def __init__(self, desk: Desk, window: Window, names: Iterable[str]) -> None:
+        discovery = desk.definitions.service.discovery
+        self._seen_after = discovery.quiet_for + discovery.every
+        self._found: dict[str, list[RecordedScore]] = {}
+        self._counts: dict[str, list[int]] = {name: [0, 0] for name in sorted(names)}
+        if not self._counts:
+            return
+        around = Window(window.start - discovery.longest_trace, desk.clock.now() + timedelta(minutes=1))
+        for page in desk.langfuse.scores(around, names=list(self._counts)):
+            for score in page:
+                if score.trace_id is not None:
+                    self._found.setdefault(score.trace_id, []).append(score)
+
+    def on(self, root: TraceRoot) -> TraceRoot:
+        """Return a root with its scores."""
+        found = self._found.get(root.ref.id)
+        if found is None:
+            return root
+        values: dict[str, ScoreValue] = {}
+        for score in found:  # newest first: the first one that was there held
+            late = score.timestamp > root.ref.ended + self._seen_after
+            self._counts[score.name][0] += 1
+            self._counts[score.name][1] += late
+            if not late:
+                values.setdefault(score.name, score.value)
+        return replace(root, scores=values)
+
+    def late(self) -> dict[str, tuple[int, int]]:
+        """Return of each name how many scores there were, and how many of them came too late to be seen."""
+        return {name: (every, late) for name, (every, late) in self._counts.items()}
+
+
+def _roots(desk: Desk, window: Window, replays: Sequence[_Replaying], told: Told) -> Iterator[TraceRoot]:
+    """Give every root that any of the configurations looks at."""
+    service = [each.definitions.service.discovery for each in replays]
+    nobody = set.intersection(*(set(each.exclude_environments) for each in service))
+    longest = max(each.longest_trace for each in service)
+    for page in desk.langfuse.finished_roots(window, longest=longest, exclude_environments=nobody):
+        yield from page
+        told(len(page))
+
+
+def _chosen(drawn: Sequence[Sequence[TraceRef]], most: int) -> list[TraceRef]:
+    """Return at most so many traces: each evaluator in turn adds the next of its own.
+
+    The lots are the same for all, so that most of what one adds is another's too.
+    """
+    chosen: dict[str, TraceRef] = {}
+    for place in range(max(map(len, drawn), default=0)):
+        for each in drawn:
+            if place < len(each) and (len(chosen) < most or each[place].id in chosen):
+                chosen[each[place].id] = each[place]
+    return list(chosen.values())
+
+
+def _read(langfuse: Langfuse, refs: Sequence[TraceRef]) -> dict[str, Trace]:
+    found: dict[str, Trace] = {}
+    # Those that ended together are read together: Langfuse searches by time.
+    refs = sorted(refs, key=lambda ref: ref.ended)
+    for start in range(0, len(refs), _TRACES_A_FETCH):
+        found |= langfuse.fetch(refs[start : start + _TRACES_A_FETCH])
+    return found
+
+
+def _look(taken: Taken, chosen: Collection[str], traces: Mapping[str, Trace]) -> Looked:
+    """Ask an evaluator about the first of its own traces, as far as they were chosen: those are a fair sample."""
+    looked = Looked()
+    for ref in itertools.takewhile(lambda ref: ref.id in chosen, taken.drawn):
+        if ref.id not in traces:  # deleted meanwhile
+            continue
+        looked.traces += 1
+        first = first_outcome(taken.evaluator, traces[ref.id])
+        match first:
+            case NotApplicable(reason):
+                looked.skipped[reason] += 1
+            case Failure(kind):
+                looked.skipped[f"failed: {kind}"] += 1
+            case Question():
+                _count(first, looked)
+            case _:
+                pass
+    return looked
+
+
+def _count(question: Question, looked: Looked) -> None:
+    for opinion in question.opinions():
+        prompt = opinion.prompt
+        length = len(prompt.system.encode()) + len(prompt.user.encode()) + len(orjson.dumps(prompt.schema))
+        looked.calls[prompt.model] += 1
+        looked.tokens[prompt.model] += length // _BYTES_A_TOKEN

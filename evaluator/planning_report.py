@@ -1,0 +1,236 @@
+"""What `evaluator plan` found, for people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluator.forecast import ASSUMED_OUTPUT, Demand, Forecast, demands, forecasts
+from evaluator.planning import Plan
+from evaluator.service_config import duration_text
+from evaluator.telemetry import spelled_out
+from evaluator.words import dollars, percent
+from traces import Usage
+
+_MOST_REASONS = 12
+
+
+def show(plan: Plan, spent: Mapping[str, Usage], out: Console, *, batch_scores: bool) -> None:
+    """Print a plan.
+
+    Args:
+        plan: what was replayed.
+        spent: what each evaluator has cost so far, where it is known.
+        out: where to.
+        batch_scores: whether Langfuse takes many scores in one request.
+    """
+    found = forecasts(plan.now, spent)
+    window = plan.traffic.window
+    days = (window.end - window.start).total_seconds() / 86_400
+    busiest = max(plan.now.hours.values(), default=0)
+    _say(
+        out,
+        f"{plan.now.traces:,} traces finished in the last {duration_text(window.end - window.start)}, "
+        f"{plan.now.traces / days:,.0f} a day, {busiest:,} in the busiest hour. Every one was decided about; "
+        f"{plan.traffic.read:,} were read whole, and what is skipped, tokens and cost follow from these.",
+    )
+    out.print()
+    out.print(_volumes(found))
+    _show_reasons(found, out)
+    if any(each.evaluator.rubric is not None for each in found):
+        out.print()
+        out.print(_costs(found, days))
+        _show_assumptions(found, out)
+    out.print()
+    for each in demands(plan, plan.now, batch_scores=batch_scores):
+        _show_demand(each, out)
+    _show_late(plan, out)
+    if plan.before is not None:
+        out.print()
+        _show_changes(plan, found, forecasts(plan.before, spent), days, out)
+
+
+def _say(out: Console, text: str, style: str = "") -> None:
+    out.print(Text(text, style), soft_wrap=False)
+
+
+def _volumes(found: Sequence[Forecast]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("evaluator", max_width=35)
+    for column in ("matches", "taken", "skipped", "scores"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for each in found:
+        skipped = percent(1 - each.looked.said) if each.looked.traces else "?" if each.sampled else ""
+        scores = f"{each.scored:,.0f}" if each.looked.traces or not each.sampled else "?"
+        table.add_row(each.evaluator.name, f"{each.matches:,}", f"{each.sampled:,}", skipped, scores)
+    return table
+
+
+def _show_reasons(found: Sequence[Forecast], out: Console) -> None:
+    reasons = [
+        (number, f"{each.evaluator.name}: {spelled_out(reason)} ({number} of the {each.looked.traces} read)")
+        for each in found
+        for reason, number in each.looked.skipped.items()
+    ]
+    for _, said in sorted(reasons, key=lambda each: -each[0])[:_MOST_REASONS]:
+        _say(out, f"  skipped by {said}", "dim")
+    if len(reasons) > _MOST_REASONS:
+        _say(out, f"  and {len(reasons) - _MOST_REASONS} more reasons; --json has all", "dim")
+
+
+def _costs(found: Sequence[Forecast], days: float) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("rubric", max_width=35)
+    for column in ("calls", "tokens in", "tokens out", "USD", "USD a day"):
+        table.add_column(column, justify="right", no_wrap=True)
+    rubrics = [each for each in found if each.evaluator.rubric is not None]
+    for each in rubrics:
+        table.add_row(each.evaluator.name, *_cost(each, days))
+    if len(rubrics) > 1:
+        table.add_section()
+        table.add_row(*("together", *_together(rubrics, days)), style="bold")
+    return table
+
+
+def _cost(each: Forecast, days: float) -> list[str]:
+    if each.input_tokens is None or each.output_tokens is None:
+        return ["?"] * 5
+    usd = ["no price"] * 2 if each.usd is None else [dollars(each.usd), dollars(each.usd / days)]
+    return [f"{each.calls:,.0f}", f"{each.input_tokens:,.0f}", f"{each.output_tokens:,.0f}", *usd]
+
+
+def _together(rubrics: Sequence[Forecast], days: float) -> list[str]:
+    usd = sum(each.usd or 0.0 for each in rubrics)
+    least = "≥ " if any(each.usd is None for each in rubrics) else ""
+    sums = (
+        sum(each.calls for each in rubrics),
+        sum(each.input_tokens or 0.0 for each in rubrics),
+        sum(each.output_tokens or 0.0 for each in rubrics),
+    )
+    return [*(f"{number:,.0f}" for number in sums), f"{least}{dollars(usd)}", f"{least}{dollars(usd / days)}"]
+
+
+def _show_assumptions(found: Sequence[Forecast], out: Console) -> None:
+    assumed = [each.evaluator.name for each in found if each.calls and not each.measured]
+    if assumed:
+        said = f"assumed: {ASSUMED_OUTPUT} tokens an answer, thinking included, of {', '.join(assumed)}"
+        _say(out, f"{said}; once they have been asked 20 times their own answers count", "dim")
+
+
+def _show_demand(demand: Demand, out: Console) -> None:
+    mark, style = ("", "") if demand.allowed is None else ("ok   ", "green") if demand.fits else ("OVER ", "red")
+    allowed = "no limit is set" if demand.allowed is None else f"{demand.allowed:,} allowed"
+    needs = f"{demand.busiest:,.1f} in the busiest hour, {demand.mean:,.1f} on average; {allowed}"
+    out.print(Text(mark, style).append(f"{demand.of}, requests a minute: {needs}", "default"), soft_wrap=False)
+
+
+def _show_late(plan: Plan, out: Console) -> None:
+    for name, (every, late) in plan.traffic.late.items():
+        if late:
+            what = f"{late:,} of {every:,} scores {name!r} came after the service had looked at their trace"
+            _say(out, f"note: {what}: filters on it do not see them", "yellow")
+
+
+def _show_changes(plan: Plan, now: Sequence[Forecast], before: Sequence[Forecast], days: float, out: Console) -> None:
+    new, old = ({each.evaluator.name: each for each in group} for group in (now, before))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("evaluator", max_width=24)
+    table.add_column("what changes")
+    for column in ("taken before", "now", "USD a day before", "now"):
+        table.add_column(column, justify="right", max_width=9)
+    changed = 0
+    for name in dict.fromkeys([*new, *old]):
+        what = _change(new.get(name), old.get(name), plan.moved.get(name, (0, 0)))
+        if not what:
+            continue
+        changed += 1
+        table.add_row(name, what, _taken(old.get(name)), _taken(new.get(name)), *(
+            _usd(group.get(name), days) for group in (old, new)
+        ))  # fmt: skip
+    if changed:
+        table.add_section()
+        table.add_row("all", "", *(f"{sum(e.sampled for e in group):,}" for group in (before, now)), *(
+            dollars(sum(e.usd or 0.0 for e in group) / days) for group in (before, now)
+        ), style="bold")  # fmt: skip
+        out.print(table)
+    _say(out, f"{len(dict.fromkeys([*new, *old])) - changed} evaluators stay as they are")
+
+
+def _change(new: Forecast | None, old: Forecast | None, moved: tuple[int, int]) -> str:
+    """Say what becomes different about an evaluator; empty when nothing does."""
+    if new is None:
+        return "is gone"
+    if old is None:
+        return "is new"
+    said = []
+    if new.evaluator.version != old.evaluator.version:
+        said.append("another version: its monitors begin anew")
+    if new.evaluator.when != old.evaluator.when:
+        said.append("another filter")
+    if new.evaluator.sample != old.evaluator.sample:
+        said.append("another sample")
+    if any(moved):
+        said.append(f"takes {moved[0]:,} traces it did not, leaves {moved[1]:,}")
+    if not said and _rounded(new.usd) != _rounded(old.usd):
+        said.append("another price")
+    return "; ".join(said)
+
+
+def _rounded(usd: float | None) -> float | None:
+    return None if usd is None else round(usd, 6)
+
+
+def _taken(each: Forecast | None) -> str:
+    return "-" if each is None else f"{each.sampled:,}"
+
+
+def _usd(each: Forecast | None, days: float) -> str:
+    if each is None or each.evaluator.rubric is None:
+        return "-"
+    return "?" if each.usd is None else dollars(each.usd / days)
+
+
+def as_json(plan: Plan, spent: Mapping[str, Usage], *, batch_scores: bool) -> dict[str, Any]:
+    """Return a plan as plain JSON; takes what `show` takes."""
+    window = plan.traffic.window
+    document: dict[str, Any] = {
+        "from": window.start.isoformat(),
+        "to": window.end.isoformat(),
+        "traces": plan.now.traces,
+        "traces_read": plan.traffic.read,
+        "evaluators": [_as_json(each) for each in forecasts(plan.now, spent)],
+        "requests_a_minute": [
+            {"of": d.of, "mean": round(d.mean, 2), "busiest": round(d.busiest, 2), "allowed": d.allowed, "fits": d.fits}
+            for d in demands(plan, plan.now, batch_scores=batch_scores)
+        ],
+        "late_scores": {name: {"all": every, "late": late} for name, (every, late) in plan.traffic.late.items()},
+    }
+    if plan.before is not None:
+        document["before"] = {
+            "traces": plan.before.traces,
+            "evaluators": [_as_json(each) for each in forecasts(plan.before, spent)],
+        }
+        document["moved"] = {name: {"gained": new, "lost": old} for name, (new, old) in plan.moved.items()}
+    return document
+
+
+def _as_json(each: Forecast) -> dict[str, Any]:
+    return {
+        "name": each.evaluator.name,
+        "kind": each.evaluator.kind,
+        "version": each.evaluator.version,
+        "matches": each.matches,
+        "taken": each.sampled,
+        "read": each.looked.traces,
+        "skipped": dict(each.looked.skipped),
+        "scores": round(each.scored, 1),
+        "calls": round(each.calls, 1),
+        "input_tokens": None if each.input_tokens is None else round(each.input_tokens),
+        "output_tokens": None if each.output_tokens is None else round(each.output_tokens),
+        "usd": None if each.usd is None else round(each.usd, 6),
+        "answers_measured": each.measured,
+    }
