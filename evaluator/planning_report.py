@@ -11,10 +11,9 @@ from rich.text import Text
 
 from evaluator.forecast import ASSUMED_OUTPUT, Demand, Forecast, demands, forecasts
 from evaluator.planning import Plan
-from evaluator.service_config import duration_text
 from evaluator.telemetry import spelled_out
 from evaluator.words import dollars, percent
-from traces import Usage
+from traces import Usage, duration_text
 
 _MOST_REASONS = 12
 
