@@ -18,11 +18,13 @@ from evaluator.discovery import Discovery, Enqueue
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
 from evaluator.judge_traces import JudgeTraces
+from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
-from evaluator.limits import FleetGate
+from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
 from evaluator.model import ModelApi
 from evaluator.pipeline import Evaluation
+from evaluator.prompts import Prompts, fetched, sources
 from evaluator.settings import Settings
 from evaluator.slack import Slack
 from evaluator.state import State
@@ -69,10 +71,15 @@ def open_app(
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         state = _state(settings, definitions, url, stack)
         loop = stack.enter_context(LoopThread())
-        langfuse = stack.enter_context(contextlib.closing(_langfuse(settings, definitions, state, loop, clock)))
+        langfuse = stack.enter_context(
+            contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
+        )
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions)))
-        evaluation = Evaluation(definitions, langfuse, model, state, clock, seen)
+        kept = KeptPrompts(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
+        prompts.start()
+        evaluation = Evaluation(definitions, langfuse, model, state, clock, seen, prompts.evaluators)
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(settings, definitions, clock, url, state, langfuse, model, slack, evaluation, watch)
@@ -121,9 +128,28 @@ def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None 
     with contextlib.ExitStack() as stack:
         state = _state(settings, definitions, _where_limits_are(settings, stack), stack)
         loop = stack.enter_context(LoopThread())
-        langfuse = stack.enter_context(contextlib.closing(_langfuse(settings, definitions, state, loop, clock)))
+        langfuse = stack.enter_context(
+            contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
+        )
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
         yield Desk(settings, definitions, clock, state, langfuse, model)
+
+
+def with_managed_prompts(settings: Settings, definitions: Definitions) -> Definitions:
+    """Return definitions with the criteria that Langfuse holds; where it holds none, nobody is asked.
+
+    Raises:
+        ConfigError: keys are missing, or prompts cannot be had, with every one.
+    """
+    if not sources(definitions.evaluators):
+        return definitions
+    if missing := settings.missing():
+        raise ConfigError(missing)
+    with (
+        LoopThread() as loop,
+        contextlib.closing(_langfuse(settings, definitions, OpenGate(), loop, SystemClock())) as it,
+    ):
+        return fetched(definitions, it)
 
 
 def _where_limits_are(settings: Settings, stack: contextlib.ExitStack) -> str:
@@ -142,19 +168,23 @@ def _state(settings: Settings, definitions: Definitions, url: str, stack: contex
     return State(client, settings.evaluator_namespace, keep)
 
 
-def _langfuse(settings: Settings, definitions: Definitions, state: State, loop: LoopThread, clock: Clock) -> Langfuse:
+def _langfuse(settings: Settings, definitions: Definitions, gate: Gate, loop: LoopThread, clock: Clock) -> Langfuse:
     per_minute = definitions.service.limits.langfuse_requests_per_minute
     return Langfuse(
         base_url=settings.langfuse_base_url,
         public_key=settings.langfuse_public_key,
         secret_key=settings.langfuse_secret_key.get_secret_value(),
         loop=loop,
-        gate=FleetGate(state, "langfuse", per_minute),
+        gate=gate,
         clock=clock,
         random=Random(),
         # Where requests are few, each gathers for as long as the next one would have to wait anyway.
         group_seconds=min(max(0.03, 60 / per_minute), 2.5) if per_minute else 0.03,
     )
+
+
+def _gate(definitions: Definitions, state: State) -> FleetGate:
+    return FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute)
 
 
 def _judge_traces(settings: Settings, definitions: Definitions) -> JudgeTraces:

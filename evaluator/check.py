@@ -12,6 +12,7 @@ from rich.table import Table
 from evaluator.app import App, open_app
 from evaluator.definitions import Definitions, load
 from evaluator.errors import ConfigError, EvaluatorError
+from evaluator.prompts import fetched, sources, told
 from evaluator.settings import Settings
 from evaluator.telemetry import spelled_out
 from evaluator.words import conditions, rates
@@ -37,6 +38,7 @@ def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
         probes: tuple[tuple[str, Callable[[App], str]], ...] = (
             ("Redis", _redis),
             ("Langfuse", _langfuse),
+            *((("prompts", _prompts),) if sources(definitions.evaluators) else ()),
             ("model API", _model),
             ("Slack", _slack),
         )
@@ -88,6 +90,10 @@ def _langfuse(app: App) -> str:
     able = app.langfuse.capabilities()
     writes = "scores in batches" if able.batch_scores else "one score per request (batches need 4.59)"
     return f"{able.version}, project {able.project_name}, {writes}"
+
+
+def _prompts(app: App) -> str:
+    return "; ".join(told(fetched(app.definitions, app.langfuse).evaluators))
 
 
 def _model(app: App) -> str:

@@ -157,13 +157,13 @@ def try_trace(
     """Try the evaluators on one trace: prompt, answer, cost, and whether they would take it. Writes nothing."""
     back = duration(since, "--since")
     from evaluator import trying, trying_report
-    from evaluator.app import open_desk
+    from evaluator.app import open_desk, with_managed_prompts
     from evaluator.definitions import load
     from evaluator.golden import is_unasked
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = load(settings.evaluator_config)
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config))
     named = {each.name for each in definitions.rubrics(rubrics or [])} if rubrics else None
     chosen = [each for each in definitions.evaluators if named is None or each.name in named]
     with open_desk(settings, definitions) as desk:

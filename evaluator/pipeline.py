@@ -8,7 +8,7 @@ before the old one is acknowledged. A crash anywhere repeats work at most.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -35,6 +35,9 @@ ATTEMPTS: Final = 8
 
 LOOKS: Final = 8
 """A trace that stays invisible is gone after this many looks, about half an hour."""
+
+PROMPT_MISSING: Final = "prompt_missing"
+"""Kind of failure of a rubric whose criteria Langfuse holds and has never given; they may come."""
 
 _FIRST_DELAY: Final = timedelta(seconds=10)
 _LONGEST_DELAY: Final = timedelta(minutes=10)
@@ -100,9 +103,12 @@ class Evaluation:
         state: State,
         clock: Clock,
         judge_traces: JudgeTraces,
+        evaluators: Callable[[], Mapping[str, Evaluator]] | None = None,
     ) -> None:
+        """Evaluate by `definitions`; `evaluators` gives them by name as they stand now, where they may change."""
         self._definitions = definitions
-        self._evaluators = {evaluator.name: evaluator for evaluator in definitions.evaluators}
+        defined = {evaluator.name: evaluator for evaluator in definitions.evaluators}
+        self._evaluators = evaluators or (lambda: defined)
         self._langfuse = langfuse
         self._model = model
         self._state = state
@@ -188,9 +194,10 @@ class Evaluation:
 
     def _work(self, jobs: Sequence[Job], traces: Mapping[str, Trace], result: _Result) -> Iterable[_Work]:
         remembered = self._state.remembered([job.ref.id for job in jobs])
+        evaluators = self._evaluators()
         for job in jobs:
             for sampled in job.samples:
-                evaluator = self._evaluators.get(sampled.evaluator)
+                evaluator = evaluators.get(sampled.evaluator)
                 if evaluator is None:
                     result.settle(job, [sampled], "skipped", "evaluator no longer defined")
                     continue
@@ -323,6 +330,8 @@ def until_finished(trace: Trace, ended: datetime, discovery: DiscoveryConfig, no
 def first_outcome(evaluator: Evaluator, trace: Trace) -> Outcome | Question:
     """Return what an evaluator says of a trace, or what its judge must be asked first."""
     try:
+        if evaluator.rubric is not None and evaluator.rubric.spec.awaits_prompt:
+            return Failure(PROMPT_MISSING, f"Langfuse has not given {evaluator.rubric.spec.prompt} yet", retryable=True)
         if evaluator.rubric is not None:
             return evaluator.rubric.question(trace)
         if evaluator.rule is not None:

@@ -37,10 +37,10 @@ def run_tests(
 ) -> None:
     """Ask the judges of the rubrics' examples and compare: exit code 0 as expected, 1 not, 3 could not be asked.
 
-    Needs the model API and nothing else.
+    Needs the model API, and Langfuse only for rubrics whose prompt it keeps.
     """
     from evaluator import golden_report
-    from evaluator.app import open_judges
+    from evaluator.app import open_judges, with_managed_prompts
     from evaluator.clock import SystemClock
     from evaluator.definitions import load
     from evaluator.golden import Result, run_examples
@@ -48,7 +48,7 @@ def run_tests(
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = load(settings.evaluator_config)
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config))
     chosen = _with_examples(definitions.rubrics(names or []), definitions.folder)
     clock = SystemClock()
     started, began = clock.now(), clock.monotonic()

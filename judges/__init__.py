@@ -4,9 +4,10 @@ from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from judges.asking import DECLINED, NO_CHOICE, Member, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
+from judges.managed import ManagedPrompt, PromptSource, unknown_variables
 from judges.opinions import combined, escalated, unsure
 from judges.price import Price
-from judges.rubric import Rubric, grouped
+from judges.rubric import NO_PROMPT, Rubric, grouped
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 from judges.spec import Example, Expectation, RubricSpec
 from judges.weighing import Token, unweighable, weighed
@@ -15,6 +16,7 @@ __all__ = [
     "CANNOT_JUDGE",
     "DECLINED",
     "NO_CHOICE",
+    "NO_PROMPT",
     "BaseScale",
     "BooleanScale",
     "Call",
@@ -25,11 +27,13 @@ __all__ = [
     "Expectation",
     "Finding",
     "GroupQuestion",
+    "ManagedPrompt",
     "Member",
     "NumericScale",
     "OffScale",
     "Price",
     "Prompt",
+    "PromptSource",
     "Question",
     "Reply",
     "Rubric",
@@ -44,6 +48,7 @@ __all__ = [
     "grouped",
     "shares",
     "together",
+    "unknown_variables",
     "unsure",
     "unweighable",
     "weighed",

@@ -30,6 +30,7 @@ from pydantic_core import CoreSchema
 
 from judges.answer import CANNOT_JUDGE
 from judges.checklist import ChecklistScale
+from judges.managed import ManagedPrompt, PromptSource, without_variables
 from judges.scale import NumericScale, Scale
 from traces import (
     DataType,
@@ -224,10 +225,31 @@ class RubricSpec(_Part):
         default=(SampleRule(rate=0.05),), min_length=1, description="at which rate; without it, 5 %"
     )
     inputs: dict[InputName, Input] = Field(min_length=1, description="what the judge is shown, by name")
-    criteria: str = Field(min_length=1, description="what to judge and what each level means")
+    criteria: str = Field(default="", min_length=1, description="what to judge and what each level means")
+    prompt: PromptSource | None = Field(default=None, description="a prompt in Langfuse that holds the criteria")
     score: Scale = Field(description="what the judge may answer")
     judge: Judge = Field(default=Judge(), description="which model answers")
     examples: tuple[Example, ...] = Field(default=(), description="golden tests: they never change the version")
+
+    @model_validator(mode="after")
+    def _has_criteria(self) -> Self:
+        if self.criteria and self.prompt is not None:
+            raise ValueError("criteria stand in the file or in a prompt of Langfuse: leave out criteria or prompt")
+        if not self.criteria and self.prompt is None:
+            raise ValueError("needs criteria, or the prompt in Langfuse that holds them: prompt: {langfuse: NAME}")
+        return self
+
+    @property
+    def awaits_prompt(self) -> bool:
+        """Whether its criteria are still to be had from Langfuse."""
+        return self.prompt is not None and not self.criteria
+
+    def with_prompt(self, managed: ManagedPrompt) -> RubricSpec:
+        """Return the rubric with the criteria that Langfuse holds, bound to their version."""
+        if self.prompt is None:
+            return self
+        bound = PromptSource(langfuse=self.prompt.langfuse, version=managed.version)
+        return self.model_copy(update={"criteria": without_variables(managed.text, self.inputs), "prompt": bound})
 
     @property
     def score_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Refused
 from evaluator.langfuse.grouping import Grouped
 from evaluator.langfuse.paging import PageSize
+from evaluator.langfuse.prompts import read_prompt
 from evaluator.langfuse.scanning import (
     ROWS_A_PAGE,
     TRACES_A_REQUEST,
@@ -27,6 +28,7 @@ from evaluator.langfuse.wire import TooWide, Wire
 from evaluator.langfuse.writing import SCORES_A_REQUEST, Writer
 from evaluator.limits import Gate
 from evaluator.loop import LoopThread
+from judges import ManagedPrompt, PromptSource
 from traces import RecordedScore, Score, Trace, TraceRef, TraceRoot
 
 Page = TypeVar("Page")
@@ -112,6 +114,10 @@ class Langfuse:
     ) -> Iterator[list[RecordedScore]]:
         """Give the scores with a timestamp in `window`, newest first, in pages, each id once."""
         return self._drawn(score_pages(self._wire, window, names, trace_ids))
+
+    def prompt(self, source: PromptSource) -> ManagedPrompt:
+        """Return a version of a text prompt; waits some seconds at most."""
+        return self._loop.call(read_prompt(self._wire, source))
 
     def trace_url(self, trace_id: str) -> str:
         """Return where a person reads a trace."""

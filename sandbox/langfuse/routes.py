@@ -204,6 +204,18 @@ async def _config(langfuse: LangfuseStandIn, request: web.Request) -> web.Respon
     return answer(config.document(langfuse.project_id, iso(now_ms())))
 
 
+async def _prompt(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.prompts.get(request.match_info["name"], request.query))
+
+
+async def _prompts(langfuse: LangfuseStandIn, _request: web.Request) -> web.Response:
+    return answer(langfuse.prompts.listed())
+
+
+async def _create_prompt(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.prompts.create(await _json_body(request, _LARGEST_SCORES)), 201)
+
+
 async def _spans(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
     version = request.headers.get("x-langfuse-ingestion-version", "0")
     if not version.isdecimal() or int(version) > _NEWEST_INGESTION_VERSION:
@@ -248,6 +260,9 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("GET", "v2/metrics", _metrics, Bucket.METRICS),
     ("GET", "score-configs", _configs, Bucket.GENERAL),
     ("GET", "score-configs/{id}", _config, Bucket.GENERAL),
+    ("GET", "v2/prompts", _prompts, Bucket.NONE),
+    ("POST", "v2/prompts", _create_prompt, Bucket.NONE),
+    ("GET", "v2/prompts/{name}", _prompt, Bucket.NONE),
     ("DELETE", "traces", _delete_traces, Bucket.NONE),
     ("DELETE", "traces/{id}", _delete_trace, Bucket.NONE),
     ("POST", "otel/v1/traces", _spans, Bucket.INGESTION),

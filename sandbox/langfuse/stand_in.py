@@ -20,6 +20,7 @@ from sandbox.langfuse.answers import Refusal, invalid, issue
 from sandbox.langfuse.behaviour import Behaviour
 from sandbox.langfuse.limits import Bucket, RateLimiter
 from sandbox.langfuse.metrics import answer_metrics_query, read_metrics_query
+from sandbox.langfuse.prompts import PromptShelf
 from sandbox.langfuse.query import answer_query, read_query
 from sandbox.langfuse.rows import Row, row
 from sandbox.langfuse.score_query import answer_score_query, read_score_query
@@ -70,6 +71,7 @@ class LangfuseStandIn:
     def _empty(self) -> None:
         self._observations = Observations()
         self._scores = Scores()
+        self.prompts = PromptShelf(self.project_id)
         self._limiter = RateLimiter()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._random = Random(self.behaviour.seed)
