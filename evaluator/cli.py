@@ -159,7 +159,7 @@ def try_trace(
     from evaluator import trying, trying_report
     from evaluator.app import open_desk, with_managed_prompts
     from evaluator.definitions import load
-    from evaluator.golden import is_unasked
+    from evaluator.words import is_unasked
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())

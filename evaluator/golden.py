@@ -6,16 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeGuard
+from typing import Protocol
 
-from evaluator.words import answer_of, usage_of
+from evaluator.words import answer_of, is_unasked, usage_of
 from judges import Example, Question, Rubric
-from traces import Failure, NotApplicable, Outcome, Usage, Verdict
-
-_OF_THE_CONTENT: Final = frozenset(
-    {"answer_cut", "bad_answer", "content_filter", "context_too_long", "judge_declined", "no_answer"}
-)
-"""Kinds of failure that the model's answer itself was. Of any other nothing is learned about the rubric."""
+from traces import NotApplicable, Outcome, Usage, Verdict
 
 
 class Asks(Protocol):
@@ -146,8 +141,3 @@ def run_examples(
         )
         for (rubric, number), start in zip(cases, range(0, len(asked), repeat), strict=True)
     ]
-
-
-def is_unasked(outcome: Outcome) -> TypeGuard[Failure]:
-    """Whether nothing was learned about the rubric: its judge did not answer, and not because of the content."""
-    return isinstance(outcome, Failure) and outcome.kind not in _OF_THE_CONTENT

@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.golden import Result, Trial, is_unasked
+from evaluator.golden import Result, Trial
 from evaluator.telemetry import spelled_out
-from evaluator.words import answer_of, is_priced, reason_of, shortened, usage_of, usd
+from evaluator.words import answer_of, is_priced, is_unasked, reason_of, shortened, usage_of, usd
 from judges import Rubric
 from traces import Outcome, Usage
 

@@ -156,6 +156,29 @@ def plan(desk: Desk, last: timedelta, *, content: int, against: Definitions | No
     return Plan(traffic, results[0], results[1] if against is not None else None, moved)
 
 
+def draw(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Told) -> list[TraceRef]:
+    """Return traces of the last time that an evaluator's filters let pass, drawn by a hash of their ids.
+
+    Each has the same chance, whatever the rates of `sample` are, as long as one above 0 is for it.
+
+    Args:
+        desk: where the traces are.
+        evaluator: whose filters.
+        last: how far back.
+        most: how many.
+        told: how many more roots were read.
+    """
+    every = tuple(line.model_copy(update={"rate": float(line.rate > 0)}) for line in evaluator.sample)
+    definitions = replace(desk.definitions, evaluators=(replace(evaluator, sample=every),))
+    until = desk.clock.now() - definitions.service.discovery.quiet_for
+    window = Window(until - last, until)
+    scores = _Scores(desk, window, score_names(definitions))
+    replaying = _Replaying(definitions, most)
+    for root in _roots(desk, window, [replaying], told):
+        replaying.see(scores.on(root))
+    return replaying.result().taken[evaluator.name].drawn
+
+
 class _Replaying:
     """Decides about roots as the service would have, and counts."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from evaluator.arguments import NOT_ASKED
+from evaluator.arguments import NOT_ASKED, duration
 from evaluator.errors import ConfigError, Problem
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
@@ -65,6 +65,51 @@ def run_tests(
     results = {each.result for each in tested}
     if results != {Result.PASSED}:
         raise typer.Exit(1 if Result.FAILED in results else NOT_ASKED)
+
+
+@rubric.command("diff")
+def diff_versions(
+    name: Annotated[str, typer.Argument(help="the rubric")],
+    against: Annotated[
+        Path, typer.Option(help="where the version before is: a configuration folder, or a file", exists=True)
+    ],
+    sample: Annotated[int, typer.Option(help="how many traces", min=2, max=2000)] = 50,
+    last: Annotated[str, typer.Option(help="of which time: 24h, 7d")] = "7d",
+    noise: Annotated[
+        bool, typer.Option("--noise", help="ask the version before twice, to see what is chance; half as much again")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
+) -> None:
+    """Judge a sample of real traces by two versions of a rubric, side by side. Writes no score."""
+    back = duration(last, "--last")
+    from evaluator import comparing, comparing_report
+    from evaluator.app import open_desk
+    from evaluator.definitions import load
+    from evaluator.progress import counting
+    from evaluator.rubric_file import rubric_in
+
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = load(settings.evaluator_config)
+    (after,) = definitions.rubrics([name])
+    before = rubric_in(against, name)
+    if before.version == after.version:
+        _out.print(f"{name}: both are version {after.version}; nothing that could change a verdict is different")
+        return
+    evaluator = next(each for each in definitions.evaluators if each.rubric is after)
+    with open_desk(settings, definitions) as desk:
+        now = desk.clock.monotonic
+        with counting("traces listed", None, _errors, now) as more:
+            traces, skipped = comparing.sampled(desk, evaluator, before, last=back, most=sample, told=more)
+        with counting("answers", len(traces) * (3 if noise else 2), _errors, now) as more:
+            found = comparing.compare(desk.model, before, after, traces, skipped=skipped, noise=noise, progress=more)
+        document = comparing_report.as_json(found, desk.langfuse.trace_url) if as_json else None
+    if document is None:
+        comparing_report.show(found, _out)
+    else:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    if found.pairs and not found.asked:
+        raise typer.Exit(NOT_ASKED)
 
 
 def _with_examples(rubrics: Iterable[Rubric], folder: Path) -> list[Rubric]:

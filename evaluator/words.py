@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeGuard
 
 from evaluator.definitions import Evaluator
 from evaluator.telemetry import spelled_out
@@ -11,6 +11,12 @@ from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, Wh
 
 SHORT: Final = 240
 """Characters of a reason in a table."""
+
+
+_OF_THE_CONTENT: Final = frozenset(
+    {"answer_cut", "bad_answer", "content_filter", "context_too_long", "judge_declined", "no_answer"}
+)
+"""Kinds of failure that the model's answer itself was. Of any other nothing is learned about the rubric."""
 
 
 def answer_of(outcome: Outcome) -> str:
@@ -38,6 +44,11 @@ def reason_of(outcome: Outcome) -> str:
 def usage_of(outcome: Outcome) -> Usage:
     """Return what an outcome cost; what was never asked cost nothing."""
     return Usage() if isinstance(outcome, NotApplicable) else outcome.usage
+
+
+def is_unasked(outcome: Outcome) -> TypeGuard[Failure]:
+    """Whether nothing was learned about the rubric: its judge did not answer, and not because of the content."""
+    return isinstance(outcome, Failure) and outcome.kind not in _OF_THE_CONTENT
 
 
 def is_priced(outcome: Outcome) -> bool:

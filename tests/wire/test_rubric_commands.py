@@ -7,9 +7,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import redis
 
 from sandbox.server import Sandbox
-from tests.serving import RUBRIC, Config, Run
+from tests.serving import RUBRIC, Config, Run, Traffic, everything
 
 EXAMPLES = """
 examples:
@@ -93,3 +94,74 @@ def test_what_cannot_be_tested_is_a_usage_error(
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stdout == ""
+
+
+STRICT = RUBRIC.replace("1 is useless", "Be strict. 1 is useless")
+OTHER_SCALE = STRICT.replace("max: 5", "max: 9")
+NEEDY = RUBRIC.replace(
+    "{question: $.root.input, answer: $.root.output}", "{tools: \"$.observations[?@.type=='TOOL'].name\"}"
+)
+
+
+def test_two_versions_judge_the_same_traces_and_no_score_is_written(
+    run: Run, config: Config, traffic: Traffic, sandbox: Sandbox, valkey: redis.Redis, tmp_path: Path
+) -> None:
+    traffic.add(40)
+    before = tmp_path / "before.yaml"
+    before.write_text(RUBRIC)
+    done = run(
+        *("rubric", "diff", "helpfulness", "--against", str(before), "--sample", "12", "--last", "1h", "--noise"),
+        folder=config(rubrics={"helpfulness": OTHER_SCALE}),
+        COLUMNS="80",
+    )
+    assert done.returncode == 0, done.stderr
+    for said in ("helpfulness: 12 traces", "12 of 12 differ: 100%", "on a scale of 0 to 1", "differ (0% to 26%)"):
+        assert said in done.stdout
+    assert sandbox.model.calls == 36
+    assert sandbox.langfuse.all_scores() == []
+    assert {route.split(" ")[0] for route in sandbox.langfuse.counts()["requests"]} == {"GET"}
+    assert everything(valkey) == {}
+
+
+def test_the_same_traffic_gives_the_same_sample(run: Run, config: Config, traffic: Traffic, tmp_path: Path) -> None:
+    traffic.add(30)
+    folder = config()
+    folder.rename(tmp_path / "before")
+    command = ("rubric", "diff", "helpfulness", "--against", str(tmp_path / "before"), "--sample", "5", "--json")
+    folder = config(rubrics={"helpfulness": STRICT})
+    first, second = (json.loads(run(*command, folder=folder).stdout) for _ in range(2))
+    assert [pair["trace_id"] for pair in first["pairs"]] == [pair["trace_id"] for pair in second["pairs"]]
+    assert (first["traces"], first["after"]["calls"], first["differ"]["value"]) == (5, 5, 0.0)
+    assert first["before"]["version"] != first["after"]["version"]
+
+
+def test_traces_that_neither_version_can_judge_are_counted_and_replaced(
+    run: Run, config: Config, traffic: Traffic, tmp_path: Path
+) -> None:
+    traffic.add(12)
+    before = tmp_path / "before.yaml"
+    before.write_text(NEEDY)
+    same = run(
+        *("rubric", "diff", "helpfulness", "--against", str(before), "--sample", "4", "--last", "1h", "--json"),
+        folder=config(rubrics={"helpfulness": NEEDY.replace("helps", "really helps")}),
+    )
+    document = json.loads(same.stdout)
+    assert (document["traces"], document["skipped_by_both"], document["differ"]) == (0, 12, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "code", "said"),
+    [
+        (RUBRIC.replace("Does the answer help?", "Other words."), 0, "nothing that could change a verdict"),
+        (RUBRIC.replace("criteria:", "critera:"), 2, "before.yaml:6:1: critera: is not known here; did you mean"),
+    ],
+)
+def test_an_old_version_that_is_the_same_or_broken(
+    run: Run, config: Config, sandbox: Sandbox, tmp_path: Path, old: str, code: int, said: str
+) -> None:
+    before = tmp_path / "before.yaml"
+    before.write_text(old)
+    done = run("rubric", "diff", "helpfulness", "--against", str(before), folder=config())
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert sandbox.model.calls == 0

@@ -1,0 +1,209 @@
+"""`evaluator rubric diff`: two versions of a rubric on the same real traces, side by side. Writes no score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+from scipy import stats
+
+from evaluator.app import Desk
+from evaluator.definitions import Evaluator
+from evaluator.golden import Asks
+from evaluator.planning import Told, draw
+from evaluator.words import is_unasked, usage_of
+from judges import BaseScale, NumericScale, Question, Rubric
+from traces import DataType, NotApplicable, Outcome, Trace, Usage, Verdict
+
+CONFIDENCE: Final = 0.95
+_DRAWN_AT_MOST: Final = 4
+"""Times the sample that are drawn, where many traces have nothing to judge."""
+
+_TRACES_A_FETCH: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What both versions say of one trace; `again` is the old one asked a second time."""
+
+    trace: Trace
+    before: Outcome
+    after: Outcome
+    again: Outcome | None = None
+
+    @property
+    def both(self) -> tuple[Verdict, Verdict] | None:
+        """The verdicts, where both gave one."""
+        one, other = self.before, self.after
+        return (one, other) if isinstance(one, Verdict) and isinstance(other, Verdict) else None
+
+    @property
+    def differs(self) -> bool:
+        """Whether they say different things: another value, or one says nothing."""
+        return differ(self.before, self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and where it lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two versions of a rubric on a sample.
+
+    Attributes:
+        before, after: the versions.
+        pairs: what they say, in the order the traces were drawn.
+        skipped: traces drawn of which neither had anything to judge.
+    """
+
+    before: Rubric
+    after: Rubric
+    pairs: tuple[Pair, ...]
+    skipped: int
+
+    @property
+    def asked(self) -> tuple[Pair, ...]:
+        """The traces about which both versions could be asked."""
+        return tuple(pair for pair in self.pairs if not is_unasked(pair.before) and not is_unasked(pair.after))
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """The range both give numbers in; 0 to 1 when they have different ranges, None when one gives labels."""
+        one, other = _range(self.before.spec.score), _range(self.after.spec.score)
+        if one is None or other is None:
+            return None
+        return one if one == other else (0.0, 1.0)
+
+    def numbers(self) -> list[tuple[float, float]]:
+        """Return both values of each trace that both gave one, on the common scale."""
+        if self.scale is None:
+            return []
+        found = [pair.both for pair in self.pairs]
+        return [(self._number(a, self.before), self._number(b, self.after)) for a, b in (f for f in found if f)]
+
+    def _number(self, verdict: Verdict, rubric: Rubric) -> float:
+        own, common = _range(rubric.spec.score), self.scale
+        value = float(verdict.value)
+        if own is None or common is None or own == common:
+            return value
+        return (value - own[0]) / (own[1] - own[0])
+
+    @property
+    def shift(self) -> Interval | None:
+        """By how much the new version scores higher, on average; None with fewer than two traces."""
+        return mean_difference([after - before for before, after in self.numbers()])
+
+    @property
+    def flips(self) -> Interval | None:
+        """The share of traces of which they say different things."""
+        return share([pair.differs for pair in self.asked])
+
+    @property
+    def noise(self) -> Interval | None:
+        """The share of traces of which the old version says something else when it is asked again."""
+        return share([differ(p.before, p.again) for p in self.asked if p.again is not None and not is_unasked(p.again)])
+
+    def used(self, side: Callable[[Pair], Outcome | None]) -> Usage:
+        """Return what the outcomes of one side cost."""
+        outcomes = (side(pair) for pair in self.pairs)
+        return sum((usage_of(outcome) for outcome in outcomes if outcome is not None), Usage())
+
+
+def differ(one: Outcome, other: Outcome) -> bool:
+    """Whether two outcomes say different things, whatever their reasons are."""
+    if isinstance(one, Verdict) and isinstance(other, Verdict):
+        return one.value != other.value
+    return type(one) is not type(other)
+
+
+def mean_difference(differences: Sequence[float]) -> Interval | None:
+    """Return the mean of paired differences with its t interval; None with fewer than two."""
+    if len(differences) < 2:
+        return None
+    mean = float(np.mean(differences))
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * error
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def share(hits: Sequence[bool]) -> Interval | None:
+    """Return a share with its exact interval (Clopper and Pearson); None of nothing."""
+    if not hits:
+        return None
+    found = stats.binomtest(sum(hits), len(hits)).proportion_ci(CONFIDENCE)
+    return Interval(sum(hits) / len(hits), float(found.low), float(found.high))
+
+
+def sampled(
+    desk: Desk, evaluator: Evaluator, before: Rubric, *, last: timedelta, most: int, told: Told
+) -> tuple[list[Trace], int]:
+    """Return traces that the rubric's filters let pass and that either version can judge, and how many neither can.
+
+    Drawn by a hash of their ids: the same traffic gives the same sample.
+
+    Args:
+        desk: where the traces are.
+        evaluator: the new version.
+        before: the old one.
+        last: how far back.
+        most: how many traces.
+        told: how many more were listed.
+    """
+    versions = [before, *([evaluator.rubric] if evaluator.rubric is not None else [])]
+    drawn = draw(desk, evaluator, last, _DRAWN_AT_MOST * most, told)
+    found: list[Trace] = []
+    skipped = 0
+    for start in range(0, len(drawn), _TRACES_A_FETCH):
+        refs = drawn[start : start + _TRACES_A_FETCH]
+        traces = desk.langfuse.fetch(refs)
+        for trace in (traces[ref.id] for ref in refs if ref.id in traces):
+            if len(found) == most:
+                return found, skipped
+            if any(isinstance(version.question(trace), Question) for version in versions):
+                found.append(trace)
+            else:
+                skipped += 1
+    return found, skipped
+
+
+def compare(
+    model: Asks,
+    before: Rubric,
+    after: Rubric,
+    traces: Sequence[Trace],
+    *,
+    skipped: int = 0,
+    noise: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Comparison:
+    """Ask both versions about each trace, and with `noise` the old one twice."""
+    versions = [before, after, *([before] if noise else [])]
+    first = [version.question(trace) for trace in traces for version in versions]
+    outcomes: dict[int, Outcome] = {at: each for at, each in enumerate(first) if isinstance(each, NotApplicable)}
+    places = [at for at, each in enumerate(first) if isinstance(each, Question)]
+    progress(len(outcomes))
+    for lot in model.ask([each for each in first if isinstance(each, Question)]):
+        outcomes |= {places[at]: outcome for at, outcome in lot}
+        progress(len(lot))
+    width = len(versions)
+    pairs = (
+        Pair(trace, *(outcomes[at] for at in range(number * width, (number + 1) * width)))
+        for number, trace in enumerate(traces)
+    )
+    return Comparison(before, after, tuple(pairs), skipped)
+
+
+def _range(scale: BaseScale) -> tuple[float, float] | None:
+    if isinstance(scale, NumericScale):
+        return scale.min, scale.max
+    return None if scale.data_type is DataType.CATEGORICAL else (0.0, 1.0)
