@@ -17,6 +17,7 @@ from evaluator.definitions import Definitions, load
 from evaluator.discovery import Discovery, Enqueue
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
+from evaluator.events import open_events
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
@@ -75,11 +76,14 @@ def open_app(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
-        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions)))
+        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         kept = KeptPrompts(stack.enter_context(connect(url)), settings.evaluator_namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
         prompts.start()
-        evaluation = Evaluation(definitions, langfuse, model, state, clock, seen, prompts.evaluators)
+        explained = definitions.service.judges.event_explanations
+        events = open_events(settings, lambda: clock.now().timestamp(), explanations=explained)
+        stack.enter_context(contextlib.closing(events))
+        evaluation = Evaluation(definitions, langfuse, model, state, clock, seen, prompts.evaluators, events.tell)
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(settings, definitions, clock, url, state, langfuse, model, slack, evaluation, watch)
@@ -187,12 +191,13 @@ def _gate(definitions: Definitions, state: State) -> FleetGate:
     return FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute)
 
 
-def _judge_traces(settings: Settings, definitions: Definitions) -> JudgeTraces:
+def _judge_traces(settings: Settings, definitions: Definitions, langfuse: Langfuse) -> JudgeTraces:
     return JudgeTraces(
         settings.langfuse_base_url,
         settings.langfuse_public_key,
         settings.langfuse_secret_key.get_secret_value(),
         definitions.service.judges.trace,
+        langfuse.trace_url,
     )
 
 

@@ -140,6 +140,8 @@ def _settings(outside: Outside, folder: Path) -> Settings:
             "slack_webhook_url": outside.slack_url,
             "slack_bot_token": "",
             "redis_url": "",
+            "otel_exporter_otlp_endpoint": "",
+            "otel_exporter_otlp_logs_endpoint": "",
             "evaluator_data": folder,
         }
     )

@@ -6,7 +6,7 @@ through Langfuse's SDK and its background queue; should it fail, it says so in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -42,11 +42,20 @@ class Call:
 class JudgeTraces:
     """Writes judge calls to Langfuse: all of them, those that failed, or none. Safe for many threads."""
 
-    def __init__(self, base_url: str, public_key: str, secret_key: str, which: Which) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        public_key: str,
+        secret_key: str,
+        which: Which,
+        url_of: Callable[[str], str] = lambda trace_id: trace_id,
+    ) -> None:
+        """Write to the project of these keys; `url_of` tells where a person reads the trace of an id."""
         self._base_url = base_url
         self._public_key = public_key
         self._secret_key = secret_key
         self._which = which
+        self._url_of = url_of
         self._sdk: LangfuseSdk | None = None
 
     def begin(self, trace: Trace, evaluators: Mapping[str, str], question: Question) -> Call:
@@ -86,6 +95,7 @@ class JudgeTraces:
             model=prompt.model,
             metadata={
                 "judged_trace_id": call.trace.id,
+                "judged_trace_url": self._url_of(call.trace.id),
                 "evaluator": ", ".join(call.evaluators),
                 "evaluator_version": ", ".join(call.evaluators.values()),
             },

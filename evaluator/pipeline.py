@@ -28,7 +28,7 @@ from evaluator.scoring import scores_of
 from evaluator.service_config import DiscoveryConfig
 from evaluator.state import DeadLetter, Settled, State
 from judges import Question
-from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Usage, Verdict
+from traces import Failure, NotApplicable, Outcome, Score, Trace, TraceRef, Unscored, Usage, Verdict
 
 ATTEMPTS: Final = 8
 """A judge that keeps failing on a trace is given up after this many tries, about half an hour."""
@@ -104,8 +104,13 @@ class Evaluation:
         clock: Clock,
         judge_traces: JudgeTraces,
         evaluators: Callable[[], Mapping[str, Evaluator]] | None = None,
+        told: Callable[[Sequence[Score], TraceRef], None] | None = None,
     ) -> None:
-        """Evaluate by `definitions`; `evaluators` gives them by name as they stand now, where they may change."""
+        """Evaluate by `definitions`.
+
+        `evaluators` gives them by name as they stand now, where they may change; `told` hears of every score that
+        Langfuse accepted.
+        """
         self._definitions = definitions
         defined = {evaluator.name: evaluator for evaluator in definitions.evaluators}
         self._evaluators = evaluators or (lambda: defined)
@@ -113,6 +118,7 @@ class Evaluation:
         self._model = model
         self._state = state
         self._clock = clock
+        self._told = told
         self._calls = Calls(model, judge_traces)
         self._patience = definitions.service.limits.patience.total_seconds()
 
@@ -276,14 +282,18 @@ class Evaluation:
         every = [score for _, scores in scored for score in scores]
         answers = iter(self._langfuse.write(every) if every else [])
         for item, scores in scored:
-            self._is_written(item, list(itertools.islice(answers, len(scores))), result)
+            self._is_written(item, scores, list(itertools.islice(answers, len(scores))), result)
 
-    def _is_written(self, item: _Work, answers: Sequence[EvaluatorError | None], result: _Result) -> None:
+    def _is_written(
+        self, item: _Work, scores: Sequence[Score], answers: Sequence[EvaluatorError | None], result: _Result
+    ) -> None:
         """Settle a pair when all of its scores were accepted; else all are written again, which changes none."""
         passing = next((answer for answer in answers if isinstance(answer, Unavailable | ConfigError)), None)
         answer = passing or next(filter(None, answers), None)
         if answer is None:
             result.settle(item.job, [item.sampled], "scored")
+            if self._told is not None:
+                self._told(scores, item.job.ref)
         elif isinstance(answer, Unavailable | ConfigError):
             result.put_back(Job(item.job.ref, (item.sampled,), item.job.attempt), _OUTAGE_DELAY)
         else:

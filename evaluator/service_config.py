@@ -96,6 +96,9 @@ class JudgesConfig(Section):
         default="failures",
         description="which judge calls become traces in Langfuse (environment llm-as-a-judge), billed there",
     )
+    event_explanations: bool = Field(
+        default=False, description="whether OpenTelemetry events carry the judge's reasoning, which may quote traces"
+    )
 
 
 class LimitsConfig(Section):

@@ -39,6 +39,10 @@ def _one_line(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _address_if_any(url: str) -> str:
+    return _address(url) if url else url
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Secret = Annotated[SecretStr, AfterValidator(_one_line)]
 
@@ -67,6 +71,15 @@ class Settings(BaseSettings):
     slack_bot_token: Secret = Field(default=SecretStr(""), description="xoxb-...; alerts then carry a chart")
     slack_channel: str = Field(default="", description="channel id for the bot, for example C0123456789")
     slack_api_url: Address = Field(default="https://slack.com/api/", description="address of Slack's Web API")
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_address_if_any)] = Field(
+        default="", description="an OpenTelemetry collector, OTLP over HTTP: scores are sent there as events too"
+    )
+    otel_exporter_otlp_logs_endpoint: Annotated[str, AfterValidator(_address_if_any)] = Field(
+        default="", description="the same with its path, for these events only"
+    )
+    otel_exporter_otlp_headers: Secret = Field(
+        default=SecretStr(""), description="headers the collector wants: name=value,name=value"
+    )
     evaluator_config: Path = Field(default=Path("config"), description="folder with the definitions")
     evaluator_data: Path = Field(default=Path(".evaluator"), description="folder of the embedded Valkey")
     evaluator_namespace: str = Field(default="evaluator", description="prefix of every Redis key")
@@ -101,13 +114,26 @@ class Settings(BaseSettings):
             if not value
         ]
 
+    @property
+    def otlp_logs_endpoint(self) -> str:
+        """Where OpenTelemetry events go; empty when nowhere."""
+        base = self.otel_exporter_otlp_endpoint.rstrip("/")
+        return self.otel_exporter_otlp_logs_endpoint or (f"{base}/v1/logs" if base else "")
+
+    @property
+    def otlp_logs_headers(self) -> dict[str, str]:
+        """The headers of the events; what is no `name=value` is left out. Values may be percent-encoded."""
+        pairs = (part.partition("=") for part in self.otel_exporter_otlp_headers.get_secret_value().split(","))
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs if name.strip() and value}
+
     def secrets(self) -> tuple[str, ...]:
         """Return every text that must never be shown: what is secret, and the forms in which it travels."""
         given = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         basic = f"{self.langfuse_public_key}:{self.langfuse_secret_key.get_secret_value()}"
         password = _password(self.redis_url.get_secret_value())
         path = _path(self.slack_webhook_url.get_secret_value())
-        found = (*given, base64.b64encode(basic.encode()).decode(), password, unquote(password), path)
+        headers = self.otlp_logs_headers.values()
+        found = (*given, *headers, base64.b64encode(basic.encode()).decode(), password, unquote(password), path)
         return tuple(dict.fromkeys(text for text in found if text))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, Self
 
 from aiohttp import web
 
+from sandbox.collector import CollectorStandIn
 from sandbox.langfuse import LangfuseStandIn
 from sandbox.model_api import ModelStandIn
 from sandbox.slack import SlackStandIn
@@ -33,7 +34,8 @@ class Sandbox:
 
     Args:
         langfuse: The Langfuse stand-in; a fresh one when None. `model` and `slack` likewise.
-        langfuse_port: Port to listen on; 0 takes a free one. `model_port` and `slack_port` likewise.
+        langfuse_port: Port to listen on; 0 takes a free one. `model_port` and `slack_port` likewise; the collector's
+            is always a free one.
         host: Address to listen on.
     """
 
@@ -51,10 +53,11 @@ class Sandbox:
         self.langfuse = langfuse or LangfuseStandIn()
         self.model = model or ModelStandIn(seed=0)
         self.slack = slack or SlackStandIn()
+        self.collector = CollectorStandIn()
         self.host = host
         self.public_key = self.langfuse.public_key
         self.secret_key = self.langfuse.secret_key
-        self._wanted = (langfuse_port, model_port, slack_port)
+        self._wanted = (langfuse_port, model_port, slack_port, 0)
         self._ports: list[int] = []
         self._runners: list[web.AppRunner] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,6 +83,11 @@ class Sandbox:
         """Base URL of Slack's Web API; it ends with a slash, as the SDK wants it."""
         return self._url(2) + "/api/"
 
+    @property
+    def collector_url(self) -> str:
+        """Address of the OpenTelemetry collector, as OTEL_EXPORTER_OTLP_ENDPOINT takes it."""
+        return self._url(3)
+
     def document(self) -> dict[str, str]:
         """Return all URLs and keys as one JSON object."""
         return {
@@ -87,6 +95,7 @@ class Sandbox:
             "model_url": self.model_url,
             "slack_url": self.slack_url,
             "slack_api_url": self.slack_api_url,
+            "collector_url": self.collector_url,
             "public_key": self.public_key,
             "secret_key": self.secret_key,
         }
@@ -136,7 +145,7 @@ class Sandbox:
 
     async def _serve(self) -> None:
         ports = []
-        stand_ins: tuple[StandIn, ...] = (self.langfuse, self.model, self.slack)
+        stand_ins: tuple[StandIn, ...] = (self.langfuse, self.model, self.slack, self.collector)
         for stand_in, port in zip(stand_ins, self._wanted, strict=True):
             runner = web.AppRunner(stand_in.app(), access_log=None, shutdown_timeout=0.1)
             self._runners.append(runner)

@@ -12,7 +12,7 @@ import pytest
 
 from evaluator.service import sweep
 from sandbox.server import Sandbox
-from tests.serving import SERVICE, Config, OpenService, Traffic
+from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic
 
 
 def observations(sandbox: Sandbox, environment: str) -> list[dict[str, Any]]:
@@ -22,6 +22,29 @@ def observations(sandbox: Sandbox, environment: str) -> list[dict[str, Any]]:
     with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Basic {key}"})) as answer:
         rows: list[dict[str, Any]] = json.load(answer)["data"]
     return rows
+
+
+def scores(sandbox: Sandbox, *names: str) -> list[dict[str, Any]]:
+    return [score for score in sandbox.langfuse.all_scores() if score["name"] in names]
+
+
+def test_a_call_of_a_group_is_one_trace_that_all_its_scores_name(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    traffic.add(2)
+    rubric = RUBRIC + "judge: {group: quality}\n"
+    rubrics = {"helpfulness": rubric, "other": rubric.replace("helpfulness", "other")}
+    with service(config(service=service_file("all"), rubrics=rubrics), langfuse_public_key="pk-lf-group") as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    judged = observations(sandbox, "llm-as-a-judge")
+    assert len(judged) == 2
+    assert {row["metadata"]["evaluator"] for row in judged} <= {"helpfulness, other", "other, helpfulness"}
+    assert all("reasoning" in row["output"] and "other" in row["output"] for row in judged)
+    found = scores(sandbox, "helpfulness", "other")
+    assert len(found) == 4
+    assert {(s["traceId"], s["metadata"]["judge_trace_id"]) for s in found} == {
+        (row["metadata"]["judged_trace_id"], row["traceId"]) for row in judged
+    }
 
 
 def service_file(which: str) -> str:
@@ -41,6 +64,10 @@ def test_every_call_is_a_trace_of_its_own_that_nobody_judges(
     assert {row["type"] for row in judged} == {"GENERATION"}
     assert {row["name"] for row in judged} == {"judge helpfulness"}
     assert all(row["model"] == "gpt-5.4-mini" and row["usageDetails"]["input"] > 0 for row in judged)
+    of_scores = {s["metadata"]["judge_trace_id"]: s["traceId"] for s in scores(sandbox, "helpfulness")}
+    assert of_scores == {row["traceId"]: row["metadata"]["judged_trace_id"] for row in judged}
+    assert all(row["metadata"]["judged_trace_url"].endswith(row["metadata"]["judged_trace_id"]) for row in judged)
+    assert all(row["totalCost"] >= 0 and row["usageDetails"]["output"] > 0 for row in judged)
     assert all("score" in row["output"] and "How do I return" in row["input"] for row in judged)
     with service(folder, langfuse_public_key="pk-lf-all-2") as app:
         assert sweep(app, timedelta(hours=1), drain=True, threads=2).found.traces == 0
@@ -55,5 +82,6 @@ def test_by_default_only_failed_calls_are_traced(
     with service(config(service=service_file("failures")), langfuse_public_key=f"pk-lf-{malformed}") as app:
         sweep(app, timedelta(hours=1), drain=True, threads=2)
     failed = observations(sandbox, "llm-as-a-judge")
+    assert not any("judge_trace_id" in score["metadata"] for score in scores(sandbox, "helpfulness"))
     assert len(failed) == expected
     assert all(row["level"] == "ERROR" and row["statusMessage"].startswith("bad_answer") for row in failed)

@@ -1,0 +1,119 @@
+"""Scores as OpenTelemetry events: `gen_ai.evaluation.result`, to whatever collector the environment names.
+
+The event stands at the span that was judged, where ids allow it. It is a copy, never the record: it leaves through the
+SDK's queue behind everybody's back, and what no collector takes is dropped there.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from opentelemetry import context
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from evaluator.settings import Settings
+from traces import DataType, Score, TraceRef, well_formed
+
+NAME: Final = "gen_ai.evaluation.result"
+"""The event's name in OpenTelemetry's conventions for generative AI."""
+
+_LONGEST_QUEUE: Final = 20_000
+_EVERY_MILLISECONDS: Final = 1000
+_EXPORT_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 5.0
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
+
+
+class ScoreEvents:
+    """Sends scores to a collector. Safe for many threads; nothing here waits or raises."""
+
+    def __init__(self, provider: LoggerProvider | None, now: Callable[[], float], *, explanations: bool) -> None:
+        """Send through `provider`, nothing without one.
+
+        Args:
+            provider: of the SDK; closed with this.
+            now: seconds since 1970.
+            explanations: whether events carry the reasoning, which may quote what was judged.
+        """
+        self._provider = provider
+        self._logger = provider.get_logger("evaluator") if provider is not None else None
+        self._now = now
+        self._explanations = explanations
+
+    def tell(self, scores: Iterable[Score], ref: TraceRef) -> None:
+        """Send scores of one trace."""
+        if self._logger is None:
+            return
+        span, linked = _span_of(ref)
+        for score in scores:
+            self._logger.emit(
+                timestamp=int(self._now() * 1e9),
+                context=span,
+                severity_number=SeverityNumber.INFO,
+                event_name=NAME,
+                attributes=self._attributes(score) | ({} if linked else {"langfuse.trace.id": well_formed(ref.id)}),
+            )
+
+    def close(self) -> None:
+        """Send what is waiting, for some seconds at most."""
+        if self._provider is not None:
+            closing = threading.Thread(target=self._provider.shutdown, name="events", daemon=True)
+            closing.start()
+            closing.join(_CLOSE_SECONDS)
+
+    def _attributes(self, score: Score) -> dict[str, str | float]:
+        told: dict[str, str | float] = {
+            "gen_ai.evaluation.name": score.name,
+            "evaluator.version": str(score.metadata.get("evaluator_version", "")),
+            "langfuse.environment": score.environment,
+        }
+        if not isinstance(score.value, str):
+            told["gen_ai.evaluation.score.value"] = float(score.value)
+        if (label := _label(score)) is not None:
+            told["gen_ai.evaluation.score.label"] = label
+        if self._explanations and score.comment:
+            told["gen_ai.evaluation.explanation"] = well_formed(score.comment)
+        return told
+
+
+def open_events(settings: Settings, now: Callable[[], float], *, explanations: bool) -> ScoreEvents:
+    """Return events to the collector of the environment; without one they go nowhere."""
+    endpoint = settings.otlp_logs_endpoint
+    if not endpoint:
+        return ScoreEvents(None, now, explanations=explanations)
+    exporter = OTLPLogExporter(endpoint, headers=settings.otlp_logs_headers or None, timeout=_EXPORT_SECONDS)
+    resource = Resource({"service.name": "evaluator"}).merge(OTELResourceDetector().detect())
+    provider = LoggerProvider(resource, shutdown_on_exit=False)
+    provider.add_log_record_processor(
+        BatchLogRecordProcessor(exporter, schedule_delay_millis=_EVERY_MILLISECONDS, max_queue_size=_LONGEST_QUEUE)
+    )
+    return ScoreEvents(provider, now, explanations=explanations)
+
+
+def _span_of(ref: TraceRef) -> tuple[context.Context, bool]:
+    """Return the judged span as the parent of events, and whether its ids are those of OpenTelemetry at all."""
+    nowhere = context.Context()
+    if not _TRACE_ID.fullmatch(ref.id) or not int(ref.id, 16):
+        return nowhere, False
+    span_id = int(ref.root_id, 16) if _SPAN_ID.fullmatch(ref.root_id) else 0
+    parent = SpanContext(int(ref.id, 16), span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return set_span_in_context(NonRecordingSpan(parent), nowhere), True
+
+
+def _label(score: Score) -> str | None:
+    match score.data_type:
+        case DataType.BOOLEAN:
+            return "pass" if score.value else "fail"
+        case DataType.CATEGORICAL:
+            return str(score.value)
+        case DataType.NUMERIC:
+            return None
