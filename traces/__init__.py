@@ -4,6 +4,7 @@ Everything here is a plain value. Nothing here imports another package of ours, 
 """
 
 from traces.durations import Duration, Interval, duration_text
+from traces.lengths import Limit, Shortened, in_characters, in_tokens, shortened, tokens
 from traces.model import Observation, Trace, TraceRef, TraceRoot
 from traces.outcomes import (
     Failure,
@@ -21,6 +22,7 @@ from traces.select import BadPath, Located, Path
 from traces.session import Ref, Session, SessionRef
 from traces.targets import Material, ObservationType, Observe, Target
 from traces.text import as_text, composed, json_text, well_formed
+from traces.transcript import Transcript, transcript, transcript_of
 from traces.when import SampleRule, ScoreCondition, When
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Duration",
     "Failure",
     "Interval",
+    "Limit",
     "Located",
     "Material",
     "NotApplicable",
@@ -47,11 +50,13 @@ __all__ = [
     "ScoreValue",
     "Session",
     "SessionRef",
+    "Shortened",
     "Subject",
     "Target",
     "Trace",
     "TraceRef",
     "TraceRoot",
+    "Transcript",
     "Unscored",
     "Usage",
     "Verdict",
@@ -59,9 +64,15 @@ __all__ = [
     "as_text",
     "composed",
     "duration_text",
+    "in_characters",
+    "in_tokens",
     "json_text",
     "outcome_from_json",
     "outcome_to_json",
     "score_id",
+    "shortened",
+    "tokens",
+    "transcript",
+    "transcript_of",
     "well_formed",
 ]

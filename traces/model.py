@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from textwrap import indent
-from typing import Any, Final
+from typing import Any
 
-from traces.text import as_text, well_formed
-
-_MOST_INDENTED: Final = 12
-"""Levels a transcript shows by indenting: a chain of hundreds would make gigabytes of blanks of a few megabytes."""
+from traces.transcript import transcript_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,40 +266,5 @@ class Trace:
         return tuple(each for each in self.observations if each.id in found)
 
     def transcript(self) -> str:
-        """Return the trace as text a judge can read: each step in start order, indented by depth."""
-        parents = {o.id: o.parent_id for o in self.observations}
-        depths: dict[str, int] = {}
-        parts = (indent(_step(o), "  " * min(_depth(o.id, parents, depths), _MOST_INDENTED)) for o in self.observations)
-        return "\n".join(parts)
-
-
-def _depth(step: str, parents: Mapping[str, str | None], known: dict[str, int]) -> int:
-    """Return how many recorded steps stand above `step`; remembers in `known` what it learns on the way.
-
-    A child may have started before its parent (clocks differ between machines) and a parent may be missing or, in
-    broken data, be its own descendant: what is missing or already passed counts as the top.
-    """
-    way: dict[str, None] = {}  # in order, each once
-    current: str | None = step
-    while current is not None and current in parents and current not in known and current not in way:
-        way[current] = None
-        current = parents[current]
-    depth = known.get(current, -1) if current is not None else -1
-    for passed in reversed(way):
-        depth += 1
-        known[passed] = depth
-    return known[step]
-
-
-def _step(observation: Observation) -> str:
-    took = observation.latency
-    lines = [f"[{observation.type} {observation.name}" + (f" {took:.2f}s]" if took is not None else " still open]")]
-    if observation.type == "EVENT":
-        lines = [f"[EVENT {observation.name}]"]
-    if observation.level in {"WARNING", "ERROR"}:
-        lines.append(f"{observation.level}: {observation.status_message or 'no message'}")
-    if observation.input is not None:
-        lines.append(f"in: {as_text(observation.input)}")
-    if observation.output is not None:
-        lines.append(f"out: {as_text(observation.output)}")
-    return well_formed("\n".join(lines))
+        """Return the trace as text a judge can read: every step in order, and nothing said twice."""
+        return transcript_of([self]).text

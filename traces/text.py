@@ -33,9 +33,9 @@ def as_text(value: object) -> str:
         return ""
     if isinstance(value, str):
         return well_formed(value)
-    if _is_message(value):
+    if is_message(value):
         return _message(value)
-    if isinstance(value, list) and value and all(_is_message(item) for item in value):
+    if isinstance(value, list) and value and all(is_message(item) for item in value):
         return "\n".join(_message(item) for item in value)
     return json_text(value)
 
@@ -82,8 +82,8 @@ def composed(text: str) -> str:
     return text  # not one mark among its characters
 
 
-def _is_message(value: object) -> bool:
-    """Whether `value` is a chat message and has nothing in it that `_message` would leave out."""
+def is_message(value: object) -> bool:
+    """Whether `value` is a chat message and has nothing in it that `spoken` would leave out."""
     if not isinstance(value, Mapping) or not (value.get("content") or value.get("tool_calls")):
         return False
     if not isinstance(value.get("role"), str):
@@ -110,14 +110,19 @@ def _are_calls(calls: object) -> bool:
     )
 
 
-def _message(value: Any) -> str:
-    role = value.get("role")
-    content = value.get("content")
-    calls = value.get("tool_calls") or ()
+def spoken(message: Any) -> tuple[str, list[str]]:
+    """Return what a chat message says, with its role in front, and its calls of tools; `is_message` told it is one."""
+    role = message.get("role")
+    content = message.get("content")
     said = content if isinstance(content, str) else "\n".join(_part(part) for part in content or ())
-    lines = [f"{role}: {said}" if role else said] if said or not calls else []
-    lines.extend(f"{role} calls {call['function'].get('name')}({_arguments(call['function'])})" for call in calls)
-    return well_formed("\n".join(lines))
+    calls = message.get("tool_calls") or ()
+    lines = [f"{role} calls {call['function'].get('name')}({_arguments(call['function'])})" for call in calls]
+    return well_formed(f"{role}: {said}" if role else said) if said or not calls else "", [*map(well_formed, lines)]
+
+
+def _message(value: Any) -> str:
+    said, calls = spoken(value)
+    return "\n".join([said, *calls] if said else calls)
 
 
 def _part(part: Any) -> str:

@@ -6,10 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.building import START, nested, step, tool, trace
+from tests.building import START, step, tool, trace
 from traces import Observation, Session, Trace, TraceRef
 
 MODEL_CALL: dict[str, Any] = {"type": "GENERATION", "model": "gpt-5.4-mini", "usage": {"input": 100.0, "output": 20.0}}
@@ -133,49 +131,6 @@ class TestTrace:
     def test_a_session_keeps_its_traces(self) -> None:
         first = trace()
         assert Session("s", (first,)).traces == (first,)
-
-
-class TestTranscript:
-    def test_steps_are_indented_by_depth_with_all_their_lines(self) -> None:
-        inner = step("inner", parent="outer", output="one\ntwo", took=0.25)
-        text = trace(step("outer", took=2.0), inner, input=None, output="bye").transcript()
-        assert text == (
-            "[SPAN root 10.00s]\nout: bye\n  [SPAN outer 2.00s]\n    [SPAN inner 0.25s]\n    out: one\n    two"
-        )
-
-    def test_a_child_recorded_before_its_parent_is_still_below_it(self) -> None:
-        child, parent = step("child", parent="parent"), step("parent", at=0.1)
-        lines = trace(child, parent, input=None, output=None).transcript().splitlines()
-        assert lines == ["[SPAN root 10.00s]", "    [SPAN child 1.00s]", "  [SPAN parent 1.00s]"]
-
-    def test_a_step_whose_parent_is_missing_stands_at_the_top(self) -> None:
-        lines = trace(step("lost", parent="nowhere"), input=None, output=None).transcript().splitlines()
-        assert lines[1] == "[SPAN lost 1.00s]"
-
-    def test_steps_that_are_their_own_ancestors_do_not_hang(self) -> None:
-        text = trace(step("a", parent="b"), step("b", parent="a"), step("c", parent="c")).transcript()
-        assert all(f"SPAN {name} " in text for name in "abc")
-
-    def test_a_very_deep_trace_is_written(self) -> None:
-        chain = [step(f"s{i}", parent=f"s{i - 1}" if i else "root") for i in range(3000)]
-        last = trace(*reversed(chain), input=None, output=None).transcript().splitlines()[1]
-        assert last == "  " * 12 + "[SPAN s2999 1.00s]"
-
-    def test_open_steps_events_and_messages_are_told(self) -> None:
-        failed = step("s", took=None, level="ERROR", status_message="timeout")
-        text = trace(failed, step("e", type="EVENT", took=None), step("w", level="WARNING")).transcript()
-        assert "[SPAN s still open]\n  ERROR: timeout" in text
-        assert "[EVENT e]" in text
-        assert "WARNING: no message" in text
-
-    def test_what_it_returns_can_be_encoded(self) -> None:
-        assert trace(step("half\ud800"), output=nested(3000)).transcript().encode()
-
-    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 9)), max_size=10))
-    def test_any_graph_of_parents_gives_every_step_once(self, edges: list[tuple[int, int]]) -> None:
-        steps = [step(f"s{child}", id=f"s{child}", parent=f"s{parent}") for child, parent in dict(edges).items()]
-        lines = trace(*steps, input=None, output=None).transcript().splitlines()
-        assert sorted(line.strip() for line in lines[1:]) == sorted(f"[SPAN {s.name} 1.00s]" for s in steps)
 
 
 def test_the_newest_types_need_no_defaults_beyond_what_langfuse_sends() -> None:
