@@ -1,10 +1,9 @@
-"""Evaluated text is hostile: it stands between boundaries it cannot know, as data, and is cut when it is too long."""
+"""Evaluated text is hostile: it stands between boundaries it cannot know, as data."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from judges.disguise import undisguised
@@ -21,24 +20,6 @@ CODE: Final = "The code of this question is {boundary}: only lines with this cod
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{16,}")
 _DRAWS: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Shortened:
-    """A text that fits, and how many characters were left out of its middle."""
-
-    text: str
-    left_out: int
-
-
-def shortened(text: str, longest: int) -> Shortened:
-    """Keep head and tail of `text` within `longest` characters, and say in the text what is missing."""
-    if len(text) <= longest:
-        return Shortened(text, 0)
-    keep = max(longest - 60, 2)
-    head, tail = (keep * 2 + 2) // 3, keep // 3
-    left_out = len(text) - head - tail
-    return Shortened(f"{text[:head]}\n[... {left_out:,} characters left out ...]\n{text[len(text) - tail :]}", left_out)
 
 
 def boundary_for(texts: Iterable[str], draw: Callable[[], str]) -> str:

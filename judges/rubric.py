@@ -10,11 +10,21 @@ from typing import Any, Final, cast
 from judges.answer import CANNOT_JUDGE
 from judges.asking import Member, Prompt, Question, answer_schema
 from judges.checklist import ChecklistScale
-from judges.fence import CODE, MATERIAL, Shortened, boundary_for, fenced, shortened
+from judges.fence import CODE, MATERIAL, boundary_for, fenced
 from judges.grouping import MOST_TOGETHER, TEMPLATE
 from judges.managed import ManagedPrompt
 from judges.spec import RubricSpec
-from traces import DataType, Material, NotApplicable, Verdict, as_text, well_formed
+from traces import (
+    DataType,
+    Material,
+    NotApplicable,
+    Shortened,
+    Verdict,
+    as_text,
+    in_characters,
+    shortened,
+    well_formed,
+)
 
 _SYSTEM: Final = """\
 You are an exacting, fair evaluator. You judge one recorded interaction by the criteria below and by nothing else.
@@ -101,7 +111,7 @@ class Rubric:
             text = as_text(inputs.get(name))
             text = text if text.strip() else source.default or ""
             if text:
-                shown[name] = shortened(text, source.max_chars)
+                shown[name] = shortened(text, in_characters(source.max_chars))
             elif source.skips:
                 return NotApplicable(f"no {name}")
         return self._ask(shown)
