@@ -11,13 +11,19 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from evaluator.batch import Enqueue
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
-from evaluator.discovery import Discovery, Enqueue
+from evaluator.discovery import Discovery
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
-from evaluator.events import open_events
+from evaluator.events import (
+    open_events,
+)
+from evaluator.idle_sessions import (
+    IdleSessions,
+)
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
@@ -25,7 +31,14 @@ from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
 from evaluator.model import ModelApi
 from evaluator.pipeline import Evaluation
-from evaluator.prompts import Prompts, fetched, sources
+from evaluator.prompts import (
+    Prompts,
+    fetched,
+    sources,
+)
+from evaluator.session_state import (
+    SessionState,
+)
 from evaluator.settings import Settings
 from evaluator.slack import Slack
 from evaluator.state import State
@@ -43,6 +56,7 @@ class App:
     clock: Clock
     redis_url: str
     state: State
+    sessions: SessionState
     langfuse: Langfuse
     model: ModelApi
     slack: Slack | None
@@ -51,7 +65,8 @@ class App:
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
-        return Discovery(self.definitions, self.langfuse, self.state, self.clock, enqueue)
+        idle = IdleSessions(self.definitions, self.langfuse, self.state, self.sessions, self.clock)
+        return Discovery(self.definitions, self.langfuse, self.state, idle, self.clock, enqueue)
 
 
 @contextlib.contextmanager
@@ -71,6 +86,7 @@ def open_app(
     with contextlib.ExitStack() as stack:
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         state = _state(settings, definitions, url, stack)
+        sessions = SessionState(stack.enter_context(connect(url)), settings.evaluator_namespace)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
@@ -86,7 +102,7 @@ def open_app(
         evaluation = Evaluation(definitions, langfuse, model, state, clock, seen, prompts.evaluators, events.tell)
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
-        yield App(settings, definitions, clock, url, state, langfuse, model, slack, evaluation, watch)
+        yield App(settings, definitions, clock, url, state, sessions, langfuse, model, slack, evaluation, watch)
 
 
 @contextlib.contextmanager

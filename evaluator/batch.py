@@ -5,16 +5,18 @@ The form is versioned: a worker of the next release must read what a scheduler o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from evaluator.sampling import Sampled
-from traces import TraceRef
+from traces import Ref, SessionRef, TraceRef
 
 VERSION: Final = 1
+WITH_SESSIONS: Final = 2
+"""The version of a message about sessions: a worker that knows none leaves it in the queue for one that does."""
 
 
 class Lane(StrEnum):
@@ -46,9 +48,9 @@ NOTHING_WAITS: Final = Backlog()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One trace and the evaluators that took it. `attempt` counts how often it was put back."""
+    """One trace or session and the evaluators that took it. `attempt` counts how often it was put back."""
 
-    ref: TraceRef
+    ref: Ref
     samples: tuple[Sampled, ...]
     attempt: int = 0
 
@@ -57,9 +59,14 @@ class Job:
         return replace(self, samples=self.samples if samples is None else tuple(samples), attempt=self.attempt + 1)
 
 
+Enqueue = Callable[[Sequence[Job]], None]
+"""Hand jobs to the workers as one message."""
+
+
 def to_message(jobs: Sequence[Job]) -> dict[str, Any]:
     """Return jobs as the JSON object that travels through the queue; it holds ids and times, never content."""
-    return {"v": VERSION, "jobs": [_write(job) for job in jobs]}
+    sessions = any(isinstance(job.ref, SessionRef) for job in jobs)
+    return {"v": WITH_SESSIONS if sessions else VERSION, "jobs": [_write(job) for job in jobs]}
 
 
 def from_message(message: Mapping[str, Any]) -> tuple[Job, ...]:
@@ -68,22 +75,25 @@ def from_message(message: Mapping[str, Any]) -> tuple[Job, ...]:
     Raises:
         UnknownVersion: the message is of a version this release does not know.
     """
-    if message.get("v") != VERSION:
-        msg = f"queue message of version {message.get('v')!r}; this worker reads version {VERSION}: update the worker"
+    if message.get("v") not in {VERSION, WITH_SESSIONS}:
+        known = f"versions {VERSION} and {WITH_SESSIONS}"
+        msg = f"queue message of version {message.get('v')!r}; this worker reads {known}: update the worker"
         raise UnknownVersion(msg)
     return tuple(_read(job) for job in message["jobs"])
 
 
 def _write(job: Job) -> dict[str, Any]:
     ref = job.ref
+    kind, place = ("trace", ref.root_id) if isinstance(ref, TraceRef) else ("session", ref.session_id)
     return {
-        "trace": [ref.id, ref.root_id, ref.environment, ref.started.isoformat(), ref.ended.isoformat()],
+        kind: [ref.id, place, ref.environment, ref.started.isoformat(), ref.ended.isoformat()],
         "samples": [[s.evaluator, s.probability, s.stratum] for s in job.samples],
         "attempt": job.attempt,
     }
 
 
 def _read(data: Mapping[str, Any]) -> Job:
-    trace_id, root_id, environment, started, ended = data["trace"]
-    ref = TraceRef(trace_id, root_id, environment, datetime.fromisoformat(started), datetime.fromisoformat(ended))
+    kind = TraceRef if "trace" in data else SessionRef
+    id_, place, environment, started, ended = data["trace" if kind is TraceRef else "session"]
+    ref: Ref = kind(id_, place, environment, datetime.fromisoformat(started), datetime.fromisoformat(ended))
     return Job(ref, tuple(Sampled(*sample) for sample in data["samples"]), data["attempt"])

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from evaluator.judge_traces import JudgeTraces
 from evaluator.model import Ended, ModelApi
 from judges import Call, Question, Share, asked_alone, shares, together
-from traces import Outcome, Trace, Verdict
+from traces import Outcome, Subject, Verdict
 
 JUDGE_TRACE: Final = "judge_trace_id"
 """Where the details of a verdict name the trace of the call it came from."""
@@ -17,10 +17,9 @@ JUDGE_TRACE: Final = "judge_trace_id"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question of one evaluator about a trace. `subject` is what it judges; only the same is asked together."""
+    """A question of one evaluator about a subject; only questions about the same are asked together."""
 
-    trace: Trace
-    subject: str
+    subject: Subject
     evaluator: str
     version: str
     question: Question
@@ -49,7 +48,7 @@ class Calls:
             patience: seconds after which no question waits any more, as for `ModelApi.ask`.
         """
         left: dict[int, Share] = {}
-        calls = together([each.question for each in asked], [each.subject for each in asked])
+        calls = together([each.question for each in asked], [str(each.subject) for each in asked])
         for lot in self._answered(asked, calls, patience):
             ended: list[Ended] = []
             for call, outcome, trace_id in lot:
@@ -69,8 +68,10 @@ class Calls:
         """Make calls and give what came of them; each is a trace of its own where calls are traced."""
         if not calls:
             return
+        subjects = [asked[call.places[0]].subject for call in calls]
         seen = [
-            self._judge_traces.begin(asked[call.places[0]].trace, _names(asked, call), call.question) for call in calls
+            self._judge_traces.begin(subject, _names(asked, call), call.question)
+            for subject, call in zip(subjects, calls, strict=True)
         ]
         for lot in self._model.ask([call.question for call in calls], patience):
             yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]

@@ -64,8 +64,8 @@ def reachable() -> Iterator[None]:
         raise Unavailable(f"Redis takes nothing now ({found[1]}): check its disk and its replicas") from error
 
 
-def scripts() -> dict[str, str]:
-    """Return the parts of state.lua by name."""
-    text = importlib.resources.files("evaluator").joinpath("state.lua").read_text(encoding="utf-8")
+def scripts(file: str = "state.lua") -> dict[str, str]:
+    """Return the scripts of a .lua file of this package, by name."""
+    text = importlib.resources.files("evaluator").joinpath(file).read_text(encoding="utf-8")
     parts = re.split(r"^-- ([a-z]+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))

@@ -10,24 +10,23 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from evaluator.batch import NOTHING_WAITS, Backlog, Job
+from evaluator.batch import NOTHING_WAITS, Backlog, Enqueue, Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
+from evaluator.filter_scores import with_scores
+from evaluator.idle_sessions import IdleSessions
 from evaluator.langfuse import Langfuse, Window
 from evaluator.overload import Pace, next_share
 from evaluator.sampling import Choice, Sampled, Sampler
 from evaluator.state import Load, State
-from traces import ScoreValue, TraceRef, TraceRoot
-
-Enqueue = Callable[[Sequence[Job]], None]
-"""Hand jobs to the workers as one message."""
+from traces import TraceRef, TraceRoot
 
 LONGEST_WINDOW: Final = timedelta(hours=6)
 """Catching up after a long pause goes in steps of this size, so that a crash repeats little."""
@@ -40,27 +39,44 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a sweep found: new finished traces, those of them handed to workers, (trace, evaluator) pairs sampled."""
+    """What a sweep found.
+
+    New finished traces, those of them handed to workers, pairs with an evaluator that were sampled, idle sessions.
+    """
 
     traces: int = 0
     enqueued: int = 0
     sampled: int = 0
+    sessions: int = 0
 
     def __add__(self, other: Found) -> Found:
-        return Found(self.traces + other.traces, self.enqueued + other.enqueued, self.sampled + other.sampled)
+        return Found(
+            self.traces + other.traces,
+            self.enqueued + other.enqueued,
+            self.sampled + other.sampled,
+            self.sessions + other.sessions,
+        )
 
 
 class Discovery:
     """Finds finished traces and hands them to the queue."""
 
     def __init__(
-        self, definitions: Definitions, langfuse: Langfuse, state: State, clock: Clock, enqueue: Enqueue
+        self,
+        definitions: Definitions,
+        langfuse: Langfuse,
+        state: State,
+        sessions: IdleSessions,
+        clock: Clock,
+        enqueue: Enqueue,
     ) -> None:
         self._definitions = definitions
         self._langfuse = langfuse
         self._state = state
+        self._sessions = sessions
         self._clock = clock
         self._enqueue = enqueue
+        self._traced = [each for each in definitions.evaluators if each.target != "session"]
         self._stopped = threading.Event()
         self._pace = Pace()
         self._sample(1.0)
@@ -93,13 +109,13 @@ class Discovery:
             if self._stopped.is_set():
                 break
             self._state.advance(max(mark, window.end))
-        return found
+        return found + self._idle(until)
 
     def since(self, start: datetime) -> Found:
         """Read from `start` to now, leaving the watermark alone; what was claimed before is not taken again."""
         self._sample(1.0)
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
-        return sum((self.sweep(window) for window in _steps(start, until)), Found())
+        return sum((self.sweep(window) for window in _steps(start, until)), Found()) + self._idle(until)
 
     def sweep(self, window: Window) -> Found:
         """Hand over every unclaimed trace whose root ended in `window`."""
@@ -144,6 +160,8 @@ class Discovery:
         fresh = self._state.unclaimed([root.ref for root in page])
         unseen = [root for root in page if root.ref.id in fresh]
         roots = with_scores(unseen, self._definitions, self._langfuse, self._clock.now())
+        # Noted before they are claimed: a crash in between notes them again.
+        self._sessions.touch(roots)
         jobs: list[Job] = []
         decided: dict[TraceRef, tuple[str, ...]] = {}
         found = Found(traces=len(roots))
@@ -159,40 +177,26 @@ class Discovery:
     def _hand_over(self, jobs: Sequence[Job], decided: Mapping[TraceRef, tuple[str, ...]]) -> Found:
         """Enqueue one batch, then claim what was decided up to it: a crash in between repeats no more than this."""
         if jobs:
-            self._enqueue(jobs)
-            self._pace.put()
+            self._put(jobs)
         self._state.claim(decided)
         return Found(enqueued=len(jobs), sampled=sum(len(job.samples) for job in jobs))
 
+    def _idle(self, until: datetime) -> Found:
+        """Take the sessions in which nothing happened for long enough, when all that ended until then is known."""
+        if self._stopped.is_set():
+            return Found()
+        taken = self._sessions.take(until, self._share, self._put)
+        return Found(sampled=taken.sampled, sessions=taken.sessions)
+
+    def _put(self, jobs: Sequence[Job]) -> None:
+        self._enqueue(jobs)
+        self._pace.put()
+
     def _sample(self, share: float) -> None:
         """Take this share of the sampling rates from now on."""
-        self._sampler = Sampler(self._definitions.evaluators, self._definitions.service.sampling.salt, share)
+        self._share = share
+        self._sampler = Sampler(self._traced, self._definitions.service.sampling.salt, share)
         self._decided = functools.lru_cache(maxsize=_KINDS)(_decided)
-
-
-def with_scores(
-    roots: Sequence[TraceRoot], definitions: Definitions, langfuse: Langfuse, now: datetime
-) -> list[TraceRoot]:
-    """Return roots with those of their scores that some filter asks for."""
-    names = score_names(definitions)
-    if not names or not roots:
-        return list(roots)
-    found: dict[str, dict[str, ScoreValue]] = {}
-    window = Window(min(root.ref.started for root in roots), now + timedelta(minutes=1))
-    for page in langfuse.scores(window, names=names, trace_ids=[root.ref.id for root in roots]):
-        for score in page:
-            if score.trace_id is not None:
-                # Newest first: the first one seen is the one that holds.
-                found.setdefault(score.trace_id, {}).setdefault(score.name, score.value)
-    return [replace(root, scores=found.get(root.ref.id, {})) for root in roots]
-
-
-def score_names(definitions: Definitions) -> list[str]:
-    """Return the names of the scores that filters ask for."""
-    conditions = (
-        when.score for e in definitions.evaluators for when in (e.when, *(line.when for line in e.sample)) if when.score
-    )
-    return sorted({condition.name for condition in conditions})
 
 
 def _steps(start: datetime, end: datetime) -> Iterator[Window]:

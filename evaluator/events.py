@@ -20,7 +20,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from evaluator.settings import Settings
-from traces import DataType, Score, TraceRef, well_formed
+from traces import DataType, Ref, Score, Subject, TraceRef, well_formed
 
 NAME: Final = "gen_ai.evaluation.result"
 """The event's name in OpenTelemetry's conventions for generative AI."""
@@ -49,18 +49,18 @@ class ScoreEvents:
         self._now = now
         self._explanations = explanations
 
-    def tell(self, scores: Iterable[Score], ref: TraceRef) -> None:
-        """Send scores of one trace."""
+    def tell(self, scores: Iterable[Score], ref: Ref) -> None:
+        """Send scores of one trace, of its steps, or of one session."""
         if self._logger is None:
             return
-        span, linked = _span_of(ref)
         for score in scores:
+            span, named = _span_of(score.subject, ref)
             self._logger.emit(
                 timestamp=int(self._now() * 1e9),
                 context=span,
                 severity_number=SeverityNumber.INFO,
                 event_name=NAME,
-                attributes=self._attributes(score) | ({} if linked else {"langfuse.trace.id": well_formed(ref.id)}),
+                attributes={**self._attributes(score), **named},
             )
 
     def close(self) -> None:
@@ -99,14 +99,17 @@ def open_events(settings: Settings, now: Callable[[], float], *, explanations: b
     return ScoreEvents(provider, now, explanations=explanations)
 
 
-def _span_of(ref: TraceRef) -> tuple[context.Context, bool]:
-    """Return the judged span as the parent of events, and whether its ids are those of OpenTelemetry at all."""
-    nowhere = context.Context()
-    if not _TRACE_ID.fullmatch(ref.id) or not int(ref.id, 16):
-        return nowhere, False
-    span_id = int(ref.root_id, 16) if _SPAN_ID.fullmatch(ref.root_id) else 0
-    parent = SpanContext(int(ref.id, 16), span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    return set_span_in_context(NonRecordingSpan(parent), nowhere), True
+def _span_of(subject: Subject, ref: Ref) -> tuple[context.Context, dict[str, str]]:
+    """Return the judged span as the parent of events, and what names the subject where no span can."""
+    trace_id = subject.trace_id
+    if trace_id is None:
+        return context.Context(), {"gen_ai.conversation.id": well_formed(subject.session_id or "")}
+    if not _TRACE_ID.fullmatch(trace_id) or not int(trace_id, 16):
+        return context.Context(), {"langfuse.trace.id": well_formed(trace_id)}
+    step = subject.observation_id or (ref.root_id if isinstance(ref, TraceRef) else "")
+    span_id = int(step, 16) if _SPAN_ID.fullmatch(step) else 0
+    parent = SpanContext(int(trace_id, 16), span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return set_span_in_context(NonRecordingSpan(parent), context.Context()), {}
 
 
 def _label(score: Score) -> str | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from evaluator.definitions import Evaluator
-from evaluator.discovery import score_names
+from evaluator.filter_scores import score_names
 from evaluator.planning import Looked, Plan, Replay, Taken
 from judges import Price
 from traces import Usage

@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from judges import Question, answers_of
-from traces import Failure, Outcome, Trace, Unscored, Usage, Verdict
+from traces import Failure, Outcome, Subject, Unscored, Usage, Verdict
 
 ENVIRONMENT: Final = "llm-as-a-judge"
 """The one environment name a client may write that Langfuse's evaluators leave alone (contract 5.5)."""
@@ -33,7 +33,7 @@ class Call:
     `evaluators` are those it is asked for, with their versions.
     """
 
-    trace: Trace
+    subject: Subject
     evaluators: Mapping[str, str]
     question: Question
     span: LangfuseGeneration | None = None
@@ -58,9 +58,9 @@ class JudgeTraces:
         self._url_of = url_of
         self._sdk: LangfuseSdk | None = None
 
-    def begin(self, trace: Trace, evaluators: Mapping[str, str], question: Question) -> Call:
+    def begin(self, subject: Subject, evaluators: Mapping[str, str], question: Question) -> Call:
         """Note that a question is about to be asked for `evaluators`, by name with their versions."""
-        call = Call(trace, evaluators, question)
+        call = Call(subject, evaluators, question)
         return replace(call, span=self._open(call)) if self._which == "all" else call
 
     def end(self, call: Call, outcome: Outcome) -> str | None:
@@ -94,12 +94,17 @@ class JudgeTraces:
             input=[{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
             model=prompt.model,
             metadata={
-                "judged_trace_id": call.trace.id,
-                "judged_trace_url": self._url_of(call.trace.id),
+                **self._judged(call.subject),
                 "evaluator": ", ".join(call.evaluators),
                 "evaluator_version": ", ".join(call.evaluators.values()),
             },
         )
+
+    def _judged(self, subject: Subject) -> dict[str, str]:
+        """Say what was judged, and where a person reads it."""
+        ids = (("trace", subject.trace_id), ("observation", subject.observation_id), ("session", subject.session_id))
+        told = {f"judged_{kind}_id": known for kind, known in ids if known is not None}
+        return told | ({"judged_trace_url": self._url_of(subject.trace_id)} if subject.trace_id else {})
 
     def _client(self) -> LangfuseSdk:
         if self._sdk is None:

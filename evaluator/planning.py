@@ -18,7 +18,7 @@ import orjson
 
 from evaluator.app import Desk
 from evaluator.definitions import Definitions, Evaluator
-from evaluator.discovery import score_names
+from evaluator.filter_scores import score_names
 from evaluator.langfuse import Langfuse, Window, is_excluded
 from evaluator.pipeline import first_outcome
 from evaluator.sampling import Sampled, Sampler, position

@@ -83,6 +83,16 @@ class Sampler:
         at = _position(self._hash, root.ref.id)
         return tuple([_choice(plan, root, at) for plan in self._plans])
 
+    def choose_session(self, session_id: str, roots: Sequence[TraceRoot]) -> tuple[Choice, ...]:
+        """Return what each evaluator decides about a session, in their order.
+
+        It is taken through any of its traces: those that match `when` count, and of the lines of `sample` that any of
+        them matches the one with the highest rate, under the hash of the session's id. So a session that was taken
+        once is taken again when it has gone on.
+        """
+        at = _position(self._hash, f"session/{session_id}")
+        return tuple([_choice_of_any(plan, roots, at) for plan in self._plans])
+
 
 def position(trace_id: str, salt: str) -> float:
     """Return where a trace lies in [0, 1): uniform, and the same for ever for one salt."""
@@ -131,6 +141,16 @@ def _choice(plan: _Plan, root: TraceRoot, at: float) -> Choice:
                 if at < kept:
                     return taken
                 return shed if at < rate else plan.sampled_out
+    return plan.filtered
+
+
+def _choice_of_any(plan: _Plan, roots: Sequence[TraceRoot], at: float) -> Choice:
+    matching = [root for root in roots if plan.when is None or plan.when.matches(root)]
+    for when, rate, kept, taken, shed in plan.lines if matching else ():
+        if when is None or any(map(when.matches, matching)):
+            if at < kept:
+                return taken
+            return shed if at < rate else plan.sampled_out
     return plan.filtered
 
 

@@ -7,35 +7,36 @@ from typing import Any
 
 from evaluator.definitions import Evaluator
 from evaluator.sampling import Sampled
-from traces import DataType, Score, ScoreValue, Subject, Trace, Verdict, score_id
+from evaluator.targets import Item
+from traces import DataType, Score, ScoreValue, Trace, Verdict, score_id
 
 
 def scores_of(
-    verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled, project_id: str
+    verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sampled, project_id: str
 ) -> tuple[Score, ...]:
     """Return the score of one verdict, and behind it one for each criterion of a checklist that wants it."""
-    own = score_of(verdict, trace, evaluator, sampled, project_id)
+    own = score_of(verdict, item, evaluator, sampled, project_id)
     parts = {} if evaluator.rubric is None else evaluator.rubric.parts(verdict)
     return own, *(_part(own, name, part, verdict, project_id) for name, part in parts.items())
 
 
-def score_of(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled, project_id: str) -> Score:
+def score_of(verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sampled, project_id: str) -> Score:
     """Return the score of one verdict.
 
-    Identity and timestamp are functions of the trace and the evaluator's name alone, so writing again replaces. The
-    metadata carries what a monitor needs later: how likely the trace was to be taken, and to which segments it belongs.
+    Identity and timestamp are functions of the subject and the evaluator's name alone, so writing again replaces. The
+    metadata carries what a monitor needs later: how likely the subject was to be taken, and to which segments it
+    belongs.
     """
-    subject = Subject(trace_id=trace.id)
     return Score(
-        id=score_id(project_id, subject, evaluator.name),
-        subject=subject,
+        id=score_id(project_id, item.subject, evaluator.name),
+        subject=item.subject,
         name=evaluator.name,
         value=_value(verdict.value, evaluator.data_type),
         data_type=evaluator.data_type,
-        timestamp=trace.ref.ended,
-        environment=trace.environment,
+        timestamp=item.at,
+        environment=item.material.environment,
         comment=verdict.reason,
-        metadata=_metadata(verdict, trace, evaluator, sampled),
+        metadata=_metadata(verdict, item, evaluator, sampled),
     )
 
 
@@ -59,15 +60,17 @@ def _value(value: float | bool | str, data_type: DataType) -> ScoreValue:
     return str(value) if data_type is DataType.CATEGORICAL else float(value)
 
 
-def _metadata(verdict: Verdict, trace: Trace, evaluator: Evaluator, sampled: Sampled) -> dict[str, Any]:
+def _metadata(verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sampled) -> dict[str, Any]:
+    material = item.material
     known: dict[str, Any] = {
         **verdict.details,
+        **item.about,
         "evaluator_version": evaluator.version,
-        "inclusion_probability": sampled.probability,
+        "inclusion_probability": sampled.probability * item.chance,
         "stratum": sampled.stratum,
-        "session_id": trace.session_id,
+        "session_id": material.session_id if isinstance(material, Trace) else material.id,
         "judge_model": verdict.usage.model or None,
         "confidence": verdict.confidence,
-        "segments": trace.segments(),
+        "segments": material.segments(),
     }
     return {key: value for key, value in known.items() if value is not None}

@@ -81,6 +81,15 @@ class DiscoveryConfig(Section):
     )
 
 
+class SessionsConfig(Section):
+    """How much of a session is read."""
+
+    most_traces: int = Field(default=50, gt=0, le=500, description="the newest traces of a session that are judged")
+    longest: Interval = Field(
+        default=timedelta(days=7), description="how far back from its last trace the traces of a session are read"
+    )
+
+
 class ModelsConfig(Section):
     """What judge calls cost."""
 
@@ -144,6 +153,7 @@ class ServiceConfig(Section):
 
     sampling: SamplingConfig = SamplingConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
+    sessions: SessionsConfig = SessionsConfig()
     models: ModelsConfig = ModelsConfig()
     judges: JudgesConfig = JudgesConfig()
     limits: LimitsConfig = LimitsConfig()

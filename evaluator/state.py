@@ -7,7 +7,8 @@ holds trace content, except that a judge's reason, in N:outcomes and N:outbox, m
 | key | type | kept for | holds | if it vanishes |
 |---|---|---|---|---|
 | N:watermark | string | for ever | end of the last window read whole | discovery starts at now; `sweep --since` fills |
-| N:claimed:HOUR | set | `keep` | trace ids handed to the queue, by hour of their end | the overlap is evaluated again |
+| N:claimed:HOUR | set | `keep` | traces, sessions given to the queue, by hour of end | the overlap is evaluated again |
+| N:sessions | zset | idle + 7 days | when sessions are idle enough (session_state.py) | judged when they go on |
 | N:load | hash | for ever | how far the queue lags, share of the sampling rates taken | all is sampled again |
 | N:settled:HOUR | hash | `keep` | trace id/evaluator -> terminal state | a redelivered message is judged again |
 | N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
@@ -38,7 +39,7 @@ import redis
 
 from evaluator.batch import Job, from_message, to_message
 from evaluator.connection import reachable, scripts
-from traces import Outcome, TraceRef, Usage, outcome_from_json, outcome_to_json
+from traces import Outcome, Ref, SessionRef, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
 _DEAD_KEPT: Final = timedelta(days=30)
@@ -76,7 +77,7 @@ class Settled(NamedTuple):
     What failed leaves a `letter`, so that it can be taken up again.
     """
 
-    ref: TraceRef
+    ref: Ref
     evaluator: str
     state: str
     reason: str = ""
@@ -114,7 +115,7 @@ class State:
         with reachable():
             self._redis.set(self._key("watermark"), to.isoformat())
 
-    def unclaimed(self, refs: Sequence[TraceRef]) -> set[str]:
+    def unclaimed(self, refs: Sequence[Ref]) -> set[str]:
         """Return the ids of those traces that nobody has claimed.
 
         A trace may have several roots that end at different times: the hours around are looked through too.
@@ -129,7 +130,7 @@ class State:
             free.update(itertools.compress(ids, map(_IS_FREE, flags)))
         return free
 
-    def claim(self, decided: Mapping[TraceRef, Iterable[str]]) -> int:
+    def claim(self, decided: Mapping[TraceRef, Iterable[str]] | Mapping[SessionRef, Iterable[str]]) -> int:
         """Mark traces as taken care of, count each `evaluator/state/reason` once; return how many are new."""
         kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         for ref, fields in decided.items():
@@ -336,14 +337,14 @@ class State:
     def _key(self, *parts: str) -> str:
         return ":".join((self._namespace, *parts))
 
-    def _bucket(self, kind: str, ref: TraceRef) -> str:
+    def _bucket(self, kind: str, ref: Ref) -> str:
         return self._bucket_at(kind, ref.ended)
 
     def _bucket_at(self, kind: str, at: datetime) -> str:
         return f"{self._namespace}:{kind}:{at.year:04}{at.month:02}{at.day:02}{at.hour:02}"
 
-    def _buckets(self, kind: str, refs: Iterable[TraceRef]) -> dict[str, list[TraceRef]]:
-        buckets: dict[str, list[TraceRef]] = {}
+    def _buckets(self, kind: str, refs: Iterable[Ref]) -> dict[str, list[Ref]]:
+        buckets: dict[str, list[Ref]] = {}
         for ref in refs:
             buckets.setdefault(self._bucket(kind, ref), []).append(ref)
         return buckets

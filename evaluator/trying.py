@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from evaluator.app import Desk
 from evaluator.definitions import Evaluator
-from evaluator.discovery import with_scores
 from evaluator.errors import EvaluatorError, Gone
+from evaluator.filter_scores import with_scores
+from evaluator.gathering import until_finished
 from evaluator.golden import Asks
 from evaluator.langfuse import Window, is_excluded
-from evaluator.pipeline import first_outcome, until_finished
+from evaluator.pipeline import first_outcome
 from evaluator.sampling import NotTaken, Sampled, Sampler, position
 from evaluator.service_config import ServiceConfig
 from evaluator.words import conditions

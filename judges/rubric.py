@@ -14,17 +14,7 @@ from judges.fence import CODE, MATERIAL, boundary_for, fenced
 from judges.grouping import MOST_TOGETHER, TEMPLATE
 from judges.managed import ManagedPrompt
 from judges.spec import RubricSpec
-from traces import (
-    DataType,
-    Material,
-    NotApplicable,
-    Shortened,
-    Verdict,
-    as_text,
-    in_characters,
-    shortened,
-    well_formed,
-)
+from traces import DataType, Material, NotApplicable, Shortened, Verdict, as_text, in_characters, shortened, well_formed
 
 _SYSTEM: Final = """\
 You are an exacting, fair evaluator. You judge one recorded interaction by the criteria below and by nothing else.

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from collections import (
-    Counter,
-)
-from datetime import (
-    timedelta,
-)
-from typing import (
-    Annotated,
-    Any,
-    Final,
-    Literal,
-    Self,
-)
+from collections import Counter
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -46,10 +36,7 @@ from traces import (
     When,
     as_text,
 )
-from traces.targets import (
-    never_selects,
-    only_with_observations,
-)
+from traces.targets import never_selects, only_with_observations
 
 TRANSCRIPT: Final = "transcript"
 DEFAULT_MODEL: Final = "gpt-5.4-mini"

@@ -3,5 +3,6 @@
 from evaluator.langfuse.client import Langfuse
 from evaluator.langfuse.scanning import Window, is_excluded
 from evaluator.langfuse.server import Capabilities
+from evaluator.langfuse.sessions import SessionRoots
 
-__all__ = ["Capabilities", "Langfuse", "Window", "is_excluded"]
+__all__ = ["Capabilities", "Langfuse", "SessionRoots", "Window", "is_excluded"]

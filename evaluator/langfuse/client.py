@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from random import Random
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -24,6 +24,7 @@ from evaluator.langfuse.scanning import (
     whole_traces,
 )
 from evaluator.langfuse.server import Capabilities, probe
+from evaluator.langfuse.sessions import SessionRoots, score_times, session_roots
 from evaluator.langfuse.wire import TooWide, Wire
 from evaluator.langfuse.writing import SCORES_A_REQUEST, Writer
 from evaluator.limits import Gate
@@ -32,6 +33,9 @@ from judges import ManagedPrompt, PromptSource
 from traces import RecordedScore, Score, Trace, TraceRef, TraceRoot
 
 Page = TypeVar("Page")
+
+_AHEAD: Final = timedelta(minutes=1)
+"""How far the clocks of others may be ahead of ours."""
 
 _BYTES_A_ROW: Final = 10_000
 """Of an observation with input and output, until real ones are seen."""
@@ -94,6 +98,25 @@ class Langfuse:
         """Return the roots of the given traces, as far as they started in `window`."""
         return self._loop.call(roots_by_id(self._wire, trace_ids, window)) if trace_ids else {}
 
+    def session_roots(
+        self, since: Mapping[str, datetime], *, most: int, exclude_environments: Collection[str] = ()
+    ) -> dict[str, SessionRoots]:
+        """Return the newest `most` roots of each session, of those that started from the given time on.
+
+        A session without any is absent. Environments are left out as in `finished_roots`.
+        """
+        if not since:
+            return {}
+        until = self._clock.now() + _AHEAD
+        try:
+            return self._loop.call(session_roots(self._wire, since, until, most, exclude_environments))
+        except TooWide as error:
+            raise Refused(f"even one second is more than Langfuse can read: {error}") from error
+
+    def score_times(self, score_ids: Collection[str]) -> dict[str, datetime]:
+        """Return the timestamps of those scores that exist."""
+        return self._loop.call(score_times(self._wire, score_ids)) if score_ids else {}
+
     def fetch(self, refs: Sequence[TraceRef]) -> dict[str, Trace]:
         """Return whole traces by id; those Langfuse does not show are absent."""
         traces: dict[str, Trace] = {}
@@ -110,10 +133,18 @@ class Langfuse:
         return self._loop.call(self._writes.ask(scores))
 
     def scores(
-        self, window: Window, *, names: Sequence[str] = (), trace_ids: Sequence[str] = ()
+        self,
+        window: Window,
+        *,
+        names: Sequence[str] = (),
+        trace_ids: Sequence[str] = (),
+        session_ids: Sequence[str] = (),
     ) -> Iterator[list[RecordedScore]]:
-        """Give the scores with a timestamp in `window`, newest first, in pages, each id once."""
-        return self._drawn(score_pages(self._wire, window, names, trace_ids))
+        """Give the scores with a timestamp in `window`, newest first, in pages, each id once.
+
+        With `trace_ids` or `session_ids` only the scores of these.
+        """
+        return self._drawn(score_pages(self._wire, window, names, trace_ids, session_ids))
 
     def prompt(self, source: PromptSource) -> ManagedPrompt:
         """Return a version of a text prompt; waits some seconds at most."""
@@ -122,6 +153,10 @@ class Langfuse:
     def trace_url(self, trace_id: str) -> str:
         """Return where a person reads a trace."""
         return f"{self._wire.base_url}/project/{self.capabilities().project_id}/traces/{quote(trace_id, safe='')}"
+
+    def session_url(self, session_id: str) -> str:
+        """Return where a person reads a session."""
+        return f"{self._wire.base_url}/project/{self.capabilities().project_id}/sessions/{quote(session_id, safe='')}"
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,10 +6,11 @@ Every time condition stands in `filter`: a condition there silently removes the 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 
@@ -28,6 +29,9 @@ ROWS_A_PAGE: Final = 1000
 SCORES_A_PAGE: Final = 100
 TRACES_A_REQUEST: Final = 50
 """Ids of 32 digits in one URL, well below the 8 kB that proxies take."""
+
+_LONGEST_QUERY: Final = 3_000
+"""Characters of the ids in one URL: proxies take 8 kB, and each id is a text its user chose."""
 
 _REMEMBERED: Final = 20_000
 MOST_BYTES: Final = 64 << 20
@@ -75,12 +79,18 @@ async def root_pages(
         yield [root for root in page if not is_excluded(root.ref.environment, excluded)]
 
 
-async def _ended(wire: Wire, window: Window, started: Window) -> AsyncIterator[list[Row]]:
-    """Give the rows of roots that started and ended in the given spans.
+def _ended(wire: Wire, window: Window, started: Window) -> AsyncIterator[list[Row]]:
+    """Give the rows of roots that started and ended in the given spans."""
+    ended = [_condition("endTime", ">=", window.start), _condition("endTime", "<", window.end)]
+    return root_rows(wire, ended, started)
+
+
+async def root_rows(wire: Wire, conditions: Sequence[Any], started: Window) -> AsyncGenerator[list[Row]]:
+    """Give the rows of roots that started in a span and fulfil the conditions, newest first.
 
     Langfuse stores rows by their start: when it cannot read the span at once (422), each half of it is read alone.
     """
-    filters = [_condition("endTime", ">=", window.start), _condition("endTime", "<", window.end), *_started(started)]
+    filters = [*conditions, *_started(started)]
     try:
         async for rows in _pages(wire, ROOT_FIELDS, filters, PageSize(ROOTS_A_PAGE, _BYTES_A_ROW), _ROOTS):
             yield rows
@@ -88,7 +98,7 @@ async def _ended(wire: Wire, window: Window, started: Window) -> AsyncIterator[l
         if started.end - started.start <= _NARROWEST:
             raise
         for half in started.halves():
-            async for rows in _ended(wire, window, half):
+            async for rows in root_rows(wire, conditions, half):
                 yield rows
 
 
@@ -140,23 +150,43 @@ async def whole_traces(wire: Wire, refs: Sequence[TraceRef], size: PageSize) -> 
 
 
 async def score_pages(
-    wire: Wire, window: Window, names: Sequence[str], trace_ids: Sequence[str]
+    wire: Wire, window: Window, names: Sequence[str], trace_ids: Sequence[str], session_ids: Sequence[str] = ()
 ) -> AsyncIterator[list[RecordedScore]]:
-    """Give scores with a timestamp in `window`, newest first; each id once over the whole scan."""
+    """Give scores with a timestamp in `window`, newest first; each id once over the whole scan.
+
+    With `trace_ids` or `session_ids` only theirs; a session whose id holds a comma cannot be asked for.
+    """
     seen: set[str] = set()
-    wanted = [trace_ids[i : i + TRACES_A_REQUEST] for i in range(0, len(trace_ids), TRACES_A_REQUEST)] or [()]
-    for ids in wanted:
+    wanted = [("traceId", trace_ids[i : i + TRACES_A_REQUEST]) for i in range(0, len(trace_ids), TRACES_A_REQUEST)]
+    wanted += [("sessionId", group) for group in groups_by_length(i for i in session_ids if "," not in i)]
+    everything: list[tuple[str, Sequence[str]]] = [("", ())]
+    for subject, ids in wanted if trace_ids or session_ids else everything:
         params = [
             ("fields", "details,subject"),
             ("fromTimestamp", window.start.isoformat()),
             ("toTimestamp", window.end.isoformat()),
             *([("name", ",".join(names))] if names else []),
-            *([("traceId", ",".join(ids))] if ids else []),
+            *([(subject, ",".join(ids))] if ids else []),
         ]
         async for rows in pages(wire, "v3/scores", params, PageSize(SCORES_A_PAGE, _BYTES_A_ROW)):
             page = [s for row in rows if row["id"] not in seen and (s := readable(score_of_row, row)) is not None]
             seen.update(row["id"] for row in rows)
             yield page
+
+
+def groups_by_length(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Cut ids into groups that fit into a URL."""
+    group: list[str] = []
+    length = 0
+    for each in dict.fromkeys(ids):
+        size = len(quote(each, safe="")) + 9  # quotes and a comma, escaped
+        if group and length + size > _LONGEST_QUERY:
+            yield group
+            group, length = [], 0
+        group.append(each)
+        length += size
+    if group:
+        yield group
 
 
 async def _pages(

@@ -24,9 +24,9 @@ CLOCK: Final = "MATRIX_CLOCK"
 """Variable that names the file with the seconds by which the process's clock is wrong."""
 
 WAITS: Final[dict[str, Any]] = {
-    "evaluator.pipeline._FIRST_DELAY": timedelta(seconds=0.1),
-    "evaluator.pipeline._LONGEST_DELAY": timedelta(seconds=1),
-    "evaluator.pipeline._OUTAGE_DELAY": timedelta(seconds=0.2),
+    "evaluator.endings._FIRST_DELAY": timedelta(seconds=0.1),
+    "evaluator.endings._LONGEST_DELAY": timedelta(seconds=1),
+    "evaluator.endings._OUTAGE_DELAY": timedelta(seconds=0.2),
     "evaluator.pipeline._REDIS_PAUSE_SECONDS": 0.1,
     "evaluator.broker._PAUSE_SECONDS": 0.1,
     "evaluator.state._LOCK_SECONDS": 2,

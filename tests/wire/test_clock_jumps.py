@@ -12,6 +12,7 @@ from evaluator.app import App
 from evaluator.batch import NOTHING_WAITS, Job
 from evaluator.clock import SystemClock
 from evaluator.discovery import Discovery
+from evaluator.idle_sessions import IdleSessions
 from evaluator.pipeline import Evaluation
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
@@ -29,7 +30,8 @@ class WrongClock(SystemClock):
 
 
 def discovery(app: App, clock: WrongClock, jobs: list[Job]) -> Discovery:
-    return Discovery(app.definitions, app.langfuse, app.state, clock, jobs.extend)
+    idle = IdleSessions(app.definitions, app.langfuse, app.state, app.sessions, clock)
+    return Discovery(app.definitions, app.langfuse, app.state, idle, clock, jobs.extend)
 
 
 @pytest.mark.parametrize("hours", [1, -1, 24 * 30])

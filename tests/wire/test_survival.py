@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,50 +13,18 @@ import redis
 
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
+from tests.processes import Processes, eventually, running
 from tests.serving import SERVICE, Config, OpenService, Traffic, everything
 
 NAMES = {"answered", "no-errors", "helpfulness"}
 IN_FLIGHT = 16
 
 
-class Processes:
-    """Service processes of one test."""
-
-    def __init__(self, environment: dict[str, str], folder: Path, log: Path) -> None:
-        self._environment = {**os.environ, **environment, "EVALUATOR_CONFIG": str(folder)}
-        self._log = log
-        self.running: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "evaluator.cli", *arguments], env=self._environment, stdout=log, stderr=log
-            )
-        self.running.append(process)
-        return process
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-
 @pytest.fixture
 def processes(environment: dict[str, str], config: Config, tmp_path: Path) -> Iterator[Processes]:
     folder = config(service=f"{SERVICE}limits: {{model_calls_in_flight: {IN_FLIGHT}}}\n")
-    started = Processes(environment, folder, tmp_path / "log")
-    yield started
-    for process in started.running:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.wait()
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
+    with running(environment, folder, tmp_path / "log") as started:
+        yield started
 
 
 def pairs(sandbox: Sandbox) -> Counter[tuple[str, str]]:

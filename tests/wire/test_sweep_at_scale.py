@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from evaluator import sampling
-from evaluator.batch import Job
+from evaluator.app import App
+from evaluator.batch import Enqueue, Job
 from evaluator.clock import SystemClock
 from evaluator.discovery import Discovery
 from evaluator.errors import Unavailable
+from evaluator.idle_sessions import IdleSessions
 from evaluator.langfuse import scanning
 from evaluator.langfuse.scanning import Window
 from evaluator.sampling import Sampler
@@ -39,6 +41,11 @@ class Listing:
         return iter(self.pages)
 
 
+def finder(app: App, listing: Listing, enqueue: Enqueue) -> Discovery:
+    idle = IdleSessions(app.definitions, app.langfuse, app.state, app.sessions, SystemClock())
+    return Discovery(app.definitions, listing, app.state, idle, SystemClock(), enqueue)  # type: ignore[arg-type] # a part of it
+
+
 def test_every_trace_is_taken_once_though_its_roots_come_on_other_pages_and_in_other_hours(
     service: OpenService,
 ) -> None:
@@ -51,7 +58,7 @@ def test_every_trace_is_taken_once_though_its_roots_come_on_other_pages_and_in_o
         cut = (roots[start : start + 100] for start in range(0, len(roots), 100))
         # Within a page the client tells them apart.
         listing = Listing([list({each.ref.id: each for each in page}.values()) for page in cut])
-        discovery = Discovery(app.definitions, listing, app.state, SystemClock(), jobs.extend)  # type: ignore[arg-type] # a part of it
+        discovery = finder(app, listing, jobs.extend)
         found = discovery.sweep(Window(NOW - timedelta(hours=5), NOW))
         again = discovery.sweep(Window(NOW - timedelta(hours=5), NOW))
         counted = app.state.funnel()
@@ -72,10 +79,10 @@ def test_a_crash_between_queue_and_claim_repeats_one_batch_and_no_more(service: 
             raise Unavailable("the scheduler died")
 
     with service() as app:
-        dying = Discovery(app.definitions, listing, app.state, SystemClock(), dies_behind_the_third)  # type: ignore[arg-type] # a part of it
+        dying = finder(app, listing, dies_behind_the_third)
         with pytest.raises(Unavailable):
             dying.sweep(Window(NOW - timedelta(hours=1), NOW))
-        next_one = Discovery(app.definitions, listing, app.state, SystemClock(), jobs.extend)  # type: ignore[arg-type] # a part of it
+        next_one = finder(app, listing, jobs.extend)
         next_one.sweep(Window(NOW - timedelta(hours=1), NOW))
     enqueued = Counter(job.ref.id for job in jobs)
     assert len(enqueued) == 500

@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 
 from evaluator.batch import Job, UnknownVersion, from_message, to_message
 from evaluator.sampling import Sampled
-from traces import TraceRef
+from traces import SessionRef, TraceRef
 
 times = st.datetimes(min_value=datetime(2020, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is given beside
 refs = st.builds(TraceRef, st.text(min_size=1), st.text(min_size=1), st.text(), times, times)
+session_refs = st.builds(SessionRef, st.text(min_size=1), st.text(min_size=1), st.text(), times, times)
 samples = st.builds(Sampled, st.text(min_size=1), st.floats(0, 1), st.text())
-jobs = st.lists(st.builds(Job, refs, st.lists(samples, max_size=4).map(tuple), st.integers(0, 50)), max_size=6)
+jobs = st.lists(
+    st.builds(Job, refs | session_refs, st.lists(samples, max_size=4).map(tuple), st.integers(0, 50)), max_size=6
+)
 
 
 @given(jobs)
@@ -24,6 +27,14 @@ def test_a_message_brings_back_the_jobs_it_was_made_of(several: list[Job]) -> No
 def test_a_message_of_a_newer_release_is_refused_with_what_to_do() -> None:
     with pytest.raises(UnknownVersion, match="update the worker"):
         from_message({"v": 99, "jobs": []})
+
+
+def test_only_a_message_about_sessions_is_one_that_an_older_worker_leaves_alone() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    of_trace = Job(TraceRef("t", "r", "e", now, now), ())
+    of_session = Job(SessionRef("session/1/s", "s", "e", now, now), ())
+    assert to_message([of_trace])["v"] == 1
+    assert to_message([of_trace, of_session])["v"] == to_message([of_session])["v"] == 2
 
 
 def test_a_job_put_back_counts_its_attempts() -> None:

@@ -94,3 +94,48 @@ def test_a_line_counts_only_where_it_matches(line: SampleRule, known: dict[str, 
 def test_a_filter_comes_before_sampling() -> None:
     only = When(trace_name=("checkout",))
     assert decide(root("ab" * 16, name="search"), "a", only, (SampleRule(rate=1),), "s") is NotTaken.FILTERED
+
+
+conditions = st.builds(When, level=st.none() | st.just(("ERROR",)), tags=st.none() | st.just(("vip",)))
+lines = st.lists(st.builds(SampleRule, when=conditions, rate=rates), min_size=1, max_size=3).map(tuple)
+roots = st.lists(
+    st.builds(lambda i, level, tags: root(i, level=level, tags=tags), ids, st.sampled_from(["ERROR", "DEFAULT"]),
+              st.sampled_from([(), ("vip",)])),
+    min_size=1,
+    max_size=4,
+)  # fmt: skip
+
+
+def of_session(session: str, its: list[TraceRoot], when: When, sample: tuple[SampleRule, ...]) -> Sampled | NotTaken:
+    (choice,) = Sampler([Sampling("a", when, sample)], "s").choose_session(session, its)
+    return choice.decision
+
+
+@given(st.text(), roots, conditions, lines)
+def test_a_session_is_taken_at_the_highest_rate_of_any_of_its_traces(
+    session: str, its: list[TraceRoot], when: When, sample: tuple[SampleRule, ...]
+) -> None:
+    rate = max((r.rate for r in sample for t in its if when.matches(t) and r.when.matches(t)), default=None)
+    decision = of_session(session, its, when, sample)
+    if isinstance(decision, Sampled):
+        assert decision.probability == rate
+    else:
+        assert decision is (NotTaken.FILTERED if rate is None else NotTaken.SAMPLED_OUT)
+
+
+@given(st.text(), roots, roots, conditions, lines)
+def test_a_session_that_was_taken_is_taken_again_when_it_went_on(
+    session: str, before: list[TraceRoot], more: list[TraceRoot], when: When, sample: tuple[SampleRule, ...]
+) -> None:
+    if isinstance(of_session(session, before, when, sample), Sampled):
+        assert isinstance(of_session(session, before + more, when, sample), Sampled)
+
+
+def test_a_session_lies_elsewhere_than_a_trace_of_the_same_id() -> None:
+    half = (SampleRule(rate=0.5),)
+    same = sum(
+        isinstance(of_session(i, [root(i)], When(), half), Sampled)
+        == isinstance(decide(root(i), "a", When(), half, "s"), Sampled)
+        for i in (f"{number:032x}" for number in range(1000))
+    )
+    assert 400 < same < 600

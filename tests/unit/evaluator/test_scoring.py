@@ -5,6 +5,7 @@ from typing import Any
 from evaluator.definitions import Evaluator
 from evaluator.sampling import Sampled
 from evaluator.scoring import score_of, scores_of
+from evaluator.targets import of_trace
 from judges import Rubric, RubricSpec
 from tests.building import trace
 from traces import DataType, Usage, Verdict, When
@@ -34,8 +35,8 @@ def verdict(**findings: bool | None) -> Verdict:
 
 def test_each_criterion_is_a_boolean_score_of_the_same_subject_sample_and_ruler() -> None:
     judged, by = trace(), evaluator()
-    own, cites, polite = scores_of(verdict(cites=False, polite=True), judged, by, SAMPLED, "project")
-    assert own == score_of(verdict(cites=False, polite=True), judged, by, SAMPLED, "project")
+    own, cites, polite = scores_of(verdict(cites=False, polite=True), of_trace(judged), by, SAMPLED, "project")
+    assert own == score_of(verdict(cites=False, polite=True), of_trace(judged), by, SAMPLED, "project")
     assert [(s.name, s.value, s.data_type) for s in (cites, polite)] == [
         ("tone.cites", 0.0, DataType.BOOLEAN),
         ("tone.polite", 1.0, DataType.BOOLEAN),
@@ -54,20 +55,22 @@ def test_each_criterion_is_a_boolean_score_of_the_same_subject_sample_and_ruler(
 
 
 def test_their_identities_differ_and_never_change() -> None:
-    first = scores_of(verdict(cites=False, polite=True), trace(), evaluator(), SAMPLED, "project")
-    again = scores_of(verdict(cites=True, polite=True), trace(), evaluator(), SAMPLED, "project")
+    first = scores_of(verdict(cites=False, polite=True), of_trace(trace()), evaluator(), SAMPLED, "project")
+    again = scores_of(verdict(cites=True, polite=True), of_trace(trace()), evaluator(), SAMPLED, "project")
     assert [score.id for score in first] == [score.id for score in again]
     assert len({score.id for score in first}) == 3
 
 
 def test_a_criterion_that_could_not_be_judged_has_no_score() -> None:
-    names = [s.name for s in scores_of(verdict(cites=None, polite=True), trace(), evaluator(), SAMPLED, "p")]
+    names = [s.name for s in scores_of(verdict(cites=None, polite=True), of_trace(trace()), evaluator(), SAMPLED, "p")]
     assert names == ["tone", "tone.polite"]
 
 
 def test_without_each_there_is_one_score_under_the_same_version() -> None:
     plain = evaluator(each=False)
-    assert [s.name for s in scores_of(verdict(cites=True, polite=True), trace(), plain, SAMPLED, "p")] == ["tone"]
+    assert [s.name for s in scores_of(verdict(cites=True, polite=True), of_trace(trace()), plain, SAMPLED, "p")] == [
+        "tone"
+    ]
     assert plain.version == evaluator().version
     assert (plain.scores, list(evaluator().scores)) == (
         {"tone": DataType.NUMERIC},

@@ -1,0 +1,64 @@
+"""Scores that traces and sessions already have, for the filters that ask for them, such as user feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from evaluator.definitions import Definitions
+from evaluator.langfuse import Langfuse, Window
+from traces import RecordedScore, ScoreValue, TraceRoot
+
+_AHEAD = timedelta(minutes=1)
+
+
+def with_scores(
+    roots: Sequence[TraceRoot], definitions: Definitions, langfuse: Langfuse, now: datetime
+) -> list[TraceRoot]:
+    """Return roots with those scores of their traces that some filter asks for."""
+    names = score_names(definitions)
+    if not names or not roots:
+        return list(roots)
+    window = Window(min(root.ref.started for root in roots), now + _AHEAD)
+    found: dict[str, dict[str, ScoreValue]] = {}
+    for page in langfuse.scores(window, names=names, trace_ids=[root.ref.id for root in roots]):
+        for score in page:
+            _note(score, score.trace_id, found)
+    return [replace(root, scores=found.get(root.ref.id, {})) for root in roots]
+
+
+def with_session_scores(
+    roots: Sequence[TraceRoot], definitions: Definitions, langfuse: Langfuse, now: datetime
+) -> list[TraceRoot]:
+    """Return roots with the scores of their traces and of their sessions: what is said of one is said of the other."""
+    names = score_names(definitions)
+    session_ids = list(dict.fromkeys(root.session_id for root in roots if root.session_id))
+    if not names or not session_ids:
+        return with_scores(roots, definitions, langfuse, now)
+    window = Window(min(root.ref.started for root in roots), now + _AHEAD)
+    found: dict[str, dict[str, ScoreValue]] = {}
+    for page in langfuse.scores(window, names=names, session_ids=session_ids):
+        for score in page:
+            _note(score, score.session_id, found)
+    return [
+        replace(root, scores={**_of(found, root.session_id), **root.scores})
+        for root in with_scores(roots, definitions, langfuse, now)
+    ]
+
+
+def score_names(definitions: Definitions) -> list[str]:
+    """Return the names of the scores that filters ask for."""
+    conditions = (
+        when.score for e in definitions.evaluators for when in (e.when, *(line.when for line in e.sample)) if when.score
+    )
+    return sorted({condition.name for condition in conditions})
+
+
+def _note(score: RecordedScore, about: str | None, found: dict[str, dict[str, ScoreValue]]) -> None:
+    # Newest first: the first one seen is the one that holds.
+    found.setdefault(about or "", {}).setdefault(score.name, score.value)
+
+
+def _of(found: Mapping[str, Mapping[str, ScoreValue]], session_id: str | None) -> Mapping[str, ScoreValue]:
+    return found.get(session_id, {}) if session_id else {}

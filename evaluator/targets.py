@@ -1,0 +1,74 @@
+"""What of a job gets a score: the trace, some of its observations, or the session; each with its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from evaluator.sampling import position
+from traces import Observation, Observe, Session, Subject, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that gets one score of one evaluator.
+
+    Attributes:
+        material: what is read.
+        subject: what the score is about.
+        at: the score's timestamp.
+        chance: the probability that it was chosen, given that its trace was.
+        about: what the score's metadata says of the choice.
+    """
+
+    material: Trace | Session
+    subject: Subject
+    at: datetime
+    chance: float = 1.0
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def of_trace(trace: Trace) -> Item:
+    """Return a whole trace as what gets a score."""
+    return Item(trace, Subject(trace_id=trace.id), trace.ref.ended)
+
+
+def of_observations(trace: Trace, observe: Observe, salt: str) -> list[Item]:
+    """Return the observations of a trace that get a score, in start order.
+
+    Of more than `at_most` the ones whose keyed hash is lowest are chosen: always the same, whoever chooses and however
+    often, and each with the same probability.
+    """
+    matching = [each for each in trace.observations if observe.matches(each)]
+    chosen = _lowest(trace.id, matching, observe.at_most, salt)
+    chance = len(chosen) / len(matching) if matching else 1.0
+    about = {"observations_matching": len(matching), "observations_chosen": len(chosen)} if chance < 1 else {}
+    items: list[Item] = []
+    for step in chosen:
+        subject = Subject(trace_id=trace.id, observation_id=step.id)
+        part = trace.at(step)
+        of_step = {"observation_name": step.name, "observation_type": step.type, **about}
+        items.append(Item(part, subject, part.ref.ended, chance, of_step))
+    return items
+
+
+def of_session(session: Session, written: datetime | None) -> Item:
+    """Return a session as what gets a score.
+
+    Langfuse replaces a score only within one UTC day of its timestamp, and a session may grow past midnight: what was
+    `written` before keeps its timestamp; the first time it is the end of the session's last trace.
+    """
+    about: dict[str, Any] = {"session_traces": len(session.traces)}
+    if session.older_left_out:
+        about["older_traces_left_out"] = True
+    return Item(session, Subject(session_id=session.id), written or session.ended, about=about)
+
+
+def _lowest(trace_id: str, steps: Sequence[Observation], most: int, salt: str) -> Sequence[Observation]:
+    if len(steps) <= most:
+        return steps
+    first = sorted(steps, key=lambda step: position(f"{trace_id}/{step.id}", salt))[:most]
+    kept = {step.id for step in first}
+    return [step for step in steps if step.id in kept]
