@@ -62,6 +62,9 @@ def _print_definitions(definitions: Definitions, out: Console) -> None:
         for name, kind in list(evaluator.scores.items())[1:]:
             table.add_row(name, "criterion", kind.value.lower(), "", "", "")
     out.print(table)
+    if definitions.off:
+        names = ", ".join(evaluator.name for evaluator in definitions.off)
+        out.print(f"switched off, and valid: {names} (`enabled: true` in a file switches it on)", highlight=False)
     watched = ", ".join(monitor.score for monitor in definitions.monitors)
     out.print(f"watched: {watched or 'nothing; add a score to monitors.yaml'}", highlight=False)
     for note in definitions.notes:

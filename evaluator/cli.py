@@ -163,7 +163,7 @@ def try_trace(
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = with_managed_prompts(settings, load(settings.evaluator_config))
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on(rubrics or []))
     named = {each.name for each in definitions.rubrics(rubrics or [])} if rubrics else None
     chosen = [each for each in definitions.evaluators if named is None or each.name in named]
     with open_desk(settings, definitions) as desk:

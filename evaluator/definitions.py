@@ -6,9 +6,6 @@ Formatting changes nothing: a definition's version is a hash of what was validat
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,12 +13,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic.errors import PydanticInvalidForJsonSchema
-from pydantic.json_schema import models_json_schema
 
 from evaluator.errors import ConfigError, Problem
 from evaluator.mistakes import near, nearest, problems_of
-from evaluator.rule_header import RuleHeader, own_fields, unreachable
+from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
 from evaluator.service_config import EditorSchema, ServiceConfig
 from evaluator.yaml_source import Source, read
 from judges import Price, Rubric, RubricSpec, grouped
@@ -60,6 +55,11 @@ class Evaluator:
         return "trace" if self.observe is None else "observation"
 
     @property
+    def is_off(self) -> bool:
+        """Whether its file says that it is not to run."""
+        return self.rubric is not None and not self.rubric.spec.enabled
+
+    @property
     def scores(self) -> dict[str, DataType]:
         """The type of each score it writes, by name: its own first, then those of a checklist's criteria."""
         parts = self.rubric.spec.score_names[1:] if self.rubric is not None else ()
@@ -68,30 +68,42 @@ class Evaluator:
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """Everything the config folder says. `notes` are remarks that keep nothing from running."""
+    """Everything the config folder says.
+
+    `notes` are remarks that keep nothing from running. `off` are the rubrics that are switched off: as valid as the
+    others, and never run.
+    """
 
     service: ServiceConfig
     evaluators: tuple[Evaluator, ...]
     monitors: tuple[MonitorSpec, ...]
     folder: Path
     notes: tuple[str, ...] = ()
+    off: tuple[Evaluator, ...] = ()
 
     @property
     def prices(self) -> Mapping[str, Price]:
         """USD per million tokens, by model."""
         return self.service.models.prices
 
+    def with_on(self, names: Sequence[str]) -> Definitions:
+        """Return these definitions with the rubrics of some names switched on: to test or try them."""
+        chosen = tuple(each for each in self.off if each.name in names)
+        off = tuple(each for each in self.off if each not in chosen)
+        return replace(self, evaluators=(*self.evaluators, *chosen), off=off) if chosen else self
+
     def rubrics(self, names: Sequence[str] = ()) -> list[Rubric]:
-        """Return the rubrics of these names, or all, in the order of their files.
+        """Return the rubrics of these names, or all that are switched on, in the order of their files.
 
         Raises:
             ConfigError: there is none of a name, with the nearest one.
         """
         known = {each.name: each.rubric for each in self.evaluators if each.rubric is not None}
+        off = [each.name for each in self.off]
         where = str(self.folder / "rubrics")
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(
-                Problem(where, f"no rubric is named {name!r}; {nearest(name, known)}") for name in unknown
+                Problem(where, f"no rubric is named {name!r}; {nearest(name, [*known, *off])}") for name in unknown
             )
         return [each for name, each in known.items() if not names or name in names]
 
@@ -106,12 +118,14 @@ def load(folder: Path) -> Definitions:
         raise ConfigError([Problem(str(folder), "is not a folder; set EVALUATOR_CONFIG, or run `evaluator init`")])
     loader = _Loader(folder)
     service = loader.service()
-    evaluators = [*loader.rules(), *loader.grouped(loader.rubrics())]
+    rules, rubrics = list(loader.rules()), list(loader.rubrics())
+    off = [each for each in rubrics if each.is_off]
+    evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
     monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
-    notes = [*loader.unread(), *_notes(service, evaluators, monitors)]
+    notes = [*loader.unread(), *_notes(service, evaluators, monitors, off)]
     if loader.problems:
         raise ConfigError(sorted(dict.fromkeys(loader.problems), key=_by_place))
-    return Definitions(service, tuple(evaluators), tuple(monitors), folder, tuple(notes))
+    return Definitions(service, tuple(evaluators), tuple(monitors), folder, tuple(notes), tuple(off))
 
 
 class _Loader:
@@ -236,7 +250,7 @@ class _Loader:
         self._name(header.name, source, (index, "name"))
         for field, what in unreachable(rule, header.target):
             self.problems.append(Problem(source.place((index, field)), f"{field}: {what}"))
-        version = _version(rule)
+        version = version_of(rule)
         return Evaluator(
             header.name, "rule", header.when, header.sample, version, kind.gives, rule=rule, observe=header.observe
         )
@@ -294,39 +308,10 @@ def schemas(folder: Path) -> dict[str, dict[str, Any]]:
         raise ConfigError(loader.problems)
     return {
         "evaluator.schema.json": ServiceConfig.model_json_schema(schema_generator=EditorSchema),
-        "rules.schema.json": _rules_schema(kinds),
+        "rules.schema.json": rules_schema(kinds),
         "rubric.schema.json": RubricSpec.model_json_schema(schema_generator=EditorSchema),
         "monitors.schema.json": _list_of(MonitorSpec.model_json_schema()),
     }
-
-
-def _rules_schema(kinds: Mapping[str, type[Rule]]) -> dict[str, Any]:
-    """Each kind is one alternative: its own fields beside those of every rule."""
-    for name, kind in kinds.items():
-        try:
-            kind.model_json_schema()
-        except PydanticInvalidForJsonSchema as error:
-            raise ConfigError(
-                [Problem(_file(kind), f"rule {name!r} has a field no schema can tell: {error}")]
-            ) from error
-    # All at once, so that two kinds may each have a type of their own under the same name.
-    models: list[type[BaseModel]] = [RuleHeader, *kinds.values()]
-    found, together = models_json_schema([(model, "validation") for model in models])
-    shared = together["$defs"]
-    header, *own = (shared[found[model, "validation"]["$ref"].rsplit("/", 1)[-1]] for model in models)
-    alternatives = [
-        {
-            "type": "object",
-            "description": kind.get("description", ""),
-            "properties": header["properties"] | kind.get("properties", {}) | {"rule": {"const": name}},
-            "required": ["name", "rule", *kind.get("required", [])],
-            "additionalProperties": False,
-        }
-        for name, kind in zip(kinds, own, strict=True)
-    ]
-    entries = {found[model, "validation"]["$ref"].rsplit("/", 1)[-1] for model in models}
-    rest = {name: schema for name, schema in shared.items() if name not in entries}
-    return {"type": "array", "items": {"anyOf": alternatives}, "$defs": rest}
 
 
 def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
@@ -339,13 +324,23 @@ def _yaml_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.y*ml") if not path.name.startswith("."))
 
 
-def _notes(service: ServiceConfig, evaluators: Sequence[Evaluator], monitors: Sequence[MonitorSpec]) -> Iterator[str]:
+def _notes(
+    service: ServiceConfig,
+    evaluators: Sequence[Evaluator],
+    monitors: Sequence[MonitorSpec],
+    off: Sequence[Evaluator],
+) -> Iterator[str]:
     if not evaluators:
-        yield "nothing will be evaluated: there is no rule in rules.yaml and no file in rubrics/"
+        missing = "every rubric is switched off" if off else "no file in rubrics/"
+        yield f"nothing will be evaluated: there is no rule in rules.yaml and {missing}"
+    unwritten = {score: one.name for one in off for score in one.scores}
     names = [name for evaluator in evaluators for name in evaluator.scores]
     for monitor in monitors:
         meant = near(monitor.score, names)
-        if monitor.score not in names and meant is not None:
+        if monitor.score in unwritten:
+            rubric = unwritten[monitor.score]
+            yield f"monitors.yaml watches {monitor.score!r}, and rubric {rubric} is switched off (enabled: false)"
+        elif monitor.score not in names and meant is not None:
             yield f"monitors.yaml watches {monitor.score!r}, which no evaluator here writes; did you mean {meant!r}?"
     yield from _group_notes([evaluator.rubric.spec for evaluator in evaluators if evaluator.rubric is not None])
     asked = {evaluator.rubric.spec.judge.model for evaluator in evaluators if evaluator.rubric is not None}
@@ -364,28 +359,6 @@ def _group_notes(specs: Sequence[RubricSpec]) -> Iterator[str]:
             yield f"group {group!r} has one rubric, {members[0].name}: it is asked alone"
         elif calls > 1:
             yield f"group {group!r} takes {calls} calls: its rubrics differ in model, temperature or target"
-
-
-def _version(rule: Rule) -> str:
-    """Hash what can change a rule's verdict: kind, parameters and the file its code is in."""
-    fields = _ordered(rule.model_dump(), rule.model_dump(mode="json"))
-    value = {"kind": rule.kind, "fields": fields, "source": Path(_file(type(rule))).read_text(encoding="utf-8")}
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=6).hexdigest()
-
-
-def _ordered(value: Any, dumped: Any) -> Any:
-    """Return what was dumped as JSON with the entries of sets in order: each process has them in another."""
-    if isinstance(value, set | frozenset):
-        return sorted(dumped, key=lambda entry: json.dumps(entry, sort_keys=True))
-    if isinstance(value, Mapping) and isinstance(dumped, dict) and len(value) == len(dumped):
-        return {key: _ordered(inner, dumped[key]) for inner, key in zip(value.values(), dumped, strict=True)}
-    if isinstance(value, list | tuple) and isinstance(dumped, list) and len(value) == len(dumped):
-        return [_ordered(inner, one) for inner, one in zip(value, dumped, strict=True)]
-    return dumped
-
-
-def _file(kind: type[Rule]) -> str:
-    return inspect.getsourcefile(kind) or ""
 
 
 def _by_place(problem: Problem) -> tuple[str, list[int], str]:

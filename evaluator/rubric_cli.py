@@ -28,7 +28,8 @@ _errors = Console(stderr=True, soft_wrap=True)
 @rubric.command("test")
 def run_tests(
     names: Annotated[
-        list[str] | None, typer.Argument(help="rubrics; all when none is named", metavar="[NAME]...")
+        list[str] | None,
+        typer.Argument(help="rubrics, switched off or not; without one, all that are on", metavar="[NAME]..."),
     ] = None,
     repeat: Annotated[int, typer.Option(help="how often each example is asked, to see what is flaky", min=1)] = 1,
     need: Annotated[float, typer.Option(help="share of the answers that must be as expected", min=0.01, max=1)] = 1.0,
@@ -48,7 +49,7 @@ def run_tests(
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = with_managed_prompts(settings, load(settings.evaluator_config))
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on(names or []))
     chosen = _with_examples(definitions.rubrics(names or []), definitions.folder)
     clock = SystemClock()
     started, began = clock.now(), clock.monotonic()

@@ -1,12 +1,19 @@
-"""What an entry of rules.yaml has beside the parameters of its kind: name, target, filter and rate."""
+"""What an entry of rules.yaml has beside the parameters of its kind: name, target, filter and rate; its version."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path as File
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import models_json_schema
 
+from evaluator.errors import ConfigError, Problem
 from evaluator.service_config import Section
 from rules import Rule
 from rules.text import ANSWER
@@ -64,3 +71,59 @@ def unreachable(rule: Rule, target: Target) -> Iterator[tuple[str, str]]:
         problem = never_selects(path, target) if isinstance(path, Path) else None
         if problem is not None:
             yield name, problem
+
+
+def rules_schema(kinds: Mapping[str, type[Rule]]) -> dict[str, Any]:
+    """Return the JSON Schema of rules.yaml: each kind is one alternative, its own fields beside those of every rule.
+
+    Raises:
+        ConfigError: a kind of a team's own has a field no schema can tell.
+    """
+    for name, kind in kinds.items():
+        try:
+            kind.model_json_schema()
+        except PydanticInvalidForJsonSchema as error:
+            raise ConfigError(
+                [Problem(source_file(kind), f"rule {name!r} has a field no schema can tell: {error}")]
+            ) from error
+    # All at once, so that two kinds may each have a type of their own under the same name.
+    models: list[type[BaseModel]] = [RuleHeader, *kinds.values()]
+    found, together = models_json_schema([(model, "validation") for model in models])
+    shared = together["$defs"]
+    header, *own = (shared[found[model, "validation"]["$ref"].rsplit("/", 1)[-1]] for model in models)
+    alternatives = [
+        {
+            "type": "object",
+            "description": kind.get("description", ""),
+            "properties": header["properties"] | kind.get("properties", {}) | {"rule": {"const": name}},
+            "required": ["name", "rule", *kind.get("required", [])],
+            "additionalProperties": False,
+        }
+        for name, kind in zip(kinds, own, strict=True)
+    ]
+    entries = {found[model, "validation"]["$ref"].rsplit("/", 1)[-1] for model in models}
+    rest = {name: schema for name, schema in shared.items() if name not in entries}
+    return {"type": "array", "items": {"anyOf": alternatives}, "$defs": rest}
+
+
+def version_of(rule: Rule) -> str:
+    """Hash what can change a rule's verdict: kind, parameters and the file its code is in."""
+    fields = _ordered(rule.model_dump(), rule.model_dump(mode="json"))
+    value = {"kind": rule.kind, "fields": fields, "source": File(source_file(type(rule))).read_text(encoding="utf-8")}
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def source_file(kind: type[Rule]) -> str:
+    """Return the file a kind of rule is written in; empty when it has none."""
+    return inspect.getsourcefile(kind) or ""
+
+
+def _ordered(value: Any, dumped: Any) -> Any:
+    """Return what was dumped as JSON with the entries of sets in order: each process has them in another."""
+    if isinstance(value, set | frozenset):
+        return sorted(dumped, key=lambda entry: json.dumps(entry, sort_keys=True))
+    if isinstance(value, Mapping) and isinstance(dumped, dict) and len(value) == len(dumped):
+        return {key: _ordered(inner, dumped[key]) for inner, key in zip(value.values(), dumped, strict=True)}
+    if isinstance(value, list | tuple) and isinstance(dumped, list) and len(value) == len(dumped):
+        return [_ordered(inner, one) for inner, one in zip(value, dumped, strict=True)]
+    return dumped

@@ -38,7 +38,7 @@ class Decision:
     """Whether an evaluator takes a trace.
 
     Attributes:
-        state: `sampled` when it does, else `filtered`, `sampled_out`, `excluded` or `unfinished`.
+        state: `sampled` when it does, else `filtered`, `sampled_out`, `off`, `excluded` or `unfinished`.
         why: the same in words.
         position: where the trace lies in [0, 1); it is taken when that is below the rate.
         rate: the sampling rate that counts for it; None where none does.
@@ -142,6 +142,8 @@ def decide(root: TraceRoot | None, evaluators: Sequence[Evaluator], service: Ser
 
 
 def _decision(evaluator: Evaluator, decided: Sampled | NotTaken, root: TraceRoot, at: float) -> Decision:
+    if evaluator.is_off:
+        return Decision("off", "switched off: `enabled: false` in its file", at)
     state = "sampled" if isinstance(decided, Sampled) else decided.value
     rates = [line.rate for line in evaluator.sample if line.when.matches(root)]
     if state == NotTaken.FILTERED:

@@ -152,5 +152,7 @@ def _version(spec: RubricSpec, beside: Iterable[RubricSpec]) -> str:
 
 def _decisive(spec: RubricSpec) -> str:
     # `each` writes more scores of the same verdict, and a group is known by its members: neither is another ruler.
-    without: dict[str, Any] = dict.fromkeys(("description", "when", "sample", "examples", "observe", "idle"), True)
+    without: dict[str, Any] = dict.fromkeys(
+        ("description", "enabled", "when", "sample", "examples", "observe", "idle"), True
+    )
     return spec.model_dump_json(exclude={**without, "score": {"each"}, "judge": {"group"}})

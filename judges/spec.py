@@ -202,6 +202,7 @@ class RubricSpec(_Part):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.()-]{0,34}$", description="name of the score in Langfuse; 1 to 35 characters"
     )
     description: str = Field(default="", description="for people")
+    enabled: bool = Field(default=True, description="false: checked with the others, and not run")
     target: Target = Field(default="trace", description="what is judged and gets the score")
     observe: Observe | None = Field(default=None, description="with `target: observation`: which ones")
     idle: Interval = Field(
