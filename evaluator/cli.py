@@ -194,14 +194,14 @@ def plan(
     """Replay the definitions over past traffic: volume, cost, limits. Calls no model, writes nothing."""
     back = duration(last, "--last")
     from evaluator import planning, planning_report
-    from evaluator.app import open_desk
+    from evaluator.app import open_desk, with_managed_prompts
     from evaluator.definitions import load
     from evaluator.progress import counting
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = load(settings.evaluator_config)
-    other = load(against) if against is not None else None
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config))
+    other = with_managed_prompts(settings, load(against)) if against is not None else None
     with open_desk(settings, definitions) as desk:
         with counting("traces listed", None, _errors, desk.clock.monotonic) as more:
             found = planning.plan(desk, back, content=content, against=other, told=more)
