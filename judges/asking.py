@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
-from traces import Failure, Outcome, Unscored, Usage, Verdict, well_formed
+from traces import Failure, Outcome, Unscored, Usage, Verdict, tokens, well_formed
 
 LONGEST_REASON: Final = 4000
 """Characters of a judge's reasoning that are kept."""
@@ -79,7 +79,8 @@ class Question:
     """A prompt and the scale its answer must lie on. `details` go into the verdict.
 
     `models` are those whose opinions are asked, each as often as it stands there; none is the prompt's alone. `member`
-    says how it may be asked together with others; None when it is asked alone.
+    says how it may be asked together with others; None when it is asked alone. `repack` gives the same question for a
+    context of so many tokens.
     """
 
     prompt: Prompt
@@ -87,6 +88,7 @@ class Question:
     details: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     member: Member | None = None
+    repack: Callable[[int], Question] | None = field(default=None, repr=False, compare=False)
 
     def opinions(self) -> tuple[Question, ...]:
         """Return the questions to ask, one for each opinion."""
@@ -109,6 +111,18 @@ class Question:
     def again(self, prompt: Prompt) -> Question:
         """Return the question as it stands after a repair."""
         return replace(self, prompt=prompt)
+
+    def smaller(self, context: int | None) -> Question | None:
+        """Return the question for a smaller context, once its model found it too long; None when that was tried.
+
+        Args:
+            context: tokens that the model takes, when it told.
+        """
+        if self.repack is None:
+            return None
+        sent = tokens(self.prompt.system) + tokens(self.prompt.user) + self.prompt.max_output_tokens
+        packed = self.repack(min(context or sent // 2, sent * 2 // 3))  # by another count than ours it was too long
+        return replace(packed, prompt=replace(packed.prompt, model=self.prompt.model), models=(), repack=None)
 
     def _verdict(self, reply: Reply) -> Verdict | Unscored:
         answer = _answer(reply.text, whole=reply.finish_reason not in CUT)

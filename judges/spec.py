@@ -25,9 +25,11 @@ from judges.scale import NumericScale, Scale
 from traces import (
     DataType,
     Interval,
+    Limit,
     Material,
     Observe,
     Outcome,
+    Passage,
     Path,
     SampleRule,
     Target,
@@ -35,11 +37,16 @@ from traces import (
     Verdict,
     When,
     as_text,
+    in_characters,
+    in_tokens,
 )
 from traces.targets import never_selects, only_with_observations
 
 TRANSCRIPT: Final = "transcript"
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
+
+LONGEST_VALUE: Final = 20_000
+"""Characters shown of an input that gives no limit of its own; a transcript has none."""
 
 LONGEST_NAME: Final = 35
 """Characters of a score's name that Langfuse lets be configured."""
@@ -70,7 +77,10 @@ class Input(_Part):
         description="shown to the judge when nothing matches: the input is never missing",
     )
     take: Literal["first", "last", "all"] = Field(default="all", description="which of several matches")
-    max_chars: int = Field(default=20_000, ge=200, description="longer text keeps head and tail, and says so")
+    max_chars: int | None = Field(
+        default=None, ge=200, description="longer text is cut in its middle, and says so; 20,000 but for a transcript"
+    )
+    max_tokens: int | None = Field(default=None, ge=100, description="the same in tokens, estimated")
 
     @model_validator(mode="before")
     @classmethod
@@ -82,6 +92,21 @@ class Input(_Part):
         if self.default is not None and self.required and "required" in self.model_fields_set:
             raise ValueError("an input with a default is never missing: leave out either required or default")
         return self
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if self.max_chars is not None and self.max_tokens is not None:
+            raise ValueError("max_chars and max_tokens are two measures of one limit: leave one out")
+        return self
+
+    @property
+    def limit(self) -> Limit | None:
+        """The most that is shown of it; None for as much as the model's context holds."""
+        if self.max_tokens is not None:
+            return in_tokens(self.max_tokens)
+        if self.max_chars is not None:
+            return in_characters(self.max_chars)
+        return in_characters(LONGEST_VALUE) if isinstance(self.path, Path) else None
 
     @property
     def skips(self) -> bool:
@@ -101,6 +126,10 @@ class Input(_Part):
         said = [text for text in texts if text.strip()]
         return "\n\n".join({"first": said[:1], "last": said[-1:], "all": said}[self.take])
 
+    def passage(self, material: Material) -> Passage:
+        """Return what the input selects, as it may be packed or divided when it is too long."""
+        return Passage.of(self.text(material)) if isinstance(self.path, Path) else material.passage()
+
 
 class Judge(_Part):
     """Which model answers, and how."""
@@ -116,6 +145,12 @@ class Judge(_Part):
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,34}$",
         description="rubrics of the same group and model are answered in one call",
+    )
+
+    long: Literal["pack", "parts"] = Field(
+        default="pack",
+        description="material longer than the model's context: pack the most important of it into one prompt, or read "
+        "it in parts, with notes carried over",
     )
 
     @model_validator(mode="after")

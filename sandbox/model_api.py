@@ -51,6 +51,7 @@ class ModelStandIn:
         latency_seconds: Median time an answer takes; 0 answers at once.
         latency_spread: Sigma of its log-normal spread.
         latency_of: Seconds an answer of one model takes, by name, in place of the two above.
+        context_of: Tokens a model takes, by name; a prompt that is longer is refused. Without it, any number.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         calls: Completions answered.
         usable: Those of them that nothing was wrong with.
@@ -62,6 +63,7 @@ class ModelStandIn:
         self.latency_seconds = 0.02
         self.latency_spread = 0.5
         self.latency_of: dict[str, float] = {}
+        self.context_of: dict[str, int] = {}
         self.refuse_json_schema = False
         self.refuse_json_object = False
         self.seed = seed
@@ -125,8 +127,9 @@ class ModelStandIn:
         body = orjson.loads(await request.read())
         if (problem := self._problem(body)) is not None:
             return _error(400, problem, "invalid_request_error")
-        if self.answers.too_long and self._random.random() < self.answers.too_long:
-            return _error(400, "This model's maximum context length is 8192 tokens.", "context_length_exceeded")
+        if (longest := self._refused_as_too_long(body)) is not None:
+            words = f"This model's maximum context length is {longest} tokens."
+            return _error(400, words, "context_length_exceeded")
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.calls += 1
@@ -136,6 +139,14 @@ class ModelStandIn:
             return web.json_response(self._answer(body))
         finally:
             self.in_flight -= 1
+
+    def _refused_as_too_long(self, body: dict[str, Any]) -> int | None:
+        """Return the context of the model when a prompt is longer, or is said to be."""
+        context = self.context_of.get(str(body.get("model")))
+        if context is not None and len(_prompt(body)) // _CHARACTERS_A_TOKEN > context:
+            return context
+        said = self.answers.too_long and self._random.random() < self.answers.too_long
+        return 8192 if said else None
 
     def _latency(self, body: dict[str, Any]) -> float:
         if (known := self.latency_of.get(str(body.get("model")))) is not None:
@@ -233,6 +244,8 @@ def _verdict(body: dict[str, Any], prompt: str) -> dict[str, Any]:
     good, why = quality(prompt)
     reasoning = f"Simulated verdict: {why}."
     asked = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {})
+    if "notes" in asked or '{"notes": "..."}' in prompt:
+        return {"notes": f"Simulated notes on {len(prompt):,} characters: {why}."}
     if "score" in asked:
         return {"reasoning": reasoning, "score": _by_schema(asked["score"], good)}
     if asked:

@@ -16,13 +16,14 @@ from traces.outcomes import (
     outcome_from_json,
     outcome_to_json,
 )
+from traces.packing import Passage
 from traces.patterns import BadPattern, Pattern
 from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
 from traces.select import BadPath, Located, Path
 from traces.session import Ref, Session, SessionRef
 from traces.targets import Material, ObservationType, Observe, Target
 from traces.text import as_text, composed, json_text, well_formed
-from traces.transcript import Transcript, transcript, transcript_of
+from traces.transcript import transcript, transcript_of
 from traces.when import SampleRule, ScoreCondition, When
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ObservationType",
     "Observe",
     "Outcome",
+    "Passage",
     "Path",
     "Pattern",
     "RecordedScore",
@@ -56,7 +58,6 @@ __all__ = [
     "Trace",
     "TraceRef",
     "TraceRoot",
-    "Transcript",
     "Unscored",
     "Usage",
     "Verdict",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from traces.packing import Passage
 from traces.transcript import transcript_of
 
 
@@ -267,4 +268,8 @@ class Trace:
 
     def transcript(self) -> str:
         """Return the trace as text a judge can read: every step in order, and nothing said twice."""
-        return transcript_of([self]).text
+        return self.passage().text
+
+    def passage(self) -> Passage:
+        """Return the transcript as it may be packed or divided when it is too long."""
+        return transcript_of([self])

@@ -38,6 +38,36 @@ class Piece:
         return Shortened(lead + inner.text, inner.left_out)
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Text that may be too long to be shown whole: it can be packed, or divided into parts."""
+
+    pieces: Sequence[Piece]
+
+    @classmethod
+    def of(cls, text: str) -> Passage:
+        """Return a text of which nothing weighs more than the rest."""
+        return cls([Piece(text, 1)])
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join(piece.text for piece in self.pieces)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing to read in it."""
+        return not any(piece.text.strip() for piece in self.pieces)
+
+    def packed(self, limit: Limit) -> Shortened:
+        """Return as much of it as fits, the heaviest pieces before the others."""
+        return self.pieces[0].cut(limit) if len(self.pieces) == 1 else packed(self.pieces, limit)
+
+    def parts(self, limit: Limit) -> list[str]:
+        """Return all of it as texts that fit, one after the other."""
+        return parted(self.pieces, limit)
+
+
 def packed(pieces: Sequence[Piece], limit: Limit) -> Shortened:
     """Return the pieces, one a line, with as much of them as fits.
 
@@ -53,22 +83,54 @@ def packed(pieces: Sequence[Piece], limit: Limit) -> Shortened:
 
 
 def parted(pieces: Sequence[Piece], limit: Limit) -> list[str]:
-    """Return the pieces, one a line, as several texts that fit; one that does not fit alone is divided.
+    """Return the pieces, one a line, as several texts that fit; only what does not fit alone is divided.
 
     A text that begins below a heading begins with it once more.
     """
-    texts: list[str] = []
-    lines: list[str] = []
-    room = limit.most
+    parting = _Parting(limit)
     for piece in pieces:
-        title = pieces[piece.heading].text if piece.heading is not None else ""
-        for text in _divided(piece.text, limit.less(title + "\n")):
-            if lines and limit.cost(text + "\n") > room:
-                texts.append("\n".join(lines))
-                lines, room = ([title] if title else []), limit.less(title + "\n" if title else "").most
-            lines.append(text)
-            room -= limit.cost(text + "\n")
-    return [*texts, "\n".join(lines)]
+        parting.add(piece.text, pieces[piece.heading].text if piece.heading is not None else "")
+    return parting.texts()
+
+
+class _Parting:
+    """Texts that are filled one after the other."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit
+        self._texts: list[str] = []
+        self._lines: list[str] = []
+        self._room = limit.most
+
+    def add(self, text: str, title: str) -> None:
+        """Add a text; where it does not fit any more the next one begins, with the title unless that is too long."""
+        title = title if self._limit.cost(title) <= self._limit.most // 4 else ""
+        alone = self._limit.less(f"{title}\n").most
+        cost = self._limit.cost(f"{text}\n")
+        if cost > self._room and (cost <= alone or self._room < self._limit.most // 4):
+            self._turn(title)
+        start = 0
+        while (taken := _fitting(text, start, self._room, self._limit)) < len(text) - start:
+            self._write(text[start : start + taken].removesuffix("\n"))
+            start += taken
+            self._turn(title)
+        self._write(text[start:])
+
+    def texts(self) -> list[str]:
+        """Return all of them."""
+        return [*self._texts, "\n".join(self._lines)]
+
+    def _write(self, text: str) -> None:
+        self._lines.append(text)
+        self._room -= self._limit.cost(f"{text}\n")
+
+    def _turn(self, title: str) -> None:
+        if self._lines:
+            self._texts.append("\n".join(self._lines))
+        self._lines = []
+        self._room = self._limit.most
+        if title:
+            self._write(title)
 
 
 class _Filling:
@@ -180,18 +242,12 @@ def _gap(pieces: int, characters: int) -> str:
     return f"[... {what} left out: {characters:,} characters ...]"
 
 
-def _divided(text: str, limit: Limit) -> Iterator[str]:
-    """Give a text in parts that fit, where possible with whole lines."""
-    most = max(limit.most - limit.cost("\n"), 1)
-    start = 0
-    while True:
-        part = text[start : start + most // limit.cheapest + 1]
-        while (cost := limit.cost(part)) > most and len(part) > 1:
-            part = part[: max(len(part) * most // cost, 1)]
-        start += len(part)
-        if start >= len(text):
-            yield part
-            return
-        whole = part.rfind("\n", len(part) // 2) + 1
-        start -= len(part) - whole if whole else 0
-        yield part[: whole - 1] if whole else part
+def _fitting(text: str, start: int, room: int, limit: Limit) -> int:
+    """Return how many characters from `start` on fit into `room`, at least one; whole lines where possible."""
+    most = max(room - limit.cost("\n"), 1)
+    part = text[start : start + most // limit.cheapest + 1]
+    while (cost := limit.cost(part)) > most and len(part) > 1:
+        part = part[: max(len(part) * most // cost, 1)]
+    if start + len(part) == len(text):
+        return len(part)
+    return (part.rfind("\n", len(part) // 2) + 1) or len(part)

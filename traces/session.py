@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from traces.model import Trace, TraceRef
+from traces.packing import Passage
+from traces.transcript import transcript_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,9 @@ class Session:
         return known
 
     def transcript(self) -> str:
-        """Return the session as text a judge can read: its traces one after the other, each with its number."""
-        parts = ["[older traces of this session are left out]"] if self.older_left_out else []
-        for number, trace in enumerate(self.traces, start=1):
-            name = f" {trace.name}" if trace.name else ""
-            parts.append(f"[TRACE {number} of {len(self.traces)}{name}]\n{trace.transcript()}")
-        return "\n\n".join(parts)
+        """Return the session as text a judge can read: its traces one after the other, each with number and time."""
+        return self.passage().text
+
+    def passage(self) -> Passage:
+        """Return the transcript as it may be packed or divided when it is too long."""
+        return transcript_of(self.traces, "[older traces of this session are left out]" if self.older_left_out else "")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from traces.model import Observation
+    from traces.packing import Passage
     from traces.select import Path
 
 Target = Literal["trace", "observation", "session"]
@@ -46,6 +47,9 @@ class Material(Protocol):
 
     def transcript(self) -> str:
         """Return it as text, in order."""
+
+    def passage(self) -> Passage:
+        """Return its transcript as it may be packed or divided when it is too long."""
 
 
 def _types(value: object) -> object:

@@ -11,13 +11,12 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from traces.lengths import Limit, Shortened, in_tokens
-from traces.packing import Piece, packed, parted
+from traces.lengths import Shortened, in_tokens
+from traces.packing import Passage, Piece
 from traces.text import as_text, is_message, json_text, spoken, well_formed
 
 if TYPE_CHECKING:
@@ -57,40 +56,26 @@ class _Side(Enum):
     CLOSED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """The lines and values of one or several traces, in order."""
-
-    pieces: Sequence[Piece]
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return "\n".join(piece.text for piece in self.pieces)
-
-    def packed(self, limit: Limit) -> Shortened:
-        """Return as much of it as fits: question, answer, errors, tool calls and results before anything else."""
-        return packed(self.pieces, limit)
-
-    def parts(self, limit: Limit) -> list[str]:
-        """Return all of it as texts that fit, one after the other."""
-        return parted(self.pieces, limit)
-
-
 def transcript(traces: Sequence[Trace], budget: int | None = None) -> Shortened:
     """Return traces as text, of at most `budget` tokens as `tokens` estimates them."""
     written = transcript_of(traces)
     return Shortened(written.text, 0) if budget is None else written.packed(in_tokens(budget))
 
 
-def transcript_of(traces: Sequence[Trace]) -> Transcript:
-    """Return the transcript of traces: of one, or of a session's in the order of their start."""
+def transcript_of(traces: Sequence[Trace], remark: str = "") -> Passage:
+    """Return the transcript of traces, of one or of a session's in the order of their start, as it may be packed.
+
+    A `remark` stands in front of all.
+    """
     writing = _Writing()
-    for trace in traces:
+    if remark:
+        writing.title(remark)
+    for number, trace in enumerate(traces, 1):
         if len(traces) > 1:
-            writing.title(trace)
+            name = f"{_named(trace.name)}, " if trace.name else ""
+            writing.title(f"[TRACE {number} of {len(traces)}] {name}{trace.root.start:%Y-%m-%d %H:%M:%S} UTC")
         writing.trace(trace, first=trace is traces[0], last=trace is traces[-1])
-    return Transcript(writing.pieces)
+    return Passage(writing.pieces)
 
 
 class _Writing:
@@ -103,10 +88,10 @@ class _Writing:
         self._pad = ""
         self._heading: int | None = None
 
-    def title(self, trace: Trace) -> None:
-        """Say where the next trace of a session begins."""
+    def title(self, text: str) -> None:
+        """Write a line about what follows."""
         self._pad = ""
-        self._head(f"[TRACE {_named(trace.name)} {trace.root.start:%Y-%m-%d %H:%M:%S} UTC]", _Weight.ERROR)
+        self._head(text, _Weight.ERROR)
 
     def trace(self, trace: Trace, *, first: bool, last: bool) -> None:
         """Write all steps of a trace; the question of the first and the answer of the last weigh most."""

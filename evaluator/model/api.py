@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from evaluator.errors import Unavailable
 from evaluator.limits import Gate
 from evaluator.loop import LoopThread
-from evaluator.model.completion import FinalRefusal
+from evaluator.model.completion import TOO_LONG, FinalRefusal
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
@@ -196,7 +196,11 @@ class ModelApi:
                 used += reply.usage
                 outcome = question.read(replace(reply, usage=used))
             except FinalRefusal as error:
-                return Failure(error.kind, str(error), usage=used)
+                smaller = question.smaller(error.context) if error.kind == TOO_LONG else None
+                if smaller is None:
+                    return Failure(error.kind, str(error), usage=used)
+                question = smaller
+                continue
             except Unavailable as error:
                 return Failure(waits.ended_by or "model_unavailable", str(error), retryable=True, usage=used)
             except Exception as error:  # noqa: BLE001 - a mistake of ours costs one question, not the batch

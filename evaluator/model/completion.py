@@ -24,12 +24,23 @@ _MOST_TOKENS: Final = 1_000_000_000
 
 _FORMS: Final = ("json_schema", "json_object", "text")
 _LONGEST_COMPLAINT: Final = 2000
-_CONTEXT_WORDS: Final = ("context length", "context window", "context_length")
+_CONTEXT_WORDS: Final = (
+    "context length", "context window", "context_length", "context size", "prompt is too long",
+    "maximum number of tokens",
+)  # fmt: skip
+_CONTEXT: Final = re.compile(
+    r"(?:context (?:length|window|size)[^0-9.]{0,40}|tokens > |tokens allowed \()"
+    r"([1-9][0-9]{0,2}(?:,[0-9]{3}){1,2}|[1-9][0-9]{2,8})\b"
+)
+"""How a refusal tells what the model takes: OpenAI, Azure and vLLM; Anthropic; Gemini; llama.cpp."""
+
+TOO_LONG: Final = "context_too_long"
+"""Kind of the refusal of a prompt that is longer than the model's context."""
 
 _PASSING: Final = frozenset({408, 409, 425, 429})
 """Refusals that pass with time; those from 500 on do too."""
 
-_TOO_LONG: Final = ("context_too_long", "lower max_chars of the rubric's inputs")
+_TOO_LONG: Final = (TOO_LONG, "lower max_tokens of the rubric's inputs")
 _NO_CREDIT: Final = ("quota_exhausted", "the account has no credit left")
 _REDIRECTED: Final = ("model_refused", "it redirects; set OPENAI_BASE_URL to the address it leads to")
 _KINDS: Final = {
@@ -47,11 +58,15 @@ _KINDS: Final = {
 
 
 class FinalRefusal(Refused):
-    """The server will never answer this; `kind` is fit to be counted."""
+    """The server will never answer this; `kind` is fit to be counted.
 
-    def __init__(self, kind: str, message: str) -> None:
+    `context` is how many tokens the model takes, where the refusal of a longer prompt told.
+    """
+
+    def __init__(self, kind: str, message: str, context: int | None = None) -> None:
         """Call it `kind`."""
         self.kind = kind
+        self.context = context
         super().__init__(message)
 
 
@@ -108,7 +123,8 @@ def refusal(error: openai.APIStatusError) -> Unavailable | FinalRefusal:
         what = "rate limit is reached" if status == 429 else f"answer is {status}"
         return Unavailable(f"the model API's {what}", pause(error.response.headers))
     kind, advice = _KINDS.get(code) or _KINDS.get(str(status)) or _by_words(error)
-    return FinalRefusal(kind, f"the model API answered {status} {code}".rstrip() + f": {advice}")
+    context = _context(error) if kind == TOO_LONG else None
+    return FinalRefusal(kind, f"the model API answered {status} {code}".rstrip() + f": {advice}", context)
 
 
 def pause(headers: Mapping[str, str]) -> float | None:
@@ -182,6 +198,11 @@ def _by_words(error: openai.APIStatusError) -> tuple[str, str]:
     return (
         _TOO_LONG if any(word in said for word in _CONTEXT_WORDS) else ("request_refused", "check the rubric's model")
     )
+
+
+def _context(error: openai.APIStatusError) -> int | None:
+    found = _CONTEXT.search(_words(error))
+    return int(found[1].replace(",", "")) if found else None
 
 
 def _number(text: str | None) -> float | None:

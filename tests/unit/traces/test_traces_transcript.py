@@ -194,7 +194,7 @@ class TestNothingTwice:
 class TestSession:
     def test_traces_stand_one_after_the_other_with_their_time(self) -> None:
         text = transcript([trace(name="first"), trace(name="second", input="And now?")]).text
-        assert text.index("[TRACE first 2026-03-02 09:00:00 UTC]") < text.index("[TRACE second ")
+        assert text.index("[TRACE 1 of 2] first, 2026-03-02 09:00:00 UTC") < text.index("[TRACE 2 of 2] second")
         assert "in: And now?" in text
 
     def test_a_conversation_over_several_traces_is_told_once(self) -> None:
