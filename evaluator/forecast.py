@@ -9,7 +9,8 @@ from typing import Final
 
 from evaluator.definitions import Evaluator
 from evaluator.filter_scores import score_names
-from evaluator.planning import Looked, Plan, Replay, Taken
+from evaluator.looking import Looked
+from evaluator.planning import Plan, Replay, Taken
 from judges import Price
 from traces import Usage
 
@@ -87,15 +88,15 @@ def _forecast(taken: Taken, looked: Looked, prices: Mapping[str, Price], spent: 
     each = sampled / looked.traces if looked.traces else 0.0
     known = looked.traces > 0 or sampled == 0 or taken.evaluator.rubric is None
     priced = all(model in prices for model in looked.calls)
-    costs = (prices[m].cost(looked.tokens[m], round(n * answer)) for m, n in looked.calls.items() if m in prices)
-    calls = looked.calls.total() * each
+    costs = (prices[m].cost(round(looked.tokens[m]), round(n * answer)) for m, n in looked.calls.items() if m in prices)
+    calls = sum(looked.calls.values()) * each
     return Forecast(
         evaluator=taken.evaluator,
         matches=sampled + taken.states["sampled_out"],
         sampled=sampled,
         scored=sampled * looked.said,
         calls=calls,
-        input_tokens=looked.tokens.total() * each if known else None,
+        input_tokens=sum(looked.tokens.values()) * each if known else None,
         output_tokens=calls * answer if known else None,
         usd=sum(costs) * each if known and priced else None,
         measured=measured,
@@ -121,7 +122,7 @@ def demands(plan: Plan, replay: Replay, *, batch_scores: bool) -> list[Demand]:
     for name, taken in replay.taken.items():
         looked, rubric = replay.looked[name], taken.evaluator.rubric
         names = len(rubric.spec.score_names) if rubric is not None else 1
-        calls = looked.calls.total() / looked.traces if looked.traces else float(rubric is not None)
+        calls = sum(looked.calls.values()) / looked.traces if looked.traces else float(rubric is not None)
         _add(langfuse, taken.hours, looked.said * names / (_SCORES_A_REQUEST if batch_scores else 1))
         _add(model, taken.hours, calls)
     hours = (plan.traffic.window.end - plan.traffic.window.start).total_seconds() / 3600

@@ -7,30 +7,23 @@ drawn at random among those that evaluators took: from these follow what is skip
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-import orjson
-
 from evaluator.app import Desk
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.filter_scores import score_names
-from evaluator.langfuse import Langfuse, Window, is_excluded
-from evaluator.pipeline import first_outcome
+from evaluator.langfuse import Window, is_excluded
+from evaluator.looking import Drawn, Looked, chosen, look, read
 from evaluator.sampling import Sampled, Sampler, position
-from judges import Question
-from traces import Failure, NotApplicable, RecordedScore, ScoreValue, Trace, TraceRef, TraceRoot
+from traces import RecordedScore, ScoreValue, TraceRef, TraceRoot
 
 _LOT: Final = "evaluator plan"
 """Key of the hash that draws the traces whose content is read: another one than the service samples by."""
 
-_TRACES_A_FETCH: Final = 50
-_HOUR: Final = timedelta(hours=1)
-_BYTES_A_TOKEN: Final = 4
 
 Told = Callable[[int], None]
 """Is told how many more were read."""
@@ -50,29 +43,7 @@ class Taken:
     evaluator: Evaluator
     states: Counter[str] = field(default_factory=Counter)
     hours: Counter[datetime] = field(default_factory=Counter)
-    drawn: list[TraceRef] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Looked:
-    """What one evaluator says of the traces whose content was read.
-
-    Attributes:
-        traces: how many of its own were.
-        skipped: why it had nothing to say, and how often.
-        calls: judge calls, by model.
-        tokens: about how many tokens the prompts have, by model.
-    """
-
-    traces: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    calls: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def said(self) -> float:
-        """The share of traces that it has something to say of; 1 where none was read."""
-        return 1 - self.skipped.total() / self.traces if self.traces else 1.0
+    drawn: list[Drawn] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -144,11 +115,12 @@ def plan(desk: Desk, last: timedelta, *, content: int, against: Definitions | No
         gained.update(takers[0] - takers[-1])
         lost.update(takers[-1] - takers[0])
     results = [each.result() for each in replays]
-    chosen = _chosen([taken.drawn for each in results for taken in each.taken.values()], content)
-    traces = _read(desk.langfuse, chosen)
-    asked = {ref.id for ref in chosen}
+    refs = chosen([taken.drawn for each in results for taken in each.taken.values()], content)
+    traces = read(desk.langfuse, refs)
+    wanted = {ref.id for ref in refs}
     for each in results:
-        each.looked = {name: _look(taken, asked, traces) for name, taken in each.taken.items()}
+        evaluators = {name: taken.evaluator for name, taken in each.taken.items()}
+        each.looked = look(evaluators, {name: taken.drawn for name, taken in each.taken.items()}, wanted, traces)
     steps = sum(len(trace.observations) for trace in traces.values()) / len(traces) if traces else 0.0
     both = results[0].taken.keys() & results[-1].taken.keys()
     moved = {name: (gained[name], lost[name]) for name in sorted(both)}
@@ -176,7 +148,7 @@ def draw(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Tol
     replaying = _Replaying(definitions, most)
     for root in _roots(desk, window, [replaying], told):
         replaying.see(scores.on(root))
-    return replaying.result().taken[evaluator.name].drawn
+    return [each.ref for each in replaying.result().taken[evaluator.name].drawn]
 
 
 class _Replaying:
@@ -187,7 +159,7 @@ class _Replaying:
         self._content = content
         self._sampler = Sampler(definitions.evaluators, definitions.service.sampling.salt)
         self._replay = Replay(definitions, taken={e.name: Taken(e) for e in definitions.evaluators})
-        self._heaps: dict[str, list[tuple[float, TraceRef]]] = {e.name: [] for e in definitions.evaluators}
+        self._heaps: dict[str, list[tuple[float, int, Drawn]]] = {e.name: [] for e in definitions.evaluators}
 
     def see(self, root: TraceRoot) -> frozenset[str]:
         """Count a root; return who takes it."""
@@ -196,32 +168,34 @@ class _Replaying:
         hour = root.ref.ended.replace(minute=0, second=0, microsecond=0)
         self._replay.traces += 1
         self._replay.hours[hour] += 1
-        takers = []
+        names = []
         for choice in self._sampler.choose(root):
             taken = self._replay.taken[choice.evaluator]
             taken.states[choice.state] += 1
             if isinstance(choice.decision, Sampled):
-                takers.append(choice.evaluator)
+                names.append(choice.evaluator)
                 taken.hours[hour] += 1
+        takers = frozenset(names)
         if takers:
             self._replay.evaluated[hour] += 1
-            self._draw(root.ref, takers)
-        return frozenset(takers)
+            self._draw(Drawn(root.ref, takers))
+        return takers
 
     def result(self) -> Replay:
         """Return what was counted."""
         for name, heap in self._heaps.items():
-            self._replay.taken[name].drawn = [ref for _, ref in sorted(heap, key=lambda each: -each[0])]
+            self._replay.taken[name].drawn = [drawn for _, _, drawn in sorted(heap, reverse=True)]
         return self._replay
 
-    def _draw(self, ref: TraceRef, takers: Iterable[str]) -> None:
-        lot = -position(ref.id, _LOT)
-        for name in takers:
+    def _draw(self, drawn: Drawn) -> None:
+        # A trace that comes twice has the same lot: the count keeps what cannot be compared from being compared.
+        ticket = (-position(drawn.ref.id, _LOT), -self._replay.traces, drawn)
+        for name in drawn.takers:
             heap = self._heaps[name]
             if len(heap) < self._content:
-                heapq.heappush(heap, (lot, ref))
-            elif heap and lot > heap[0][0]:
-                heapq.heapreplace(heap, (lot, ref))
+                heapq.heappush(heap, ticket)
+            elif heap and ticket > heap[0]:
+                heapq.heapreplace(heap, ticket)
 
 
 class _Scores:
@@ -267,53 +241,3 @@ def _roots(desk: Desk, window: Window, replays: Sequence[_Replaying], told: Told
     for page in desk.langfuse.finished_roots(window, longest=longest, exclude_environments=nobody):
         yield from page
         told(len(page))
-
-
-def _chosen(drawn: Sequence[Sequence[TraceRef]], most: int) -> list[TraceRef]:
-    """Return at most so many traces: each evaluator in turn adds the next of its own.
-
-    The lots are the same for all, so that most of what one adds is another's too.
-    """
-    chosen: dict[str, TraceRef] = {}
-    for place in range(max(map(len, drawn), default=0)):
-        for each in drawn:
-            if place < len(each) and (len(chosen) < most or each[place].id in chosen):
-                chosen[each[place].id] = each[place]
-    return list(chosen.values())
-
-
-def _read(langfuse: Langfuse, refs: Sequence[TraceRef]) -> dict[str, Trace]:
-    found: dict[str, Trace] = {}
-    # Those that ended together are read together: Langfuse searches by time.
-    refs = sorted(refs, key=lambda ref: ref.ended)
-    for start in range(0, len(refs), _TRACES_A_FETCH):
-        found |= langfuse.fetch(refs[start : start + _TRACES_A_FETCH])
-    return found
-
-
-def _look(taken: Taken, chosen: Collection[str], traces: Mapping[str, Trace]) -> Looked:
-    """Ask an evaluator about the first of its own traces, as far as they were chosen: those are a fair sample."""
-    looked = Looked()
-    for ref in itertools.takewhile(lambda ref: ref.id in chosen, taken.drawn):
-        if ref.id not in traces:  # deleted meanwhile
-            continue
-        looked.traces += 1
-        first = first_outcome(taken.evaluator, traces[ref.id])
-        match first:
-            case NotApplicable(reason):
-                looked.skipped[reason] += 1
-            case Failure(kind):
-                looked.skipped[f"failed: {kind}"] += 1
-            case Question():
-                _count(first, looked)
-            case _:
-                pass
-    return looked
-
-
-def _count(question: Question, looked: Looked) -> None:
-    for opinion in question.opinions():
-        prompt = opinion.prompt
-        length = len(prompt.system.encode()) + len(prompt.user.encode()) + len(orjson.dumps(prompt.schema))
-        looked.calls[prompt.model] += 1
-        looked.tokens[prompt.model] += length // _BYTES_A_TOKEN

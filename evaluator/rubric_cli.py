@@ -84,16 +84,16 @@ def diff_versions(
     """Judge a sample of real traces by two versions of a rubric, side by side. Writes no score."""
     back = duration(last, "--last")
     from evaluator import comparing, comparing_report
-    from evaluator.app import open_desk
+    from evaluator.app import open_desk, with_managed_prompts
     from evaluator.definitions import load
     from evaluator.progress import counting
-    from evaluator.rubric_file import rubric_in
+    from evaluator.rubric_file import versions_in
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = load(settings.evaluator_config)
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config))
     (after,) = definitions.rubrics([name])
-    before = rubric_in(against, name)
+    (before,) = with_managed_prompts(settings, versions_in(against, name)).rubrics()
     if before.version == after.version:
         _out.print(f"{name}: both are version {after.version}; nothing that could change a verdict is different")
         return

@@ -68,6 +68,20 @@ def test_it_foretells_what_the_service_then_does_and_touches_nothing(
     assert helpfulness["usd"] == pytest.approx(cost, rel=0.01)
 
 
+def test_rubrics_of_a_group_share_their_calls_as_they_will(
+    run: Run, config: Config, traffic: Traffic, sandbox: Sandbox, service: OpenService
+) -> None:
+    traffic.add(12)
+    judge = "judge: {group: quality}\n"
+    rubrics = {name: RUBRIC.replace("helpfulness", name) + judge for name in ("first", "second", "third")}
+    document = planned(run, config(service=PRICED, rubrics=rubrics), "--last", "1h")
+    with service() as app:
+        done = sweep(app, timedelta(hours=1), drain=True, threads=2)
+    found = [each for each in document["evaluators"] if each["kind"] == "rubric"]
+    assert sum(each["calls"] for each in found) == done.used.calls == sandbox.model.calls == 12
+    assert 1.0 < sum(each["input_tokens"] for each in found) / done.used.input_tokens < 1.6
+
+
 def test_only_some_traces_are_read_whole_and_it_says_so(
     run: Run, config: Config, traffic: Traffic, sandbox: Sandbox
 ) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.forecast import ASSUMED_OUTPUT, Forecast, demands, forecasts
 from evaluator.langfuse import Window
-from evaluator.planning import Looked, Plan, Replay, Taken, Traffic, _chosen
+from evaluator.looking import Drawn, Looked, chosen
+from evaluator.planning import Plan, Replay, Taken, Traffic
 from evaluator.service_config import ServiceConfig
 from judges import Rubric, RubricSpec
 from traces import TraceRef, Usage
@@ -55,7 +56,7 @@ def forecast(looked: Looked, spent: dict[str, Usage] | None = None, **changes: A
 
 def looked(traces: int = 10, skipped: int = 4, tokens: int = 600, model: str = "gpt") -> Looked:
     asked = traces - skipped
-    return Looked(traces, Counter({"no documents": skipped}), Counter({model: asked}), Counter({model: tokens * asked}))
+    return Looked(traces, Counter({"no documents": skipped}), {model: asked}, {model: tokens * asked})
 
 
 def test_what_was_read_stands_for_what_was_taken() -> None:
@@ -120,13 +121,13 @@ def ref(number: int) -> TraceRef:
 
 @given(st.lists(st.lists(st.integers(0, 30), unique=True, max_size=12).map(sorted), max_size=6), st.integers(0, 30))
 def test_those_read_are_no_more_than_wanted_and_shared_fairly(drawn: list[list[int]], most: int) -> None:
-    lots = [[ref(number) for number in each] for each in drawn]
-    chosen = {each.id for each in _chosen(lots, most)}
-    assert len(chosen) <= most
-    everything = {each.id for lot in lots for each in lot}
+    lots = [[Drawn(ref(number), frozenset()) for number in each] for each in drawn]
+    found = {each.id for each in chosen(lots, most)}
+    assert len(found) <= most
+    everything = {each.ref.id for lot in lots for each in lot}
     if len(everything) <= most:
-        assert chosen == everything
+        assert found == everything
     # Each evaluator's own come from the beginning of its lot: else what was drawn would no longer be by chance.
-    firsts = [next((place for place, each in enumerate(lot) if each.id not in chosen), len(lot)) for lot in lots]
+    firsts = [next((place for place, each in enumerate(lot) if each.ref.id not in found), len(lot)) for lot in lots]
     room = [first for first, lot in zip(firsts, lots, strict=True) if first < len(lot)]
     assert not room or min(room) >= most // max(len(lots), 1)

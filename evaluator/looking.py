@@ -1,0 +1,146 @@
+"""What evaluators say of a few traces that were read whole: what they skip, and how much they would ask of a model."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import orjson
+
+from evaluator.definitions import Evaluator
+from evaluator.langfuse import Langfuse
+from evaluator.pipeline import first_outcome
+from judges import Prompt, Question, together
+from traces import Failure, NotApplicable, Outcome, Trace, TraceRef
+
+_TRACES_A_FETCH: Final = 50
+_BYTES_A_TOKEN: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A trace that was drawn by chance, and the names of those evaluators that take it."""
+
+    ref: TraceRef
+    takers: frozenset[str]
+
+
+class Need(NamedTuple):
+    """What a question asks of a model: its part of a call, and of the tokens of its prompt."""
+
+    model: str
+    calls: float
+    tokens: float
+
+
+@dataclass(slots=True)
+class Looked:
+    """What one evaluator says of the traces whose content was read.
+
+    Attributes:
+        traces: how many of its own were.
+        skipped: why it had nothing to say, and how often.
+        calls: judge calls, by model; one for a group of rubrics counts in parts.
+        tokens: about how many tokens the prompts have, by model.
+    """
+
+    traces: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    calls: dict[str, float] = field(default_factory=dict)
+    tokens: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def said(self) -> float:
+        """The share of traces that it has something to say of; 1 where none was read."""
+        return 1 - self.skipped.total() / self.traces if self.traces else 1.0
+
+    def add(self, said: Outcome | list[Need]) -> None:
+        """Count what was said of one more trace, or what is to be asked about it."""
+        self.traces += 1
+        match said:
+            case NotApplicable(reason):
+                self.skipped[reason] += 1
+            case Failure(kind):
+                self.skipped[f"failed: {kind}"] += 1
+            case list():
+                for need in said:
+                    self.calls[need.model] = self.calls.get(need.model, 0.0) + need.calls
+                    self.tokens[need.model] = self.tokens.get(need.model, 0.0) + need.tokens
+            case _:
+                pass
+
+
+def chosen(lots: Sequence[Sequence[Drawn]], most: int) -> list[TraceRef]:
+    """Return at most so many traces: each evaluator in turn adds the next of its own.
+
+    The lots are the same for all, so that most of what one adds is another's too.
+    """
+    found: dict[str, TraceRef] = {}
+    for place in range(max(map(len, lots), default=0)):
+        for lot in lots:
+            if place < len(lot) and (len(found) < most or lot[place].ref.id in found):
+                found[lot[place].ref.id] = lot[place].ref
+    return list(found.values())
+
+
+def read(langfuse: Langfuse, refs: Sequence[TraceRef]) -> dict[str, Trace]:
+    """Return traces whole; those that are gone are absent."""
+    found: dict[str, Trace] = {}
+    # Those that ended together are read together: Langfuse searches by time.
+    refs = sorted(refs, key=lambda ref: ref.ended)
+    for start in range(0, len(refs), _TRACES_A_FETCH):
+        found |= langfuse.fetch(refs[start : start + _TRACES_A_FETCH])
+    return found
+
+
+def look(
+    evaluators: Mapping[str, Evaluator],
+    lots: Mapping[str, Sequence[Drawn]],
+    wanted: Collection[str],
+    traces: Mapping[str, Trace],
+) -> dict[str, Looked]:
+    """Ask each evaluator about the first traces of its own lot, as far as they were wanted: those are a fair sample.
+
+    Args:
+        evaluators: by name.
+        lots: what each has drawn, in order.
+        wanted: the ids that were to be read.
+        traces: what was read, by id.
+    """
+    firsts = {name: list(itertools.takewhile(lambda d: d.ref.id in wanted, lot)) for name, lot in lots.items()}
+    takers = {drawn.ref.id: drawn.takers for lot in firsts.values() for drawn in lot if drawn.ref.id in traces}
+    said = {id_: _said(traces[id_], [evaluators[name] for name in sorted(names)]) for id_, names in takers.items()}
+    looked = {name: Looked() for name in lots}
+    for name, lot in firsts.items():
+        for drawn in lot:
+            if drawn.ref.id in said:
+                looked[name].add(said[drawn.ref.id][name])
+    return looked
+
+
+def _said(trace: Trace, evaluators: Sequence[Evaluator]) -> dict[str, Outcome | list[Need]]:
+    """Return what each evaluator says of a trace, or needs of a model when all of them ask together."""
+    said: dict[str, Outcome | list[Need]] = {}
+    asked: list[tuple[str, Question]] = []
+    for evaluator in evaluators:
+        first = first_outcome(evaluator, trace)
+        if isinstance(first, Question):
+            asked.append((evaluator.name, first))
+        else:
+            said[evaluator.name] = first
+    needs: dict[str, list[Need]] = {name: [] for name, _ in asked}
+    for call in together([question for _, question in asked], [trace.id] * len(asked)):
+        part = 1 / len(call.places)
+        for opinion in call.question.opinions():
+            prompt = opinion.prompt
+            for place in call.places:
+                needs[asked[place][0]].append(Need(prompt.model, part, part * _tokens(prompt)))
+    return {**said, **needs}
+
+
+def _tokens(prompt: Prompt) -> float:
+    length = len(prompt.system.encode()) + len(prompt.user.encode()) + len(orjson.dumps(prompt.schema))
+    return length / _BYTES_A_TOKEN
