@@ -8,16 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-import orjson
-
 from evaluator.definitions import Evaluator
 from evaluator.langfuse import Langfuse
 from evaluator.pipeline import first_outcome
 from judges import Prompt, Question, together
-from traces import Failure, NotApplicable, Outcome, Trace, TraceRef
+from traces import Failure, NotApplicable, Outcome, Trace, TraceRef, json_text, tokens
 
 _TRACES_A_FETCH: Final = 50
-_BYTES_A_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +138,5 @@ def _said(trace: Trace, evaluators: Sequence[Evaluator]) -> dict[str, Outcome | 
     return {**said, **needs}
 
 
-def _tokens(prompt: Prompt) -> float:
-    length = len(prompt.system.encode()) + len(prompt.user.encode()) + len(orjson.dumps(prompt.schema))
-    return length / _BYTES_A_TOKEN
+def _tokens(prompt: Prompt) -> int:
+    return tokens(prompt.system) + tokens(prompt.user) + tokens(json_text(prompt.schema))

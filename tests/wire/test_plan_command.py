@@ -79,7 +79,8 @@ def test_rubrics_of_a_group_share_their_calls_as_they_will(
         done = sweep(app, timedelta(hours=1), drain=True, threads=2)
     found = [each for each in document["evaluators"] if each["kind"] == "rubric"]
     assert sum(each["calls"] for each in found) == done.used.calls == sandbox.model.calls == 12
-    assert 1.0 < sum(each["input_tokens"] for each in found) / done.used.input_tokens < 1.6
+    # As above; the schema of a group's answer is longer.
+    assert 1.0 < sum(each["input_tokens"] for each in found) / done.used.input_tokens < 2.0
 
 
 def test_only_some_traces_are_read_whole_and_it_says_so(
