@@ -14,6 +14,7 @@ from scipy import stats
 from evaluator.app import Desk
 from evaluator.definitions import Evaluator
 from evaluator.golden import Asks
+from evaluator.parts import parts
 from evaluator.planning import Told, draw
 from evaluator.words import is_unasked, usage_of
 from judges import BaseScale, NumericScale, Question, Rubric
@@ -28,7 +29,7 @@ _TRACES_A_FETCH: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What both versions say of one trace; `again` is the old one asked a second time."""
+    """What both versions say of a trace or an observation; `again` is the old one asked a second time."""
 
     trace: Trace
     before: Outcome
@@ -161,12 +162,14 @@ def sampled(
     """
     versions = [before, *([evaluator.rubric] if evaluator.rubric is not None else [])]
     drawn = draw(desk, evaluator, last, _DRAWN_AT_MOST * most, told)
+    salt = desk.definitions.service.sampling.salt
     found: list[Trace] = []
     skipped = 0
     for start in range(0, len(drawn), _TRACES_A_FETCH):
         refs = drawn[start : start + _TRACES_A_FETCH]
         traces = desk.langfuse.fetch(refs)
-        for trace in (traces[ref.id] for ref in refs if ref.id in traces):
+        whole = [traces[ref.id] for ref in refs if ref.id in traces]
+        for trace in (part for each in whole for part in parts(evaluator, each, salt)):
             if len(found) == most:
                 return found, skipped
             if any(isinstance(version.question(trace), Question) for version in versions):

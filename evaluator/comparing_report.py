@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.comparing import Comparison, Interval, Pair
+from evaluator.parts import named
 from evaluator.telemetry import spelled_out
 from evaluator.words import answer_of, dollars, is_priced, percent, reason_of, shortened, usd
 from judges import Rubric
@@ -101,7 +102,7 @@ def _differences(pairs: list[Pair]) -> Table:
     table.add_column("trace, and the reasons of both", ratio=1)
     for pair in pairs:
         reasons = "\n".join(f"- {shortened(reason_of(side(pair)))}" for side in _SIDES)
-        about = Text(spelled_out(pair.trace.id), "bold").append(f"\n{reasons}", "not bold")
+        about = Text(spelled_out(named(pair.trace)), "bold").append(f"\n{reasons}", "not bold")
         table.add_row(*(Text(spelled_out(answer_of(side(pair)))) for side in _SIDES), about)
     return table
 
@@ -150,4 +151,11 @@ def _interval(found: Interval | None) -> dict[str, float] | None:
 def _pair(pair: Pair, url: Callable[[str], str]) -> dict[str, Any]:
     sides = {"before": pair.before, "after": pair.after, **({"again": pair.again} if pair.again is not None else {})}
     outcomes = {name: outcome_to_json(outcome) for name, outcome in sides.items()}
-    return {"trace_id": pair.trace.id, "url": url(pair.trace.id), "differs": pair.differs, **outcomes}
+    step = None if pair.trace.whole is None else pair.trace.root.id
+    return {
+        "trace_id": pair.trace.id,
+        "observation_id": step,
+        "url": url(pair.trace.id),
+        "differs": pair.differs,
+        **outcomes,
+    }

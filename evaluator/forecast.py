@@ -35,7 +35,7 @@ class Forecast:
         evaluator: which one.
         matches: traces its filters let pass.
         sampled: those of them it takes.
-        scored: traces it has something to say of, by those that were read.
+        scored: scores it gives, by those traces that were read.
         calls: judge calls.
         input_tokens, output_tokens: of them, in all; None where no trace was read.
         usd: what they cost; None where the price or the tokens are not known.
@@ -94,7 +94,7 @@ def _forecast(taken: Taken, looked: Looked, prices: Mapping[str, Price], spent: 
         evaluator=taken.evaluator,
         matches=sampled + taken.states["sampled_out"],
         sampled=sampled,
-        scored=sampled * looked.said,
+        scored=sampled * looked.scores,
         calls=calls,
         input_tokens=sum(looked.tokens.values()) * each if known else None,
         output_tokens=calls * answer if known else None,
@@ -123,7 +123,7 @@ def demands(plan: Plan, replay: Replay, *, batch_scores: bool) -> list[Demand]:
         looked, rubric = replay.looked[name], taken.evaluator.rubric
         names = len(rubric.spec.score_names) if rubric is not None else 1
         calls = sum(looked.calls.values()) / looked.traces if looked.traces else float(rubric is not None)
-        _add(langfuse, taken.hours, looked.said * names / (_SCORES_A_REQUEST if batch_scores else 1))
+        _add(langfuse, taken.hours, looked.scores * names / (_SCORES_A_REQUEST if batch_scores else 1))
         _add(model, taken.hours, calls)
     hours = (plan.traffic.window.end - plan.traffic.window.start).total_seconds() / 3600
     looks = 60 / discovery.every.total_seconds()

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from evaluator.definitions import Evaluator
 from evaluator.langfuse import Langfuse
+from evaluator.parts import named, parts
 from evaluator.pipeline import first_outcome
 from judges import Prompt, Question, together
 from traces import Failure, NotApplicable, Outcome, Trace, TraceRef, json_text, tokens
@@ -33,30 +34,46 @@ class Need(NamedTuple):
     tokens: float
 
 
+Said = Outcome | list[Need]
+"""What an evaluator says of a part of a trace, or what it needs of a model for that."""
+
+
 @dataclass(slots=True)
 class Looked:
     """What one evaluator says of the traces whose content was read.
 
     Attributes:
         traces: how many of its own were.
-        skipped: why it had nothing to say, and how often.
+        parts: what of them it looked at: the traces themselves, or their observations.
+        skipped: why it had nothing to say of a part, and how often.
         calls: judge calls, by model; one for a group of rubrics counts in parts.
         tokens: about how many tokens the prompts have, by model.
     """
 
     traces: int = 0
+    parts: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     calls: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, float] = field(default_factory=dict)
 
     @property
-    def said(self) -> float:
-        """The share of traces that it has something to say of; 1 where none was read."""
-        return 1 - self.skipped.total() / self.traces if self.traces else 1.0
+    def skips(self) -> float:
+        """The share of parts that it has nothing to say of; 0 where none was read."""
+        return self.skipped.total() / self.parts if self.parts else 0.0
 
-    def add(self, said: Outcome | list[Need]) -> None:
-        """Count what was said of one more trace, or what is to be asked about it."""
+    @property
+    def scores(self) -> float:
+        """How many scores a trace gets, on average; 1 where none was read."""
+        return (self.parts - self.skipped.total()) / self.traces if self.traces else 1.0
+
+    def add(self, said: Sequence[Said]) -> None:
+        """Count what was said of the parts of one more trace, or what is to be asked about them."""
         self.traces += 1
+        for each in said:
+            self.parts += 1
+            self._count(each)
+
+    def _count(self, said: Said) -> None:
         match said:
             case NotApplicable(reason):
                 self.skipped[reason] += 1
@@ -98,6 +115,7 @@ def look(
     lots: Mapping[str, Sequence[Drawn]],
     wanted: Collection[str],
     traces: Mapping[str, Trace],
+    salt: str,
 ) -> dict[str, Looked]:
     """Ask each evaluator about the first traces of its own lot, as far as they were wanted: those are a fair sample.
 
@@ -106,10 +124,13 @@ def look(
         lots: what each has drawn, in order.
         wanted: the ids that were to be read.
         traces: what was read, by id.
+        salt: key of the hash that chooses among too many observations.
     """
     firsts = {name: list(itertools.takewhile(lambda d: d.ref.id in wanted, lot)) for name, lot in lots.items()}
     takers = {drawn.ref.id: drawn.takers for lot in firsts.values() for drawn in lot if drawn.ref.id in traces}
-    said = {id_: _said(traces[id_], [evaluators[name] for name in sorted(names)]) for id_, names in takers.items()}
+    said = {
+        id_: _said(traces[id_], [evaluators[name] for name in sorted(names)], salt) for id_, names in takers.items()
+    }
     looked = {name: Looked() for name in lots}
     for name, lot in firsts.items():
         for drawn in lot:
@@ -118,24 +139,26 @@ def look(
     return looked
 
 
-def _said(trace: Trace, evaluators: Sequence[Evaluator]) -> dict[str, Outcome | list[Need]]:
-    """Return what each evaluator says of a trace, or needs of a model when all of them ask together."""
-    said: dict[str, Outcome | list[Need]] = {}
-    asked: list[tuple[str, Question]] = []
+def _said(trace: Trace, evaluators: Sequence[Evaluator], salt: str) -> dict[str, list[Said]]:
+    """Return what each evaluator says of the parts of a trace, or needs of a model when all of them ask together."""
+    said: dict[str, list[Said]] = {}
+    asked: list[tuple[Question, str, list[Need]]] = []
     for evaluator in evaluators:
-        first = first_outcome(evaluator, trace)
-        if isinstance(first, Question):
-            asked.append((evaluator.name, first))
-        else:
-            said[evaluator.name] = first
-    needs: dict[str, list[Need]] = {name: [] for name, _ in asked}
-    for call in together([question for _, question in asked], [trace.id] * len(asked)):
-        part = 1 / len(call.places)
+        own = said.setdefault(evaluator.name, [])
+        for part in parts(evaluator, trace, salt):
+            first = first_outcome(evaluator, part)
+            needs: list[Need] = []
+            if isinstance(first, Question):
+                asked.append((first, named(part), needs))
+            own.append(needs if isinstance(first, Question) else first)
+        if not own:
+            own.append(NotApplicable("no observation matches"))
+    for call in together([question for question, _, _ in asked], [subject for _, subject, _ in asked]):
+        share = 1 / len(call.places)
         for opinion in call.question.opinions():
-            prompt = opinion.prompt
             for place in call.places:
-                needs[asked[place][0]].append(Need(prompt.model, part, part * _tokens(prompt)))
-    return {**said, **needs}
+                asked[place][2].append(Need(opinion.prompt.model, share, share * _tokens(opinion.prompt)))
+    return said
 
 
 def _tokens(prompt: Prompt) -> int:

@@ -65,6 +65,11 @@ class Replay:
     taken: dict[str, Taken] = field(default_factory=dict)
     looked: dict[str, Looked] = field(default_factory=dict)
 
+    @property
+    def sessions(self) -> list[str]:
+        """The names of evaluators of sessions, which are not replayed."""
+        return [each.name for each in self.definitions.evaluators if each.target == "session"]
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -119,8 +124,9 @@ def plan(desk: Desk, last: timedelta, *, content: int, against: Definitions | No
     traces = read(desk.langfuse, refs)
     wanted = {ref.id for ref in refs}
     for each in results:
+        salt = each.definitions.service.sampling.salt
         evaluators = {name: taken.evaluator for name, taken in each.taken.items()}
-        each.looked = look(evaluators, {name: taken.drawn for name, taken in each.taken.items()}, wanted, traces)
+        each.looked = look(evaluators, {name: taken.drawn for name, taken in each.taken.items()}, wanted, traces, salt)
     steps = sum(len(trace.observations) for trace in traces.values()) / len(traces) if traces else 0.0
     both = results[0].taken.keys() & results[-1].taken.keys()
     moved = {name: (gained[name], lost[name]) for name in sorted(both)}
@@ -157,9 +163,10 @@ class _Replaying:
     def __init__(self, definitions: Definitions, content: int) -> None:
         self.definitions = definitions
         self._content = content
-        self._sampler = Sampler(definitions.evaluators, definitions.service.sampling.salt)
-        self._replay = Replay(definitions, taken={e.name: Taken(e) for e in definitions.evaluators})
-        self._heaps: dict[str, list[tuple[float, int, Drawn]]] = {e.name: [] for e in definitions.evaluators}
+        replayed = [each for each in definitions.evaluators if each.target != "session"]
+        self._sampler = Sampler(replayed, definitions.service.sampling.salt)
+        self._replay = Replay(definitions, taken={each.name: Taken(each) for each in replayed})
+        self._heaps: dict[str, list[tuple[float, int, Drawn]]] = {each.name: [] for each in replayed}
 
     def see(self, root: TraceRoot) -> frozenset[str]:
         """Count a root; return who takes it."""

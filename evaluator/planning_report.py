@@ -45,6 +45,8 @@ def show(plan: Plan, spent: Mapping[str, Usage], out: Console, *, batch_scores: 
         out.print(_costs(found, days))
         _show_assumptions(found, out)
     out.print()
+    for name in plan.now.sessions:
+        _say(out, f"note: {name} judges sessions, which are not replayed: it is in none of these figures", "yellow")
     for each in demands(plan, plan.now, batch_scores=batch_scores):
         _show_demand(each, out)
     _show_late(plan, out)
@@ -63,7 +65,7 @@ def _volumes(found: Sequence[Forecast]) -> Table:
     for column in ("matches", "taken", "skipped", "scores"):
         table.add_column(column, justify="right", no_wrap=True)
     for each in found:
-        skipped = percent(1 - each.looked.said) if each.looked.traces else "?" if each.sampled else ""
+        skipped = percent(each.looked.skips) if each.looked.traces else "?" if each.sampled else ""
         scores = f"{each.scored:,.0f}" if each.looked.traces or not each.sampled else "?"
         table.add_row(each.evaluator.name, f"{each.matches:,}", f"{each.sampled:,}", skipped, scores)
     return table
@@ -71,7 +73,7 @@ def _volumes(found: Sequence[Forecast]) -> Table:
 
 def _show_reasons(found: Sequence[Forecast], out: Console) -> None:
     reasons = [
-        (number, f"{each.evaluator.name}: {spelled_out(reason)} ({number} of the {each.looked.traces} read)")
+        (number, f"{each.evaluator.name}: {spelled_out(reason)} ({number} of the {each.looked.parts} read)")
         for each in found
         for reason, number in each.looked.skipped.items()
     ]
@@ -206,6 +208,7 @@ def as_json(plan: Plan, spent: Mapping[str, Usage], *, batch_scores: bool) -> di
             {"of": d.of, "mean": round(d.mean, 2), "busiest": round(d.busiest, 2), "allowed": d.allowed, "fits": d.fits}
             for d in demands(plan, plan.now, batch_scores=batch_scores)
         ],
+        "sessions_not_replayed": list(plan.now.sessions),
         "late_scores": {name: {"all": every, "late": late} for name, (every, late) in plan.traffic.late.items()},
     }
     if plan.before is not None:

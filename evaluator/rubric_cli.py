@@ -98,6 +98,8 @@ def diff_versions(
         _out.print(f"{name}: both are version {after.version}; nothing that could change a verdict is different")
         return
     evaluator = next(each for each in definitions.evaluators if each.rubric is after)
+    if evaluator.target == "session":
+        raise ConfigError([Problem(name, "judges sessions; versions are compared on traces and observations")])
     with open_desk(settings, definitions) as desk:
         now = desk.clock.monotonic
         with counting("traces listed", None, _errors, now) as more:

@@ -15,12 +15,13 @@ from evaluator.filter_scores import with_scores
 from evaluator.gathering import until_finished
 from evaluator.golden import Asks
 from evaluator.langfuse import Window, is_excluded
+from evaluator.parts import parts
 from evaluator.pipeline import first_outcome
 from evaluator.sampling import NotTaken, Sampled, Sampler, position
 from evaluator.service_config import ServiceConfig
 from evaluator.words import conditions
 from judges import Question
-from traces import Outcome, Trace, TraceRef, TraceRoot, When, duration_text
+from traces import NotApplicable, Outcome, Trace, TraceRef, TraceRoot, When, duration_text
 
 _LOOKS: Final = (timedelta(days=1), timedelta(days=7))
 """Langfuse searches by time: most traces that are tried are of today or of this week."""
@@ -57,10 +58,11 @@ class Decision:
 
 @dataclass(slots=True)
 class Tried:
-    """One evaluator on the trace: its question, when it has one, and the outcome, when somebody was asked."""
+    """One evaluator on the trace or an observation: its question, if it has one, the outcome, if somebody was asked."""
 
     evaluator: Evaluator
     decision: Decision
+    part: Trace
     question: Question | None
     outcome: Outcome | None
 
@@ -110,10 +112,16 @@ def attempt(desk: Desk, trace: Trace, evaluators: Sequence[Evaluator]) -> list[T
     """Return what each evaluator decides about a trace and what it says of it; rubrics only prepare their question."""
     decisions = decide(_root(desk, trace), evaluators, desk.definitions.service)
     tried = []
+    salt = desk.definitions.service.sampling.salt
     for evaluator, decision in zip(evaluators, decisions, strict=True):
-        first = first_outcome(evaluator, trace)
-        question, outcome = (first, None) if isinstance(first, Question) else (None, first)
-        tried.append(Tried(evaluator, decision, question, outcome))
+        of = parts(evaluator, trace, salt)
+        for part in of:
+            first = first_outcome(evaluator, part)
+            question, outcome = (first, None) if isinstance(first, Question) else (None, first)
+            tried.append(Tried(evaluator, decision, part, question, outcome))
+        if not of:
+            none = "it judges sessions" if evaluator.target == "session" else "no observation matches"
+            tried.append(Tried(evaluator, decision, trace, None, NotApplicable(none)))
     return tried
 
 

@@ -38,7 +38,7 @@ def _rules(rules: Iterable[Tried]) -> Table:
         outcome = each.outcome
         value, reason = (answer_of(outcome), reason_of(outcome)) if outcome is not None else ("", "")
         style = "red" if isinstance(outcome, Verdict) and outcome.value is False else ""
-        table.add_row(each.evaluator.name, Text(value, style), Text(reason), _taken(each.decision))
+        table.add_row(each.evaluator.name + _step(each), Text(value, style), Text(reason), _taken(each.decision))
     return table
 
 
@@ -49,13 +49,20 @@ def _taken(decision: Decision) -> Text:
 def _show_rubric(each: Tried, out: Console) -> None:
     evaluator = each.evaluator
     out.print()
-    out.rule(f"[bold]{escape(evaluator.name)}[/bold] rubric, version {evaluator.version}", align="left")
+    head = f"[bold]{escape(evaluator.name)}[/bold] rubric, version {evaluator.version}"
+    out.rule(f"{head}{escape(_step(each))}", align="left")
     out.print(Text("would it be taken? ").append(_taken(each.decision)).append(_place(each.decision)))
     if each.question is not None:
         _show_prompt(each.question, out)
     if each.outcome is not None:
         out.print()
         _show_outcome(each.outcome, out)
+
+
+def _step(each: Tried) -> str:
+    """Say which observation it is about; nothing where it is about the trace."""
+    root = each.part.root
+    return "" if each.part.whole is None else f", {root.type} {spelled_out(root.name)} {spelled_out(root.id)}"
 
 
 def _place(decision: Decision) -> str:
@@ -108,6 +115,7 @@ def _as_json(each: Tried) -> dict[str, Any]:
         "name": each.evaluator.name,
         "kind": each.evaluator.kind,
         "version": each.evaluator.version,
+        "observation_id": None if each.part.whole is None else each.part.root.id,
         "taken": decision.takes,
         "state": decision.state,
         "why": decision.why,

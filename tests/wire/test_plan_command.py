@@ -13,7 +13,7 @@ import redis
 
 from evaluator.service import sweep
 from sandbox.server import Sandbox
-from tests.serving import RUBRIC, RULES, SERVICE, Config, OpenService, Run, Traffic, everything
+from tests.serving import RUBRIC, RULES, SERVICE, Config, OpenService, Run, Traffic, everything, trace_id
 
 PRICED = SERVICE + "models: {prices: {gpt-5.4-mini: {input: 1, output: 10}}}\n"
 HALF = RUBRIC.replace("rate: 1", "rate: 0.5")
@@ -81,6 +81,45 @@ def test_rubrics_of_a_group_share_their_calls_as_they_will(
     assert sum(each["calls"] for each in found) == done.used.calls == sandbox.model.calls == 12
     # As above; the schema of a group's answer is longer.
     assert 1.0 < sum(each["input_tokens"] for each in found) / done.used.input_tokens < 2.0
+
+
+OF_STEPS = """
+name: search
+target: observation
+observe: {type: [RETRIEVER, GENERATION]}
+sample: [{rate: 1}]
+inputs: {found: $.observation.output}
+criteria: Is it good?
+score: {type: boolean}
+"""
+OF_SESSIONS = """
+name: whole
+target: session
+sample: [{rate: 1}]
+inputs: {all: transcript}
+criteria: Is it good?
+score: {type: boolean}
+"""
+
+
+def test_observations_are_counted_each_and_sessions_are_not_replayed(
+    run: Run, config: Config, traffic: Traffic, sandbox: Sandbox
+) -> None:
+    traffic.add(6)
+    folder = config(service=PRICED, rules="[]", rubrics={"search": OF_STEPS, "whole": OF_SESSIONS})
+    document = planned(run, folder, "--last", "1h")
+    (found,) = document["evaluators"]
+    # Each trace has a retriever with an output and a generation without one.
+    assert (found["name"], found["taken"], found["scores"], found["calls"]) == ("search", 6, 6.0, 6.0)
+    assert found["skipped"] == {"no found": 6}
+    assert document["sessions_not_replayed"] == ["whole"]
+    tried = json.loads(run("try", trace_id(0), "--json", folder=folder).stdout)["evaluators"]
+    assert [(each["name"], each["observation_id"], each["outcome"]["is"]) for each in tried] == [
+        ("search", "retriever-0", "verdict"),
+        ("search", "generation-0", "not_applicable"),
+        ("whole", None, "not_applicable"),
+    ]
+    assert sandbox.model.calls == 1
 
 
 def test_only_some_traces_are_read_whole_and_it_says_so(

@@ -56,7 +56,7 @@ def forecast(looked: Looked, spent: dict[str, Usage] | None = None, **changes: A
 
 def looked(traces: int = 10, skipped: int = 4, tokens: int = 600, model: str = "gpt") -> Looked:
     asked = traces - skipped
-    return Looked(traces, Counter({"no documents": skipped}), {model: asked}, {model: tokens * asked})
+    return Looked(traces, traces, Counter({"no documents": skipped}), {model: asked}, {model: tokens * asked})
 
 
 def test_what_was_read_stands_for_what_was_taken() -> None:
