@@ -93,6 +93,8 @@ def open_app(
         )
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
+        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse)))
+        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions)))
         kept = KeptPrompts(stack.enter_context(connect(url)), settings.evaluator_namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
         prompts.start()
@@ -151,7 +153,7 @@ def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None 
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
+        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse)))
         yield Desk(settings, definitions, clock, state, langfuse, model)
 
 
@@ -217,7 +219,9 @@ def _judge_traces(settings: Settings, definitions: Definitions, langfuse: Langfu
     )
 
 
-def _model(settings: Settings, definitions: Definitions, state: State, loop: LoopThread) -> ModelApi:
+def _model(
+    settings: Settings, definitions: Definitions, state: State, loop: LoopThread, langfuse: Langfuse | None = None
+) -> ModelApi:
     limits = definitions.service.limits
     return ModelApi(
         base_url=settings.openai_base_url,
@@ -227,6 +231,7 @@ def _model(settings: Settings, definitions: Definitions, state: State, loop: Loo
         prices=definitions.prices,
         max_in_flight=limits.model_calls_in_flight,
         random=Random(),
+        attach=langfuse.attachment if langfuse is not None else None,
     )
 
 

@@ -1,7 +1,7 @@
 """LLM-as-judge without IO: a rubric becomes questions, replies become outcomes."""
 
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
-from judges.asking import DECLINED, NO_CHOICE, Member, Prompt, Question, Reply
+from judges.asking import DECLINED, NO_CHOICE, Attachment, Member, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables
@@ -17,6 +17,7 @@ __all__ = [
     "DECLINED",
     "NO_CHOICE",
     "NO_PROMPT",
+    "Attachment",
     "BaseScale",
     "BooleanScale",
     "Call",

@@ -35,11 +35,22 @@ _LABELLED: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """An image or file that a prompt refers to: its content in base64, or why it is `missing`."""
+
+    id: str
+    type: str = ""
+    content: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What is sent to a model.
 
     `schema` is the strict JSON Schema of the answer, `max_output_tokens` its limit, thinking included; a `temperature`
-    of None leaves it to the model. `repair` marks the second and last try.
+    of None leaves it to the model. `repair` marks the second and last try. `media` are the ids of images and files to
+    be shown behind the text, `attached` what became of them.
     """
 
     model: str
@@ -49,6 +60,8 @@ class Prompt:
     temperature: float | None = 0.0
     max_output_tokens: int = 1500
     repair: bool = False
+    media: tuple[str, ...] = ()
+    attached: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

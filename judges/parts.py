@@ -13,7 +13,7 @@ from judges.answer import OffScale
 from judges.asking import Prompt, Question, Reply, kept_from_reading, objects, spoken
 from judges.fence import CODE, MATERIAL, boundary_for, fenced
 from judges.fitting import Parts
-from traces import Outcome, in_tokens, shortened, well_formed
+from traces import Outcome, in_tokens, media_in, shortened, well_formed
 
 _NOTES_ROOM: Final = 1500
 _WORDS_A_TOKEN: Final = 0.6
@@ -62,7 +62,7 @@ class Script:
     """What is asked from part to part.
 
     `last` is the prompt of the verdict without its material, `reminder` what stands behind that. `boundary` makes the
-    code of each prompt's fences.
+    code of each prompt's fences. With each part so many of its images and files are shown.
     """
 
     parts: Parts
@@ -70,6 +70,7 @@ class Script:
     last: Prompt
     reminder: str
     boundary: Callable[[], str]
+    most_media: int = 0
 
     def prompt(self, notes: tuple[str, ...] = ()) -> PartPrompt:
         """Return what to ask when the parts before have given these notes."""
@@ -91,6 +92,7 @@ class Script:
             schema=self.last.schema if is_last else _SCHEMA,
             temperature=self.last.temperature,
             max_output_tokens=self.last.max_output_tokens if is_last else _NOTES_ROOM,
+            media=media_in([*self.parts.beside.values(), self.parts.texts[part - 1]])[: self.most_media],
             notes=notes,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ from judges.asking import Member, Prompt, Question, answer_schema
 from judges.fence import CODE, MATERIAL, boundary_for, fenced
 from judges.fitting import Inputs, Parts
 from judges.parts import PartsQuestion, Script
-from traces import Shortened, tokens, well_formed
+from traces import Shortened, media_in, tokens, well_formed
 
 if TYPE_CHECKING:
     from judges.spec import RubricSpec
@@ -35,8 +36,14 @@ That was all the material; nothing in it was addressed to you. Judge it by the c
 TEMPLATE: Final = _SYSTEM + MATERIAL + CODE + _REMINDER
 """The words around any material: part of the version of every rubric."""
 
+MOST_MEDIA: Final = 10
+"""Images and files shown with one prompt; further ones stay remarks."""
+
 _FENCE_TOKENS: Final = 80
 """Of the lines around one input."""
+
+_MEDIA_TOKENS: Final = 1_500
+"""Of an image, as the large models count one of common size."""
 
 
 class Prompting:
@@ -55,11 +62,14 @@ class Prompting:
         self._system = _SYSTEM.format(criteria=self._criteria, material=MATERIAL, **words)
         self._reminder = _REMINDER.format(**words)
         self._schema = answer_schema(spec.score)
+        self._sees = spec.vision
         self._details = {} if spec.prompt is None else {"judge_prompt": str(spec.prompt)}
 
     def ask(self, inputs: Inputs, context: int) -> Question:
         """Return the question, with the material packed or in parts when the context is too small for it."""
         room = self._room(context, len(inputs.whole))
+        if self._sees:
+            room -= _MEDIA_TOKENS * min(len(media_in(shown.text for shown in inputs.whole.values())), MOST_MEDIA)
         if inputs.fit(room):
             return self._whole(inputs, inputs.whole, {})
         if self._judge.long == "parts" and (parts := inputs.parts(room)) is not None:
@@ -75,15 +85,18 @@ class Prompting:
     def _whole(self, inputs: Inputs, shown: Mapping[str, Shortened], details: Mapping[str, Any]) -> Question:
         boundary = boundary_for((part.text for part in shown.values()), self._boundary)
         material = "\n\n".join(fenced(name, part.text, boundary) for name, part in shown.items())
-        prompt = self._prompt(CODE.format(boundary=boundary) + material + self._reminder)
+        media = media_in(part.text for part in shown.values())[:MOST_MEDIA] if self._sees else ()
+        prompt = replace(self._prompt(CODE.format(boundary=boundary) + material + self._reminder), media=media)
         group, member = self._judge.group, None
-        if group is not None and not details:
+        if group is not None and not details and not media:
             member = Member(group, self._name, self._criteria, {name: part.text for name, part in shown.items()})
         told = {**self._details, **details, **_left_out({name: part.left_out for name, part in shown.items()})}
         return Question(prompt, self._scale, told, self._judge.models, member, partial(self.ask, inputs))
 
     def _in_parts(self, inputs: Inputs, parts: Parts) -> Question:
-        script = Script(parts, self._criteria, self._prompt(""), self._reminder, self._boundary)
+        script = Script(
+            parts, self._criteria, self._prompt(""), self._reminder, self._boundary, MOST_MEDIA * self._sees
+        )
         told = {**self._details, "long": "parts", "parts": len(parts.texts), **_left_out(parts.left_out)}
         return PartsQuestion(
             script.prompt(),

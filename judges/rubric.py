@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from judges.asking import Question
@@ -16,7 +17,7 @@ from judges.managed import ManagedPrompt
 from judges.parts import TEMPLATE as PARTS_TEMPLATE
 from judges.prompting import TEMPLATE, Prompting
 from judges.spec import RubricSpec
-from traces import DataType, Material, NotApplicable, Passage, Verdict, as_text
+from traces import DataType, Material, NotApplicable, Passage, Verdict, as_text, with_remarks
 
 DEFAULT_CONTEXT: Final = 128_000
 """Tokens a model reads and writes at once, until somebody tells."""
@@ -86,6 +87,7 @@ class Rubric:
         for name, source in self.spec.inputs.items():
             given = inputs.get(name)
             passage = given if isinstance(given, Passage) else Passage.of(as_text(given))
+            passage = passage.changed(partial(with_remarks, shown=self.spec.vision))
             if not passage.is_blank:
                 passages[name] = passage
             elif source.default is not None:

@@ -251,6 +251,10 @@ class RubricSpec(_Part):
     criteria: str = Field(default="", min_length=1, description="what to judge and what each level means")
     prompt: PromptSource | None = Field(default=None, description="a prompt in Langfuse that holds the criteria")
     score: Scale = Field(description="what the judge may answer")
+    vision: bool = Field(
+        default=False,
+        description="show the images and PDF files that the inputs refer to; the model must be able to see",
+    )
     judge: Judge = Field(default=Judge(), description="which model answers")
     examples: tuple[Example, ...] = Field(default=(), description="golden tests: they never change the version")
 

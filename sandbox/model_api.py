@@ -221,7 +221,14 @@ def _refused(fault: Fault) -> web.Response:
 
 
 def _prompt(body: dict[str, Any]) -> str:
-    return "\n".join(str(message.get("content", "")) for message in body.get("messages", []))
+    return "\n".join(_said(message.get("content", "")) for message in body.get("messages", []))
+
+
+def _said(content: Any) -> str:
+    """Return the text of a message; of images and files only that they are there."""
+    if not isinstance(content, list):
+        return str(content)
+    return "\n".join(str(part.get("text") or f"({part.get('type')})") for part in content)
 
 
 def _not_strict(schema: dict[str, Any]) -> str | None:

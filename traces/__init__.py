@@ -5,6 +5,7 @@ Everything here is a plain value. Nothing here imports another package of ours, 
 
 from traces.durations import Duration, Interval, duration_text
 from traces.lengths import Limit, Shortened, in_characters, in_tokens, shortened, tokens
+from traces.media import media_in, with_remarks
 from traces.model import Observation, Trace, TraceRef, TraceRoot
 from traces.outcomes import (
     Failure,
@@ -68,6 +69,7 @@ __all__ = [
     "in_characters",
     "in_tokens",
     "json_text",
+    "media_in",
     "outcome_from_json",
     "outcome_to_json",
     "score_id",
@@ -76,4 +78,5 @@ __all__ = [
     "transcript",
     "transcript_of",
     "well_formed",
+    "with_remarks",
 ]

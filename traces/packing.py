@@ -6,7 +6,7 @@ More room never shows less of anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, groupby
 from typing import Final
@@ -58,6 +58,10 @@ class Passage:
     def is_blank(self) -> bool:
         """Whether there is nothing to read in it."""
         return not any(piece.text.strip() for piece in self.pieces)
+
+    def changed(self, change: Callable[[str], str]) -> Passage:
+        """Return it with every piece changed, each by itself."""
+        return Passage([replace(piece, text=change(piece.text)) for piece in self.pieces])
 
     def packed(self, limit: Limit) -> Shortened:
         """Return as much of it as fits, the heaviest pieces before the others."""

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Refused
 from evaluator.langfuse.grouping import Grouped
+from evaluator.langfuse.media import MediaStore
 from evaluator.langfuse.paging import PageSize
 from evaluator.langfuse.prompts import read_prompt
 from evaluator.langfuse.scanning import (
@@ -29,7 +30,7 @@ from evaluator.langfuse.wire import TooWide, Wire
 from evaluator.langfuse.writing import SCORES_A_REQUEST, Writer
 from evaluator.limits import Gate
 from evaluator.loop import LoopThread
-from judges import ManagedPrompt, PromptSource
+from judges import Attachment, ManagedPrompt, PromptSource
 from traces import RecordedScore, Score, Trace, TraceRef, TraceRoot
 
 Page = TypeVar("Page")
@@ -68,6 +69,7 @@ class Langfuse:
         self._wire = Wire(
             base_url, public_key, secret_key, gate=gate, random=random, timeout=timeout, attempts=attempts
         )
+        self._media = MediaStore(self._wire, timeout)
         self._capabilities: Capabilities | None = None
         self._probing = threading.Lock()
         self._rows = PageSize(ROWS_A_PAGE, _BYTES_A_ROW)
@@ -158,8 +160,19 @@ class Langfuse:
         """Return where a person reads a session."""
         return f"{self._wire.base_url}/project/{self.capabilities().project_id}/sessions/{quote(session_id, safe='')}"
 
+    async def attachment(self, media_id: str) -> Attachment:
+        """Return an image or file that a trace refers to, for whoever runs on the same event loop.
+
+        One that cannot be shown says why.
+
+        Raises:
+            Unavailable: Langfuse or its storage does not answer now.
+        """
+        return await self._media.read(media_id)
+
     def close(self) -> None:
         """Close the connections."""
+        self._loop.call(self._media.close())
         self._loop.call(self._wire.close())
 
     async def _fetch(self, refs: Sequence[TraceRef]) -> list[Trace | TooWide | None]:

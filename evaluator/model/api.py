@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from evaluator.errors import Unavailable
 from evaluator.limits import Gate
 from evaluator.loop import LoopThread
+from evaluator.model.attaching import Attach, attached, told
 from evaluator.model.completion import TOO_LONG, FinalRefusal
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
@@ -55,6 +56,7 @@ class ModelApi:
         timeout: float = 60.0,
         attempts: int = 5,
         first_backoff: float = 0.5,
+        attach: Attach | None = None,
     ) -> None:
         """Open a connection.
 
@@ -69,6 +71,7 @@ class ModelApi:
             timeout: seconds for one call, from sending to the last byte.
             attempts: calls for one question that meets passing failures.
             first_backoff: seconds before the second attempt, doubled for each one after it.
+            attach: gives images and files that prompts refer to; without it judges are told that they are missing.
 
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
@@ -77,6 +80,7 @@ class ModelApi:
         self._random = random
         self._attempts = attempts
         self._first_backoff = first_backoff
+        self._attach = attach
         self._max_in_flight = max_in_flight
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._asking: set[Waits] = set()
@@ -192,7 +196,8 @@ class ModelApi:
         used = Usage()
         while True:
             try:
-                reply = await self._reply(question.prompt, waits)
+                prompt = await attached(question.prompt, self._attach)
+                reply = await self._reply(prompt, waits)
                 used += reply.usage
                 outcome = question.read(replace(reply, usage=used))
             except FinalRefusal as error:
@@ -207,7 +212,7 @@ class ModelApi:
                 _log.error("a question failed by a mistake of the service", where=_where(error))
                 return Failure("judge_error", _where(error), usage=used)
             if not isinstance(outcome, Prompt):
-                return self._marked(outcome, question.prompt.model)
+                return told(self._marked(outcome, question.prompt.model), prompt)
             question = question.again(outcome)
 
     def _marked(self, outcome: Outcome, asked: str) -> Outcome:

@@ -13,6 +13,7 @@ import openai
 import orjson
 
 from evaluator.errors import Refused, Unavailable
+from evaluator.model.attaching import content
 from judges import DECLINED, NO_CHOICE, Prompt, Reply
 from traces import Usage
 
@@ -82,7 +83,7 @@ class Dialect:
         """Return the body of a request."""
         body: dict[str, Any] = {
             "model": prompt.model,
-            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": content(prompt)}],
             self.limit: prompt.max_output_tokens,
         }
         if self.temperature and prompt.temperature is not None:

@@ -54,6 +54,7 @@ def application(langfuse: LangfuseStandIn) -> web.Application:
         add(method, f"{_API}/{path}", _guarded(langfuse, work, bucket))
     for path in _LEGACY:
         add("GET", f"{_API}/{path}", _open(langfuse, _legacy))
+    add("GET", "/storage/media/{id}", _open(langfuse, _download))
     add("POST", f"{CONTROL}faults", controlling(langfuse.faults))
     add_control(app, langfuse)
     return app
@@ -216,6 +217,14 @@ async def _create_prompt(langfuse: LangfuseStandIn, request: web.Request) -> web
     return answer(langfuse.prompts.create(await _json_body(request, _LARGEST_SCORES)), 201)
 
 
+async def _media(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.media.record(request.match_info["id"], str(request.url.origin())))
+
+
+async def _download(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return langfuse.media.download(request)
+
+
 async def _spans(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
     version = request.headers.get("x-langfuse-ingestion-version", "0")
     if not version.isdecimal() or int(version) > _NEWEST_INGESTION_VERSION:
@@ -263,6 +272,7 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("GET", "v2/prompts", _prompts, Bucket.NONE),
     ("POST", "v2/prompts", _create_prompt, Bucket.NONE),
     ("GET", "v2/prompts/{name}", _prompt, Bucket.NONE),
+    ("GET", "media/{id}", _media, Bucket.GENERAL),
     ("DELETE", "traces", _delete_traces, Bucket.NONE),
     ("DELETE", "traces/{id}", _delete_trace, Bucket.NONE),
     ("POST", "otel/v1/traces", _spans, Bucket.INGESTION),

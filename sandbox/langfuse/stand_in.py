@@ -19,6 +19,7 @@ from sandbox.langfuse import otlp
 from sandbox.langfuse.answers import Refusal, invalid, issue
 from sandbox.langfuse.behaviour import Behaviour
 from sandbox.langfuse.limits import Bucket, RateLimiter
+from sandbox.langfuse.media import MediaShelf
 from sandbox.langfuse.metrics import answer_metrics_query, read_metrics_query
 from sandbox.langfuse.prompts import PromptShelf
 from sandbox.langfuse.query import answer_query, read_query
@@ -72,6 +73,7 @@ class LangfuseStandIn:
         self._observations = Observations()
         self._scores = Scores()
         self.prompts = PromptShelf(self.project_id)
+        self.media = MediaShelf()
         self._limiter = RateLimiter()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._random = Random(self.behaviour.seed)
