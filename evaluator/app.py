@@ -91,10 +91,8 @@ def open_app(
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
-        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse)))
-        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions)))
+        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         kept = KeptPrompts(stack.enter_context(connect(url)), settings.evaluator_namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
         prompts.start()
