@@ -91,7 +91,7 @@ def diff_versions(
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = with_managed_prompts(settings, load(settings.evaluator_config))
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on([name]))
     (after,) = definitions.rubrics([name])
     (before,) = with_managed_prompts(settings, versions_in(against, name)).rubrics()
     if before.version == after.version:

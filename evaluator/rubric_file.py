@@ -22,7 +22,7 @@ def versions_in(place: Path, name: str) -> Definitions:
         ConfigError: it is not there, or has mistakes.
     """
     if place.is_dir():
-        found = load(place)
+        found = load(place).with_on([name])
         found.rubrics([name])
         return replace(found, evaluators=tuple(each for each in found.evaluators if each.name == name))
     source = read(place)
