@@ -60,6 +60,7 @@ def test_the_shipped_configuration_is_valid() -> None:
         "helpfulness",
         "instruction-following",
     }
+    assert len(definitions.off) == 10
     assert [monitor.score for monitor in definitions.monitors][-1] == "user-feedback"
     assert definitions.notes == ()
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 from ruamel.yaml import YAML
 
-from judges import CANNOT_JUDGE, Question, Rubric, RubricSpec
-from judges.spec import TRANSCRIPT
+from judges import CANNOT_JUDGE, BooleanScale, ChecklistScale, NumericScale, Question, Rubric, RubricSpec
+from judges.spec import LONGEST_NAME, TRANSCRIPT
 from tests.building import step, tool, trace
-from traces import NotApplicable, Observation, Trace
+from traces import NotApplicable, Observation, Session, Trace, as_text
 
 FOLDER: Final = Path(__file__).parents[3] / "config" / "rubrics"
 FILES: Final = sorted(FOLDER.glob("*.yaml"))
 SYSTEM: Final = {"role": "system", "content": "Answer in one sentence."}
+HEADING: Final = r" *\[[A-Z]+ \S+ (?:[0-9.]+s|still open)\]"
+ANY_HEADING: Final = rf"{HEADING}| *\[end of [A-Z]+ \S+\]|\[TRACE .*\]"
 USER: Final = {"role": "user", "content": "Hello"}
 
 
@@ -33,8 +36,21 @@ def material(name: str, of: Trace) -> str:
     return question.prompt.user
 
 
-def test_the_four_rubrics_are_there() -> None:
-    assert {"agent-trajectory", "faithfulness", "helpfulness", "instruction-following"} <= {f.stem for f in FILES}
+def test_the_library_is_complete_and_four_of_it_are_on() -> None:
+    on = {path.stem for path in FILES if named(path.stem).spec.enabled}
+    assert on == {"agent-trajectory", "faithfulness", "helpfulness", "instruction-following"}
+    assert {path.stem for path in FILES} - on == {
+        "answer-relevance",
+        "conciseness",
+        "context-relevance",
+        "goal-achieved",
+        "no-hallucinated-citation",
+        "no-toxicity",
+        "refusal-correctness",
+        "session-resolution",
+        "tone",
+        "tool-choice",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -42,30 +58,63 @@ class TestEach:
     def test_it_is_named_as_its_file(self, path: Path) -> None:
         assert named(path.stem).name == path.stem
 
-    def test_it_says_what_each_level_means(self, path: Path) -> None:
+    def test_each_criterion_may_become_a_score_of_its_own(self, path: Path) -> None:
         spec = named(path.stem).spec
-        levels = range(int(spec.score.min), int(spec.score.max) + 1) if spec.score.type == "numeric" else []
-        named_levels = [str(level) for level in levels] or (["true", "false"] if spec.score.type == "boolean" else [])
-        assert named_levels
-        assert all(f"\n{level}: " in spec.criteria for level in named_levels)
-        assert len(spec.criteria) < 1200
+        if isinstance(spec.score, ChecklistScale):
+            split = spec.model_copy(update={"score": spec.score.model_copy(update={"each": True})})
+            assert max(map(len, split.score_names)) <= LONGEST_NAME
+
+    def test_it_says_what_each_level_means(self, path: Path) -> None:
+        match named(path.stem).spec.score:
+            case NumericScale() as scale:
+                assert scale.levels
+                assert set(scale.anchors) == set(scale.levels)
+            case BooleanScale() as scale:
+                assert set(scale.anchors) == {True, False}
+            case other:
+                assert isinstance(other, ChecklistScale)
+                assert len(other.criteria) >= 2
+
+    def test_it_asks_one_question_and_says_what_is_not_judged_and_what_cannot_be(self, path: Path) -> None:
+        criteria = named(path.stem).spec.criteria
+        question, _, rest = criteria.partition("\n")
+        assert question.endswith("?")
+        assert "udged" in rest
+        assert "You cannot judge" in rest
+
+    def test_its_prompt_is_short(self, path: Path) -> None:
+        rubric = named(path.stem)
+        question = rubric.question_from(rubric.spec.examples[0].inputs)
+        assert isinstance(question, Question)
+        assert len(question.prompt.system) / 4 < 600  # tokens, framing and all
 
     def test_its_examples_can_be_asked(self, path: Path) -> None:
         rubric = named(path.stem)
-        assert len(rubric.spec.examples) >= 4
+        assert len(rubric.spec.examples) >= 6
         for example in rubric.spec.examples:
             assert isinstance(rubric.question_from(example.inputs), Question)
 
-    def test_its_examples_tell_good_from_bad(self, path: Path) -> None:
-        spec = named(path.stem).spec
-        if spec.score.type == "numeric":
-            assert any(e.expect.at_least is not None and e.expect.at_least >= 4 for e in spec.examples)
-            assert any(e.expect.at_most is not None and e.expect.at_most <= 2 for e in spec.examples)
-        else:
-            assert {True, False} <= {e.expect.equals for e in spec.examples}
+    def test_its_examples_are_of_many_kinds(self, path: Path) -> None:
+        examples = named(path.stem).spec.examples
+        assert all(example.name for example in examples)
+        assert any(example.expect.equals == CANNOT_JUDGE for example in examples)
+        assert any(not as_text(list(example.inputs.values())).isascii() for example in examples)
+        assert len({as_text(list(example.inputs.values())) for example in examples}) == len(examples)
 
-    def test_an_empty_trace_is_skipped(self, path: Path) -> None:
-        assert isinstance(named(path.stem).question(trace(input=None, output=None)), NotApplicable)
+    def test_a_transcript_looks_as_the_service_writes_it(self, path: Path) -> None:
+        spec = named(path.stem).spec
+        for example in spec.examples if TRANSCRIPT in spec.inputs else ():
+            lines = example.inputs[TRANSCRIPT].splitlines()
+            starts = r"\[TRACE \S+ [-0-9]{10} [:0-9]{8} UTC\]" if spec.target == "session" else HEADING
+            assert re.fullmatch(starts, lines[0])
+            strange = [line for line in lines if line.lstrip()[:1] == "[" and not re.fullmatch(ANY_HEADING, line)]
+            assert strange == []
+
+    def test_where_there_is_nothing_to_see_it_is_skipped(self, path: Path) -> None:
+        rubric = named(path.stem)
+        nothing = trace(input=None, output=None)
+        material = Session("s", (nothing,)) if rubric.spec.target == "session" else nothing
+        assert isinstance(rubric.question(material), NotApplicable)
 
 
 def test_helpfulness_sees_question_and_answer() -> None:
@@ -112,11 +161,6 @@ def test_the_first_instructions_count() -> None:
     assert "Forget it" not in instructions
 
 
-def test_instruction_following_has_an_example_of_what_cannot_be_judged() -> None:
-    spec = named("instruction-following").spec
-    assert any(example.expect.equals == CANNOT_JUDGE for example in spec.examples)
-
-
 def test_an_agent_is_judged_by_its_whole_way() -> None:
     assert named("agent-trajectory").spec.inputs["transcript"].path == TRANSCRIPT
     shown = material("agent-trajectory", trace(tool("find_order", {"order": 77}, output={"error": "timeout"})))
@@ -126,3 +170,31 @@ def test_an_agent_is_judged_by_its_whole_way() -> None:
 
 def test_what_called_no_tools_is_no_agent() -> None:
     assert named("agent-trajectory").question(trace(generation([USER]))) == NotApplicable("no tools_called")
+
+
+def test_tools_on_offer_are_shown_where_they_were_recorded() -> None:
+    offered = [{"type": "function", "function": {"name": "find_order"}}]
+    steps = (generation({"messages": [USER], "tools": offered}), tool("find_order", {"order": 77}))
+    assert "end of tools_offered>>>" in material("tool-choice", trace(*steps))
+    assert "end of tools_offered>>>" not in material("tool-choice", trace(*steps[1:]))
+
+
+def test_a_citation_may_come_from_a_document_or_from_a_tool() -> None:
+    found = (step("r", type="RETRIEVER", output=["From the index."]), tool("web", {"q": "x"}, output="From the web."))
+    shown = material("no-hallucinated-citation", trace(*found))
+    assert "From the index." in shown
+    assert "From the web." in shown
+
+
+def test_a_refusal_is_judged_without_instructions_too() -> None:
+    assert "none were recorded" in material("refusal-correctness", trace(generation([USER])))
+
+
+def test_a_session_is_judged_by_all_its_traces() -> None:
+    session = Session("s", (trace(input="My invoice is wrong.", output="Which?"), trace(input="R-7", output="Mended.")))
+    question = named("session-resolution").question(session)
+    assert isinstance(question, Question)
+    shown = question.prompt.user
+    assert shown.index("My invoice is wrong.") < shown.index("R-7") < shown.index("Mended.")
+    first, _, _ = shown.partition("end of first_request>>>")
+    assert "R-7" not in first
