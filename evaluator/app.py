@@ -12,6 +12,9 @@ from random import Random
 from typing import Final
 
 from evaluator.batch import Enqueue
+from evaluator.batch_lane import BatchLane
+from evaluator.batch_room import BatchRoom
+from evaluator.batched import Batched
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
@@ -29,7 +32,7 @@ from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
-from evaluator.model import ModelApi
+from evaluator.model import BatchApi, ModelApi
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import (
     Prompts,
@@ -62,6 +65,7 @@ class App:
     slack: Slack | None
     evaluation: Evaluation
     watch: Watch
+    batches: BatchLane
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
@@ -99,10 +103,19 @@ def open_app(
         explained = definitions.service.judges.event_explanations
         events = open_events(settings, lambda: clock.now().timestamp(), explanations=explained)
         stack.enter_context(contextlib.closing(events))
-        evaluation = Evaluation(definitions, langfuse, model, state, clock, seen, prompts.evaluators, events.tell)
+        room = BatchRoom(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
+        every, size = definitions.service.batches.every, definitions.service.batch_size
+        batched = Batched(room, seen, clock.now)
+        evaluation = Evaluation(
+            definitions, langfuse, model, state, clock, seen, prompts.evaluators, events.tell, batched
+        )
+        batches = BatchLane(room, api, state, clock, evaluation.questions, every, size)
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
-        yield App(settings, definitions, clock, url, state, sessions, langfuse, model, slack, evaluation, watch)
+        yield App(
+            settings, definitions, clock, url, state, sessions, langfuse, model, slack, evaluation, watch, batches
+        )
 
 
 @contextlib.contextmanager
@@ -231,6 +244,11 @@ def _model(
         random=Random(),
         attach=langfuse.attachment if langfuse is not None else None,
     )
+
+
+def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -> BatchApi:
+    key = settings.openai_api_key.get_secret_value()
+    return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
 
 
 def _slack(settings: Settings) -> Slack | None:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from evaluator.batch import Job, Lane
+from evaluator.batched import BATCHED, Batched, Prepared, memory_of
 from evaluator.calls import Asked, Calls
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
@@ -87,11 +88,12 @@ class Evaluation:
         judge_traces: JudgeTraces,
         evaluators: Callable[[], Mapping[str, Evaluator]] | None = None,
         told: Callable[[Sequence[Score], Ref], None] | None = None,
+        batched: Batched | None = None,
     ) -> None:
         """Evaluate by `definitions`.
 
         `evaluators` gives them by name as they stand now, where they may change; `told` hears of every score that
-        Langfuse accepted.
+        Langfuse accepted; `batched` has the replies of batches, where rubrics use them.
         """
         self._definitions = definitions
         defined = {evaluator.name: evaluator for evaluator in definitions.evaluators}
@@ -101,6 +103,7 @@ class Evaluation:
         self._state = state
         self._clock = clock
         self._told = told
+        self._batched = batched
         self._calls = Calls(model, judge_traces)
         self._gathering = Gathering(definitions.service, langfuse, clock)
         self._patience = definitions.service.limits.patience.total_seconds()
@@ -129,6 +132,20 @@ class Evaluation:
         endings = Endings(self._state, self._clock)
         endings.give_up(job, job.samples, "worker_error", reason)
         endings.save()
+
+    def questions(self, jobs: Sequence[Job]) -> list[Prepared]:
+        """Return what judges would have to be asked about jobs now; asks and changes nothing."""
+        gathered = self._gathering.gather(jobs, Endings(self._state, self._clock))
+        firsts = (
+            (item, first_outcome(item.evaluator, item.item.material))
+            for item in self._work(jobs, gathered, Endings(self._state, self._clock))
+            if item.outcome is None
+        )
+        return [
+            Prepared(item.job.ref.id, item.evaluator.name, memory_of(item.evaluator, item.item), first)
+            for item, first in firsts
+            if isinstance(first, Question)
+        ]
 
     # -- what is there to do -----------------------------------------------------------------------------------------
 
@@ -159,7 +176,7 @@ class Evaluation:
                     endings.settle(job, [sampled], "skipped", _nothing(evaluator))
                 pair: list[_Work] = []
                 for item in items:
-                    known = remembered.get((job.ref.id, _memory(evaluator, item)))
+                    known = remembered.get((job.ref.id, memory_of(evaluator, item)))
                     pair.append(_Work(job, sampled, item, evaluator, pair, known))
                 yield from pair
 
@@ -184,6 +201,11 @@ class Evaluation:
                 questions.append(first)
             else:
                 item.outcome = first
+        if questions and self._batched is not None:
+            left = self._batched.take(asked, questions)
+            self._remember(asked, [(at, item.outcome) for at, item in enumerate(asked) if item.outcome is not None])
+            self._state.spend(_used(asked))
+            asked, questions = [asked[place] for place, _ in left], [question for _, question in left]
         if questions:
             self._ask(asked, questions, patience)
 
@@ -219,7 +241,9 @@ class Evaluation:
             for index, outcome in lot
             if not isinstance(outcome, Failure) or not outcome.retryable
         )
-        self._state.remember((each.job.ref.id, _memory(each.evaluator, each.item), outcome) for each, outcome in final)
+        self._state.remember(
+            (each.job.ref.id, memory_of(each.evaluator, each.item), outcome) for each, outcome in final
+        )
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
@@ -267,6 +291,8 @@ def _is_written(item: _Work, answers: Sequence[EvaluatorError | None]) -> None:
 
 
 def _has_failed(item: _Work, failure: Failure) -> None:
+    if failure.kind == BATCHED:
+        return  # it comes again by itself, with the reply
     if failure.kind == INTERRUPTED:
         item.comes_again = _Again(failed=False, delay=timedelta(), patient=False)
     elif failure.kind == POSTPONED:
@@ -283,6 +309,8 @@ def _end_pair(pair: Sequence[_Work], endings: Endings) -> None:
     if again is not None:
         job = job.again([sampled]) if again.failed else replace(job, samples=(sampled,))
         endings.put_back(job, again.delay, Lane.PATIENT if again.patient else None)
+        return
+    if not all(item.state for item in pair):
         return
     state = next(state for state in _STATES if any(item.state == state for item in pair))
     those = [item for item in pair if item.state == state]
@@ -302,12 +330,6 @@ def _story(failed: Sequence[_Work]) -> str:
 def _nothing(evaluator: Evaluator) -> str:
     """Return why there is nothing to look at, fit to be counted."""
     return "no such observation" if evaluator.target == "observation" else "target changed"
-
-
-def _memory(evaluator: Evaluator, item: Item) -> str:
-    """Return the place of an outcome among those of its job."""
-    step = item.subject.observation_id
-    return f"{evaluator.name}@{evaluator.version}" + (f"#{step}" if step is not None else "")
 
 
 def first_outcome(evaluator: Evaluator, material: Trace | Session) -> Outcome | Question:

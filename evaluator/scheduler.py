@@ -23,6 +23,7 @@ LEASE: Final = timedelta(seconds=45)
 """Another scheduler takes over when the leader is silent for so long."""
 
 _RENEW: Final = timedelta(seconds=10)
+_BATCHES: Final = timedelta(seconds=30)
 _DUE: Final = timedelta(seconds=20)
 
 _log = structlog.get_logger(__name__)
@@ -31,11 +32,18 @@ _log = structlog.get_logger(__name__)
 class Scheduler:
     """Runs discovery, the daily look and the weekly digest, as long as it leads."""
 
-    def __init__(self, app: App, discovery: Discovery, backlog: Callable[[datetime], Backlog]) -> None:
-        """Run `discovery`; `backlog` tells what waits for workers at a time."""
+    def __init__(
+        self,
+        app: App,
+        discovery: Discovery,
+        backlog: Callable[[datetime], Backlog],
+        batches: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Run `discovery`; `backlog` tells what waits for workers at a time, `batches` moves the provider's on."""
         self._app = app
         self._discovery = discovery
         self._backlog = backlog
+        self._batches = batches
         self._owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
         self._leads = False
 
@@ -46,7 +54,8 @@ class Scheduler:
         every = self._app.definitions.service.discovery.every
         self.renew()
         now = self._app.clock.now()
-        for job, interval in ((self.renew, _RENEW), (self.discover, every), (self.due, _DUE)):
+        own = ((self.renew, _RENEW), (self.due, _DUE), (self.move_batches, _BATCHES))
+        for job, interval in ((self.discover, every), *own):
             jobs.add_job(job, "interval", seconds=interval.total_seconds(), next_run_time=now, misfire_grace_time=None)
         jobs.start()
         try:
@@ -71,6 +80,10 @@ class Scheduler:
     def discover(self) -> None:
         """Hand newly finished traces to the queue."""
         self._run("discovery", lambda: self._discovery.catch_up(self._backlog(self._app.clock.now())))
+
+    def move_batches(self) -> None:
+        """Send and collect what goes through the provider's batch API."""
+        self._run("batches", self._batches)
 
     def due(self) -> None:
         """Run what has come due since it last ran: a look or digest missed while nobody led is made up for."""

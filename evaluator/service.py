@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,13 +20,15 @@ import structlog
 from evaluator.app import App
 from evaluator.batch import Lane
 from evaluator.discovery import Found
-from evaluator.errors import Unavailable
+from evaluator.errors import Refused, Unavailable
 from evaluator.scheduler import Scheduler
 from evaluator.state import Funnel
 from evaluator.worker import Queue, open_queue, working
 from traces import Usage
 
 _POLL_SECONDS: Final = 0.25
+_FIRST_LOOK_SECONDS: Final = 0.5
+_LONGEST_LOOK_SECONDS: Final = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +60,8 @@ def serve(app: App, told: threading.Event, *, schedule: bool, work: bool, thread
         if work:
             stack.enter_context(working(app, queue, threads))
         if schedule:
-            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog).running())
+            batches = functools.partial(_move_batches, app, queue)
+            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog, batches).running())
         told.wait()
 
 
@@ -126,14 +131,25 @@ def sweep(
 
 
 def _wait_until_empty(app: App, queue: Queue, told: threading.Event, report: Callable[[], None]) -> None:
+    look, pause = app.clock.monotonic(), _FIRST_LOOK_SECONDS
     while not told.wait(_POLL_SECONDS):
         try:
             report()
-            if queue.size() == 0:
+            if queue.size() > 0 or app.clock.monotonic() < look:
+                continue
+            if _move_batches(app, queue, at_once=True) == 0 and queue.size() == 0:
                 return
-        except Unavailable as error:
-            _log.warning("cannot see the queue", reason=str(error))
+        except (Unavailable, Refused) as error:
+            _log.warning("cannot see what is left", reason=str(error))
             app.clock.sleep(_POLL_SECONDS)
+        # A provider may take a day over a batch.
+        look, pause = app.clock.monotonic() + pause, min(2 * pause, _LONGEST_LOOK_SECONDS)
+
+
+def _move_batches(app: App, queue: Queue, *, at_once: bool = False) -> int:
+    """Send and collect what goes through the provider's batch API; return how many questions are on their way."""
+    put = functools.partial(queue.put, lane=Lane.PATIENT)
+    return app.batches.step(put, f"{socket.gethostname()}:{os.getpid()}", at_once=at_once)
 
 
 def _report(app: App, before: Funnel, found: Found, progress: Callable[[Found, Funnel], None] | None) -> None:

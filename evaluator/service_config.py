@@ -126,6 +126,14 @@ class LimitsConfig(Section):
     )
 
 
+class BatchesConfig(Section):
+    """Rubrics whose judge says `lane: batch`."""
+
+    every: Interval = Field(
+        default=timedelta(minutes=15), description="how long a question waits for others to be sent with, in one batch"
+    )
+
+
 class OverloadConfig(Section):
     """What happens when more traces come than can be evaluated."""
 
@@ -157,6 +165,7 @@ class ServiceConfig(Section):
     models: ModelsConfig = ModelsConfig()
     judges: JudgesConfig = JudgesConfig()
     limits: LimitsConfig = LimitsConfig()
+    batches: BatchesConfig = BatchesConfig()
     overload: OverloadConfig = OverloadConfig()
     watch: WatchConfig = WatchConfig()
     batch_size: int = Field(default=50, gt=0, le=50, description="traces in one message; a fetch takes at most 50")

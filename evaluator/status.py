@@ -34,6 +34,7 @@ class Status:
         funnel: how many pairs of trace and evaluator reached each state, for ever.
         dead: work given up in the last 30 days, by reason.
         undelivered: messages Slack has not confirmed.
+        batches: questions that wait for a batch of the provider, and those in one.
     """
 
     leader: str | None
@@ -44,6 +45,7 @@ class Status:
     funnel: Funnel
     dead: Counter[str]
     undelivered: int
+    batches: tuple[int, int] = (0, 0)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -82,6 +84,7 @@ class Status:
             "reasons": dict(self.reasons.most_common()),
             "dead_letters": dict(self.dead.most_common()),
             "undelivered": self.undelivered,
+            "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
         }
 
 
@@ -103,6 +106,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         funnel=app.state.funnel(),
         dead=Counter(letter.reason.partition(":")[0] for letter in letters),
         undelivered=len(app.state.outbox()),
+        batches=(app.batches.room.waiting()[0], app.batches.room.asked()),
     )
 
 
@@ -115,6 +119,8 @@ def show(status: Status, out: Console) -> None:
         waits = f"{known.messages:,} waiting, the oldest for {_span(known.oldest)}" if known.messages else "empty"
         out.print(f"lane {lane.value:<9}{waits}", highlight=False)
     out.print(f"in hand       {status.in_hand:,}, those that come again later among them", highlight=False)
+    if any(status.batches):
+        out.print("batches       {:,} waiting to be sent, {:,} sent".format(*status.batches), highlight=False)
     share = "" if status.load.share == 1 else f", sampling at {status.load.share:.0%} of the configured rates"
     out.print(f"lag           {_span(status.load.lag)}{share}", highlight=False)
     if status.undelivered:

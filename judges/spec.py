@@ -147,6 +147,9 @@ class Judge(_Part):
         description="rubrics of the same group and model are answered in one call",
     )
 
+    lane: Literal["live", "batch"] = Field(
+        default="live", description="`batch` answers within a day at half the price, through the provider's batch API"
+    )
     long: Literal["pack", "parts"] = Field(
         default="pack",
         description="material longer than the model's context: pack the most important of it into one prompt, or read "
@@ -157,6 +160,8 @@ class Judge(_Part):
     def _one_opinion_in_a_group(self) -> Self:
         if self.group is not None and len(self.models) > 1:
             raise ValueError("several opinions are asked for one by one: leave out group, or samples and jury")
+        if self.lane == "batch" and (self.group is not None or len(self.models) > 1):
+            raise ValueError("a batch holds single questions: leave out group, samples and jury, or lane")
         return self
 
     @model_validator(mode="after")

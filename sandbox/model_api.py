@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from sandbox.batches import BatchDesk
 from sandbox.faults import CONTROL, Fault, FaultKind, Faults, Handler, controlling, injecting
 from sandbox.quality import hardness, quality
 
@@ -67,6 +68,7 @@ class ModelStandIn:
         self.refuse_json_schema = False
         self.refuse_json_object = False
         self.seed = seed
+        self.batches = BatchDesk(self._answer, _error, seed)
         self.reset()
 
     def reset(self) -> None:
@@ -91,6 +93,7 @@ class ModelStandIn:
             "most_in_flight": self.most_in_flight,
             "statuses": dict(self._statuses),
             "rate_limited": self._statuses["429"],
+            **self.batches.counts(),
         }
 
     def app(self) -> web.Application:
@@ -98,6 +101,7 @@ class ModelStandIn:
         app = web.Application(middlewares=[self._counted(), injecting(self.faults, _refused)], client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
+        self.batches.add_routes(app)
         app.router.add_get(f"{CONTROL}counts", self._count)
         app.router.add_post(f"{CONTROL}faults", controlling(self.faults))
         return app

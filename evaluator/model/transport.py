@@ -55,18 +55,32 @@ class Transport:
         """
         return await self._send("POST", path, _written(body))
 
-    async def get(self, path: str) -> bytes:
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """Return the content of the answer to a GET; raises what `post` raises."""
-        return await self._send("GET", path, None)
+        return await self._send("GET", path, None, params=params)
+
+    async def delete(self, path: str) -> bytes:
+        """Return the content of the answer to a DELETE; raises what `post` raises."""
+        return await self._send("DELETE", path, None)
+
+    async def upload(self, path: str, fields: Mapping[str, str], content: bytes) -> bytes:
+        """Return the content of the answer to a form with a file; raises what `post` raises."""
+        form = aiohttp.FormData(dict(fields))
+        form.add_field("file", content, filename="requests.jsonl", content_type="application/jsonl")
+        written = form()
+        # The SDK's own header says JSON, and would stand.
+        return await self._send("POST", path, written, headers={"Content-Type": written.headers["Content-Type"]})
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> bytes:
+    async def _send(self, method: str, path: str, body: Any, **more: Any) -> bytes:
         try:
             # Followed, a redirect would carry prompts to a host nobody set.
-            async with self._session.request(method, self._address(path), data=body, allow_redirects=False) as response:
+            async with self._session.request(
+                method, self._address(path), data=body, allow_redirects=False, **more
+            ) as response:
                 content = await content_of(response, LARGEST_ANSWER)
                 status, headers = response.status, response.headers
         except TimeoutError:

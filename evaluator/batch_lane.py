@@ -1,0 +1,189 @@
+"""Judge calls through the provider's batch API: sent, followed, collected, and sent again when they expire.
+
+One process of the fleet does this at a time. A batch is written down before it is sent, so that one whose answer was
+lost is found again by its label; replies are kept before their jobs return to the queue, and only then is the batch
+forgotten. A crash anywhere repeats a step and loses none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from evaluator.batch import Enqueue, Job
+from evaluator.batch_room import Asked, BatchRoom, Pair, Sent
+from evaluator.batched import Prepared, fits_a_batch
+from evaluator.clock import Clock
+from evaluator.errors import Refused
+from evaluator.model import BatchApi
+from evaluator.model.batches import MOST_LINES, Progress
+from evaluator.state import State
+from judges import Prompt, Reply
+
+TRIES: Final = 3
+"""Batches a question may be in, in vain; then it is asked alone, at full price."""
+
+LEASE: Final = timedelta(minutes=5)
+_LOST_AFTER: Final = timedelta(minutes=1)
+"""A batch nobody confirmed is looked for after so long: its request may still be under way."""
+
+_FULL: Final = timedelta(minutes=15)
+_TOO_MUCH: Final = "token_limit_exceeded"
+_JOBS_AT_ONCE: Final = 50
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLane:
+    """What moves batches on.
+
+    Attributes:
+        room: Where questions wait.
+        api: The provider's files and batches.
+        state: Holds the lease of who does this.
+        clock: The time.
+        questions: What judges would be asked about jobs now.
+        every: How long a question waits for others to be sent with.
+        size: Traces of one message to the queue.
+    """
+
+    room: BatchRoom
+    api: BatchApi
+    state: State
+    clock: Clock
+    questions: Callable[[Sequence[Job]], list[Prepared]]
+    every: timedelta
+    size: int = 50
+
+    def step(self, enqueue: Enqueue, owner: str, *, at_once: bool = False) -> int:
+        """Collect what is there and send what is due; return how many questions are still on their way.
+
+        Args:
+            enqueue: takes the jobs whose replies came, or that are to be asked alone.
+            owner: who does this.
+            at_once: send what waits without waiting for more.
+
+        Raises:
+            Unavailable, Refused: the provider, Langfuse or Redis; nothing is lost, the next step goes on.
+        """
+        if self.state.lease("batches", owner, LEASE):
+            try:
+                for sent in self.room.sent():
+                    self._follow(sent, enqueue)
+                self._send(enqueue, at_once=at_once)
+            finally:
+                self.state.release("batches", owner)
+        return self.room.waiting()[0] + self.room.asked()
+
+    # -- what was sent -----------------------------------------------------------------------------------------------
+
+    def _follow(self, sent: Sent, enqueue: Enqueue) -> None:
+        lines = self.room.lines(sent.label)
+        if not sent.batch:
+            self._recover(sent, lines)
+            return
+        progress: Progress | None = None
+        try:
+            progress = self.api.look(sent.batch)
+            if not progress.ended:
+                return
+            if progress.refused == _TOO_MUCH:
+                _log.warning("the provider takes no more batches now", again_in=str(_FULL))
+                self.room.pause(_FULL)
+                self.room.end(sent, [line.pair for line in lines.values()], self.clock.now())
+                return
+            models = {name: line.model for name, line in lines.items()}
+            heard = {name: reply for name, reply in self.api.answers(progress.files, models) if reply is not None}
+        except Refused as error:
+            _log.warning("a batch is gone, its questions are sent again", batch=sent.batch, reason=str(error))
+            heard = {}
+            progress = None
+        self._collect(sent, lines, heard, enqueue)
+        if progress is not None:
+            self.api.discard(progress)
+
+    def _recover(self, sent: Sent, lines: Mapping[str, Asked]) -> None:
+        """Find out whether a batch was made whose answer was lost."""
+        if self.clock.now() - sent.at < _LOST_AFTER:
+            return
+        found = self.api.find(sent.label)
+        if found is not None:
+            self.room.confirm(sent, found)
+        else:
+            self.room.end(sent, [line.pair for line in lines.values()], self.clock.now())
+
+    def _collect(self, sent: Sent, lines: Mapping[str, Asked], replies: Mapping[str, Reply], enqueue: Enqueue) -> None:
+        """Keep the replies; a pair returns to the queue when all of its questions have one, or are asked alone."""
+        missing = [line for name, line in lines.items() if name not in replies]
+        alone = [line for line in missing if line.pair.tries + 1 >= TRIES]
+        again = {line.pair.name: line.pair for line in missing if line.pair.tries + 1 < TRIES}
+        self.room.answer([(lines[name], reply) for name, reply in replies.items()])
+        self.room.answer([(line, None) for line in alone])
+        every = {line.pair.name: line.pair for line in lines.values()}
+        self._enqueue([pair for name, pair in every.items() if name not in again], enqueue)
+        tried = [replace(pair, tries=pair.tries + 1) for pair in again.values()]
+        self.room.end(sent, tried, self.clock.now())
+        _log.info("a batch ended", batch=sent.batch, answered=len(replies), again=len(again), alone=len(alone))
+
+    # -- what waits --------------------------------------------------------------------------------------------------
+
+    def _send(self, enqueue: Enqueue, *, at_once: bool) -> None:
+        number, since = self.room.waiting()
+        is_due = since is not None and self.clock.now() - since >= self.every
+        if not (number >= MOST_LINES or is_due or (at_once and number)) or self.room.is_paused():
+            return
+        lines, prompts, done = self._asked(self.room.first(MOST_LINES))
+        self._enqueue(done, enqueue)
+        self.room.drop(done)
+        if not lines:
+            return
+        sent = Sent(uuid.uuid4().hex, self.clock.now())
+        self.room.begin(sent.label, lines, sent.at)
+        try:
+            self.room.confirm(sent, self.api.submit(prompts, sent.label))
+        except Refused as error:
+            _log.warning("the provider takes no batch, its questions are asked alone", reason=str(error))
+            self.room.answer([(line, None) for line in lines.values()])
+            self._enqueue(list({line.pair.name: line.pair for line in lines.values()}.values()), enqueue)
+            self.room.end(sent, [], self.clock.now())
+            return
+        _log.info("a batch was sent", questions=len(lines))
+
+    def _asked(self, pairs: Sequence[Pair]) -> tuple[dict[str, Asked], dict[str, Prompt], list[Pair]]:
+        """Return the questions of pairs and their prompts by id, and the pairs that have none to send any more.
+
+        Those return to the queue as they are: what became of them is found out there.
+        """
+        lines: dict[str, Asked] = {}
+        prompts: dict[str, Prompt] = {}
+        for start in range(0, len(pairs), _JOBS_AT_ONCE):
+            lot = {
+                (pair.job.ref.id, pair.job.samples[0].evaluator): pair for pair in pairs[start : start + _JOBS_AT_ONCE]
+            }
+            known = self.room.answers({ref_id for ref_id, _ in lot})
+            for found in self.questions([pair.job for pair in lot.values()]):
+                pair = lot[found.ref_id, found.evaluator]
+                if (found.ref_id, found.memory) in known or not fits_a_batch(found.question):
+                    continue
+                key = f"{pair.name}@{found.memory}".encode(errors="replace")
+                name = hashlib.blake2b(key, digest_size=16).hexdigest()
+                prompt = prompts[name] = found.question.prompt
+                lines[name] = Asked(pair, prompt.model, found.memory)
+        going = {line.pair.name for line in lines.values()}
+        return lines, prompts, [pair for pair in pairs if pair.name not in going]
+
+    def _enqueue(self, pairs: Sequence[Pair], enqueue: Enqueue) -> None:
+        jobs: dict[tuple[str, int], Job] = {}
+        for job in (pair.job for pair in pairs):
+            known = jobs.get((job.ref.id, job.attempt))
+            jobs[job.ref.id, job.attempt] = replace(job, samples=known.samples + job.samples) if known else job
+        every = list(jobs.values())
+        for start in range(0, len(every), self.size):
+            enqueue(every[start : start + self.size])
