@@ -24,6 +24,7 @@ def evidence(score: RecordedScore, root: TraceRoot | None) -> Judged:
         version=" ".join(str(meta[key]) for key in ("evaluator_version", "judge_model") if meta.get(key)),
         comment=score.comment,
         boolean=score.data_type == "BOOLEAN",
+        session_id="" if score.trace_id else score.session_id or "",
     )
 
 

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from monitors import Alert, Attribution, Contribution, DropTest, Event, NotEnoughHistory, WeekMean, sparkline
 
+Url = Callable[[str], str]
+
 Message = dict[str, Any]
 """`text` (what notifications show) and `blocks`."""
 
@@ -41,10 +43,10 @@ class DigestLine:
     opened: datetime | None = None
 
 
-def message(alert: Alert, trace_url: Callable[[str], str]) -> Message:
-    """Return what people read about an alert; `trace_url` gives the address of a trace."""
+def message(alert: Alert, trace_url: Url, session_url: Url = str) -> Message:
+    """Return what people read about an alert; the urls give the addresses of a trace and of a session by their ids."""
     if alert.event is Event.FELL and alert.test is not None:
-        return _fell(alert, alert.test, trace_url)
+        return _fell(alert, alert.test, trace_url, session_url)
     title = {
         Event.FELL: f"{alert.score} fell",
         Event.RESOLVED: f"{alert.score} has recovered",
@@ -85,7 +87,7 @@ def escaped(text: str) -> str:
     return f"`{_entities(cut) or '?'}`"
 
 
-def _fell(alert: Alert, test: DropTest, trace_url: Callable[[str], str]) -> Message:
+def _fell(alert: Alert, test: DropTest, trace_url: Url, session_url: Url) -> Message:
     before, now = value(test.baseline, alert.binary), value(test.now, alert.binary)
     sample = f"{_sample(test)}; effective sample size {test.effective:,.0f}"
     facts = f"*{before} → {now}* ({_size(test, alert.binary)})\n{sample}"
@@ -94,7 +96,7 @@ def _fell(alert: Alert, test: DropTest, trace_url: Callable[[str], str]) -> Mess
         blocks.append(_section(mix))
     if alert.attribution is not None:
         blocks.append(_section(_who(alert.attribution, test, alert.binary)))
-        blocks.extend(_worst(alert.attribution, alert.binary, trace_url))
+        blocks.extend(_worst(alert.attribution, alert.binary, trace_url, session_url))
     blocks.append(_context(f"p = {test.p:.2g}, fires below {test.alpha:.2g}. Open until the week is no longer low."))
     short = (
         f"{alert.score} fell {before} → {now} ({_percent(-_share(test))})"
@@ -156,12 +158,14 @@ def _segment(row: Contribution, test: DropTest, binary: bool) -> str:
     return f"{escaped(row.value)}: {course}{part} ({_points(row.points, binary, sign=True)}, 95 % {interval})"
 
 
-def _worst(found: Attribution, binary: bool, trace_url: Callable[[str], str]) -> list[Message]:
+def _worst(found: Attribution, binary: bool, trace_url: Url, session_url: Url) -> list[Message]:
     if not found.worst:
         return []
     blocks = [_section("*Read these first:*")]
     for trace in found.worst:
-        link = _link(trace_url(trace.trace_id), f"{value(trace.value, binary)} · {trace.trace_id[:12]}")
+        known = trace.session_id or trace.trace_id
+        address = session_url(known) if trace.session_id else trace_url(known)
+        link = _link(address, f"{value(trace.value, binary)} · {known[:12]}")
         reason = _plain(trace.comment) or "no comment"
         cut = reason if len(reason) <= _COMMENT else reason[: _COMMENT - 1] + "…"
         blocks.append(

@@ -19,7 +19,7 @@ import structlog
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.evidence import evidence, is_ours
-from evaluator.langfuse import Capabilities, Window
+from evaluator.langfuse import Capabilities, SessionRoots, Window
 from evaluator.message import DigestLine, Message, digest, message
 from evaluator.state import MonitorRecord
 from monitors import (
@@ -56,6 +56,10 @@ _LONGEST_WAIT: Final = 3600.0
 _log = structlog.get_logger(__name__)
 
 
+_About = tuple[str | None, str | None]
+"""The trace of a score, or its session."""
+
+
 class ScoreStore(Protocol):
     """What the watch needs of Langfuse."""
 
@@ -70,8 +74,14 @@ class ScoreStore(Protocol):
     def roots(self, trace_ids: Sequence[str], window: Window) -> dict[str, TraceRoot]:
         """Return the roots of traces that started in a window."""
 
+    def session_roots(self, since: Mapping[str, datetime], *, most: int) -> Mapping[str, SessionRoots]:
+        """Return the newest roots of sessions, of those that started from the given time on."""
+
     def trace_url(self, trace_id: str) -> str:
         """Return where a person reads a trace."""
+
+    def session_url(self, session_id: str) -> str:
+        """Return where a person reads a session."""
 
 
 class MonitorState(Protocol):
@@ -218,7 +228,9 @@ class Watch:
             record.state = after.to_json()
             if alert is not None:
                 picture = self._picture(alert)
-                self._put(record, alert.key, message(alert, self._langfuse.trace_url), picture)
+                self._put(
+                    record, alert.key, message(alert, self._langfuse.trace_url, self._langfuse.session_url), picture
+                )
         if alert is not None:
             _log.warning("a watched score changed", score=spec.key, change=str(alert.event), message=alert.key)
             yield alert
@@ -276,13 +288,28 @@ class Watch:
             numbers = [score for score in wanted if not isinstance(score.value, str) and math.isfinite(score.value)]
             odd += len(wanted) - len(numbers)
             roots = self._roots(numbers, window)
-            yield from (evidence(score, roots.get(score.trace_id or "")) for score in numbers)
+            yield from (evidence(score, roots.get(_about(score))) for score in numbers)
         if odd:
             _log.warning("scores that are no numbers cannot be watched", score=spec.score, count=odd)
 
-    def _roots(self, scores: Iterable[RecordedScore], window: Window) -> dict[str, TraceRoot]:
-        foreign = sorted({s.trace_id for s in scores if s.trace_id and not is_ours(s)})
-        return self._langfuse.roots(foreign, Window(window.start - _BEFORE, window.end)) if foreign else {}
+    def _roots(self, scores: Iterable[RecordedScore], window: Window) -> Mapping[_About, TraceRoot]:
+        """Return the roots that tell the segments of scores that are not ours: of a session its last one."""
+        foreign = [score for score in scores if not is_ours(score)]
+        since = window.start - _BEFORE
+        traces = sorted({score.trace_id for score in foreign if score.trace_id})
+        sessions = sorted({score.session_id for score in foreign if score.session_id})
+        found: dict[_About, TraceRoot] = {}
+        if traces:
+            known = self._langfuse.roots(traces, Window(since, window.end))
+            found.update(((trace_id, None), root) for trace_id, root in known.items())
+        if sessions:
+            last = self._langfuse.session_roots(dict.fromkeys(sessions, since), most=1)
+            found.update(((None, session_id), its.roots[-1]) for session_id, its in last.items())
+        return found
+
+
+def _about(score: RecordedScore) -> _About:
+    return score.trace_id, score.session_id
 
 
 def _alert(spec: MonitorSpec, found: _Look, event: Event, before: AlertState, after: AlertState, project: str) -> Alert:

@@ -14,7 +14,7 @@ import numpy as np
 
 from monitors.drop import Residuals
 from monitors.segments import Contribution, Table, explained, rows_of, table
-from monitors.series import NONE, Dimension, Floats, Ints, WeeklySeries
+from monitors.series import NONE, Dimension, Floats, Ints, Judged, WeeklySeries
 
 _SAME: Final = 0.8
 """Cramer's V above which two segments cannot be told apart."""
@@ -28,12 +28,13 @@ _PER_SESSION: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class WorstTrace:
-    """A trace to read: its score and what the judge said."""
+    """A trace to read, or a session where the score is of one: its score and what the judge said."""
 
     trace_id: str
     value: float
     comment: str
     lost: float
+    session_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +110,26 @@ def worst_traces(series: WeeklySeries, expected: Residuals, blamed: Contribution
     if blamed is not None:
         dimension = series.dimensions[blamed.dimension]
         member[dimension.rows[dimension.codes == dimension.names.index(blamed.value)]] = True
-    order = sorted(series.recent, key=lambda row: (not member[row], lost[row], series.recent[row].trace_id))
+    order = sorted(series.recent, key=lambda row: (not member[row], lost[row], _read(series.recent[row])))
     chosen: list[WorstTrace] = []
     sessions: dict[int, int] = {}
-    traces: set[str] = set()
+    traces: set[tuple[str, str]] = set()
     for row in order:
         score, session = series.recent[row], int(series.session[row])
-        if lost[row] >= 0 or score.trace_id in traces or not score.trace_id or sessions.get(session, 0) >= _PER_SESSION:
+        read = _read(score)
+        if lost[row] >= 0 or read in traces or not any(read) or sessions.get(session, 0) >= _PER_SESSION:
             continue
         sessions[session] = sessions.get(session, 0) + 1
-        traces.add(score.trace_id)
-        chosen.append(WorstTrace(score.trace_id, score.value, score.comment, float(lost[row])))
+        traces.add(read)
+        chosen.append(WorstTrace(score.trace_id, score.value, score.comment, float(lost[row]), score.session_id))
         if len(chosen) == _WORST:
             break
     return tuple(chosen)
+
+
+def _read(score: Judged) -> tuple[str, str]:
+    """Return what a person would read: a trace, or a session."""
+    return score.trace_id, score.session_id
 
 
 def cramers_v(first: Floats, second: Floats) -> float:

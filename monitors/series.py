@@ -37,6 +37,7 @@ class Judged:
 
     `weight` is one over the probability that the trace was taken; `session` clusters what is not independent (the
     trace id when there is no session); `version` names what measured it: scores of different ones are not compared.
+    `session_id` is there when the score is about a whole session, and then `trace_id` is not.
     """
 
     value: float
@@ -48,6 +49,7 @@ class Judged:
     version: str = ""
     comment: str = ""
     boolean: bool = False
+    session_id: str = ""
 
 
 class Span(NamedTuple):

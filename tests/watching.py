@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from evaluator.errors import Unavailable
-from evaluator.langfuse import Capabilities, Window
+from evaluator.langfuse import Capabilities, SessionRoots, Window
 from evaluator.message import Message
 from evaluator.state import MonitorRecord
 from evaluator.watch import Watch
@@ -69,6 +69,17 @@ class FakeLangfuse:
         self.joined.append(trace_ids)
         known = (self.traces[i] for i in trace_ids if i in self.traces)
         return {root.ref.id: root for root in known if window.start <= root.ref.started < window.end}
+
+    def session_roots(self, since: Mapping[str, datetime], *, most: int) -> dict[str, SessionRoots]:
+        self.joined.append(list(since))
+        known: dict[str, SessionRoots] = {}
+        for root in sorted(self.traces.values(), key=lambda each: each.ref.started):
+            if root.session_id in since and root.ref.started >= since[root.session_id]:
+                known[root.session_id] = SessionRoots((root,) * most, more=False)
+        return known
+
+    def session_url(self, session_id: str) -> str:
+        return f"https://langfuse.example/project/proj/sessions/{session_id}"
 
     def trace_url(self, trace_id: str) -> str:
         self.linking()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -60,6 +61,43 @@ def test_user_feedback_of_others_is_joined_with_its_trace() -> None:
     assert alert.attribution.rows[0].value == "answer:4"
     assert "%" in house.texts[0]
     assert max(len(ids) for ids in house.langfuse.joined) <= 100
+
+
+def test_a_fall_of_a_score_on_sessions_shows_sessions_to_read() -> None:
+    house = House()
+    house.fill(7, 91)
+    house.fill(0, 7, low=1.5)
+    of_sessions = (replace(s, trace_id=None, session_id=s.metadata["session_id"]) for s in house.langfuse.held)
+    house.langfuse.held = list(of_sessions)
+    (alert,) = house.look()
+    assert alert.attribution is not None
+    assert alert.attribution.rows[0].value == "answer:4"
+    assert len({worst.session_id for worst in alert.attribution.worst}) == 5
+    assert house.langfuse.joined == []
+    told = json.dumps(house.slack.got[0])
+    assert all(f"/project/proj/sessions/{worst.session_id}" in told for worst in alert.attribution.worst)
+    assert "/traces/" not in told
+
+
+def test_feedback_of_others_on_a_session_is_joined_with_its_last_trace() -> None:
+    house = House(MonitorSpec(score="user-feedback"))
+    rng = np.random.default_rng(3)
+    for day in range(91):
+        for i in range(30):
+            at = START - timedelta(days=day + 1) + timedelta(minutes=i)
+            bad = day < 7 and i < 15
+            session = f"{day}-{i}"
+            value = float(rng.random() < (0.3 if bad else 0.9))
+            feedback = RecordedScore(session, "user-feedback", value, "BOOLEAN", "API", at, session_id=session)
+            house.langfuse.held.append(feedback)
+            for hours, prompt in ((3, 3), (2, 4 if bad else 3)):
+                asked = at - timedelta(hours=hours)
+                ref = TraceRef(f"{session}-{hours}", "r", "default", asked, asked)
+                root = TraceRoot(ref, "answer", prompt_name="answer", prompt_version=prompt, session_id=session)
+                house.langfuse.traces[ref.id] = root
+    (alert,) = house.look()
+    assert alert.attribution is not None
+    assert alert.attribution.rows[0].value == "answer:4"
 
 
 def test_our_own_scores_need_no_look_at_their_traces() -> None:
