@@ -19,7 +19,7 @@ from evaluator.mistakes import near, nearest, problems_of
 from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
 from evaluator.service_config import EditorSchema, ServiceConfig
 from evaluator.yaml_source import Source, read
-from judges import Price, Rubric, RubricSpec, grouped
+from judges import Price, Redaction, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
 from rules import Rule, collect
 from traces import DataType, Observe, SampleRule, Target, When
@@ -118,7 +118,7 @@ def load(folder: Path) -> Definitions:
         raise ConfigError([Problem(str(folder), "is not a folder; set EVALUATOR_CONFIG, or run `evaluator init`")])
     loader = _Loader(folder)
     service = loader.service()
-    rules, rubrics = list(loader.rules()), list(loader.rubrics())
+    rules, rubrics = list(loader.rules()), list(loader.rubrics(service.redact))
     off = [each for each in rubrics if each.is_off]
     evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
     monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
@@ -166,7 +166,7 @@ class _Loader:
             if found is not None:
                 yield found
 
-    def rubrics(self) -> Iterator[Evaluator]:
+    def rubrics(self, redaction: Redaction) -> Iterator[Evaluator]:
         for path in _yaml_files(self._folder / "rubrics"):
             source = self._read(path)
             if source is None:
@@ -175,7 +175,7 @@ class _Loader:
             if spec is not None:
                 for name in spec.score_names:
                     self._name(name, source, ("name",))
-                rubric = Rubric(spec)
+                rubric = Rubric(spec, redaction=redaction)
                 yield Evaluator(
                     spec.name,
                     "rubric",

@@ -94,6 +94,7 @@ def diff_versions(
     definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on([name]))
     (after,) = definitions.rubrics([name])
     (before,) = with_managed_prompts(settings, versions_in(against, name)).rubrics()
+    before = before.redacting(definitions.service.redact)  # whatever it was then: nothing leaves that must not now
     if before.version == after.version:
         _out.print(f"{name}: both are version {after.version}; nothing that could change a verdict is different")
         return

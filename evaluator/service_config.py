@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
 
-from judges import Price
+from judges import Price, Redaction
 from traces import Duration, Interval, duration_text
 
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -164,6 +164,9 @@ class ServiceConfig(Section):
     sessions: SessionsConfig = SessionsConfig()
     models: ModelsConfig = ModelsConfig()
     judges: JudgesConfig = JudgesConfig()
+    redact: Redaction = Field(
+        default=Redaction(), description="what is taken out of every text before it leaves for a judge"
+    )
     limits: LimitsConfig = LimitsConfig()
     batches: BatchesConfig = BatchesConfig()
     overload: OverloadConfig = OverloadConfig()

@@ -7,6 +7,7 @@ from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone,
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables
 from judges.opinions import combined, escalated, unsure
 from judges.price import Price
+from judges.redaction import Redaction
 from judges.rubric import NO_PROMPT, Rubric, grouped
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 from judges.spec import Example, Expectation, RubricSpec
@@ -36,6 +37,7 @@ __all__ = [
     "Prompt",
     "PromptSource",
     "Question",
+    "Redaction",
     "Reply",
     "Rubric",
     "RubricSpec",

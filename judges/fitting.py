@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from traces import Limit, Passage, Shortened, in_tokens, shortened, tokens
 
@@ -36,12 +36,18 @@ class Parts:
     left_out: Mapping[str, int]
 
 
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
 class Inputs:
     """The inputs of one question by name, in their order, each already within its own limit."""
 
-    def __init__(self, passages: Mapping[str, Passage], limits: Mapping[str, Limit | None]) -> None:
-        """Hold each passage to its limit; None is no limit but the model's."""
+    def __init__(
+        self, passages: Mapping[str, Passage], limits: Mapping[str, Limit | None], told: Mapping[str, Any] = NOTHING
+    ) -> None:
+        """Hold each passage to its limit; None is no limit but the model's. `told` is what a verdict tells of them."""
         self._passages = passages
+        self.told = told
         self._limits = limits
         self.whole: Mapping[str, Shortened] = {
             name: Shortened(passage.text, 0) if (limit := limits[name]) is None else passage.packed(limit)

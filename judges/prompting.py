@@ -61,6 +61,7 @@ class Prompting:
         )
         self._system = _SYSTEM.format(criteria=self._criteria, material=MATERIAL, **words)
         self._reminder = _REMINDER.format(**words)
+        self._words = tokens(self._system) + tokens(self._reminder) + tokens(CODE)
         self._schema = answer_schema(spec.score)
         self._sees = spec.vision
         self._details = {} if spec.prompt is None else {"judge_prompt": str(spec.prompt)}
@@ -79,8 +80,7 @@ class Prompting:
 
     def _room(self, context: int, inputs: int) -> int:
         """Return the tokens that a context leaves for the material; the estimate may be wrong by a tenth."""
-        words = tokens(self._system) + tokens(self._reminder) + tokens(CODE) + inputs * _FENCE_TOKENS
-        return int(context * 0.9) - words - self._judge.max_output_tokens
+        return int(context * 0.9) - self._words - inputs * _FENCE_TOKENS - self._judge.max_output_tokens
 
     def _whole(self, inputs: Inputs, shown: Mapping[str, Shortened], details: Mapping[str, Any]) -> Question:
         boundary = boundary_for((part.text for part in shown.values()), self._boundary)
@@ -88,16 +88,23 @@ class Prompting:
         media = media_in(part.text for part in shown.values())[:MOST_MEDIA] if self._sees else ()
         prompt = replace(self._prompt(CODE.format(boundary=boundary) + material + self._reminder), media=media)
         group, member = self._judge.group, None
-        if group is not None and not details and not media:
+        # What was taken out is numbered question by question: together with others it would seem to be theirs.
+        if group is not None and not details and not media and not inputs.told:
             member = Member(group, self._name, self._criteria, {name: part.text for name, part in shown.items()})
-        told = {**self._details, **details, **_left_out({name: part.left_out for name, part in shown.items()})}
+        told = {
+            **self._details,
+            **inputs.told,
+            **details,
+            **_left_out({name: part.left_out for name, part in shown.items()}),
+        }
         return Question(prompt, self._scale, told, self._judge.models, member, partial(self.ask, inputs))
 
     def _in_parts(self, inputs: Inputs, parts: Parts) -> Question:
         script = Script(
             parts, self._criteria, self._prompt(""), self._reminder, self._boundary, MOST_MEDIA * self._sees
         )
-        told = {**self._details, "long": "parts", "parts": len(parts.texts), **_left_out(parts.left_out)}
+        in_parts = {"long": "parts", "parts": len(parts.texts)}
+        told = {**self._details, **inputs.told, **in_parts, **_left_out(parts.left_out)}
         return PartsQuestion(
             script.prompt(),
             self._scale,

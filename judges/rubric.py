@@ -16,8 +16,11 @@ from judges.grouping import TEMPLATE as GROUP_TEMPLATE
 from judges.managed import ManagedPrompt
 from judges.parts import TEMPLATE as PARTS_TEMPLATE
 from judges.prompting import TEMPLATE, Prompting
+from judges.redaction import Redaction
 from judges.spec import RubricSpec
 from traces import DataType, Material, NotApplicable, Passage, Verdict, as_text, with_remarks
+
+_NOTHING: Final = Redaction()
 
 DEFAULT_CONTEXT: Final = 128_000
 """Tokens a model reads and writes at once, until somebody tells."""
@@ -38,6 +41,7 @@ class Rubric:
         boundary: Callable[[], str] = lambda: secrets.token_hex(12),
         beside: Iterable[RubricSpec] = (),
         context: int = DEFAULT_CONTEXT,
+        redaction: Redaction = _NOTHING,
     ) -> None:
         """Use `spec`.
 
@@ -46,23 +50,30 @@ class Rubric:
             boundary: makes the code of each question's fences, which nobody may be able to guess.
             beside: the other rubrics of its group: what else a judge is asked may change what it says.
             context: tokens its models read and write at once; what is longer is packed, or read in parts.
+            redaction: what is taken out of every text before anything leaves.
         """
         self.spec = spec
         self.name = spec.name
         self.data_type: DataType = spec.score.data_type
-        self.version = _version(spec, beside)
+        self._beside = tuple(beside)
+        self.version = _version(spec, self._beside, redaction)
         self._boundary = boundary
         self._context = context
+        self._redaction = redaction
         self._prompting = Prompting(spec, boundary)
 
     def among(self, group: Iterable[RubricSpec]) -> Rubric:
         """Return the rubric as a member of a group, itself included or not."""
-        beside = [spec for spec in group if spec.name != self.name]
-        return Rubric(self.spec, self._boundary, beside, self._context) if beside else self
+        beside = tuple(spec for spec in group if spec.name != self.name)
+        return Rubric(self.spec, self._boundary, beside, self._context, self._redaction) if beside else self
 
     def with_prompt(self, managed: ManagedPrompt) -> Rubric:
         """Return the rubric with the criteria that Langfuse holds; its version covers theirs. It is of no group yet."""
-        return Rubric(self.spec.with_prompt(managed), self._boundary, context=self._context)
+        return Rubric(self.spec.with_prompt(managed), self._boundary, (), self._context, self._redaction)
+
+    def redacting(self, redaction: Redaction) -> Rubric:
+        """Return the rubric with another redaction."""
+        return Rubric(self.spec, self._boundary, self._beside, self._context, redaction)
 
     def parts(self, verdict: Verdict) -> dict[str, Verdict]:
         """Return what a verdict says of each criterion, by the name of its score; empty without `each`.
@@ -94,8 +105,10 @@ class Rubric:
                 passages[name] = Passage.of(source.default)
             elif source.required:
                 return NotApplicable(f"no {name}")
+        passages, redacted = self._redaction.of_passages(passages)
         limits = {name: self.spec.inputs[name].limit for name in passages}
-        return self._prompting.ask(Inputs(passages, limits), self._context)
+        told = {"redacted": redacted} if redacted else {}
+        return self._prompting.ask(Inputs(passages, limits, told), self._context)
 
 
 def grouped(rubrics: Sequence[Rubric]) -> list[Rubric]:
@@ -114,12 +127,13 @@ def grouped(rubrics: Sequence[Rubric]) -> list[Rubric]:
     return [rubric.among(members.get(rubric.spec.together, [])) for rubric in rubrics]
 
 
-def _version(spec: RubricSpec, beside: Iterable[RubricSpec]) -> str:
+def _version(spec: RubricSpec, beside: Iterable[RubricSpec], redaction: Redaction) -> str:
     others = sorted(_decisive(other) for other in beside)
     wording = TEMPLATE + (GROUP_TEMPLATE if others else "")
     wording += PARTS_TEMPLATE if spec.judge.long == "parts" else ""
     template = hashlib.blake2b(wording.encode(), digest_size=8).hexdigest()
-    return hashlib.blake2b("".join((template, _decisive(spec), *others)).encode(), digest_size=6).hexdigest()
+    without = [redaction.model_dump_json()] if redaction.is_on else []
+    return hashlib.blake2b("".join((template, _decisive(spec), *others, *without)).encode(), digest_size=6).hexdigest()
 
 
 def _decisive(spec: RubricSpec) -> str:

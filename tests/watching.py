@@ -74,8 +74,9 @@ class FakeLangfuse:
         self.joined.append(list(since))
         known: dict[str, SessionRoots] = {}
         for root in sorted(self.traces.values(), key=lambda each: each.ref.started):
-            if root.session_id in since and root.ref.started >= since[root.session_id]:
-                known[root.session_id] = SessionRoots((root,) * most, more=False)
+            session = root.session_id
+            if session is not None and session in since and root.ref.started >= since[session]:
+                known[session] = SessionRoots((root,) * most, more=False)
         return known
 
     def session_url(self, session_id: str) -> str:

@@ -6,6 +6,7 @@ while they do: one bad pair stops a whole process, and no time limit can interru
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import re2
@@ -60,6 +61,12 @@ class Pattern(Parsed):
         """Return start and end (in characters) of the first match anywhere in `text`, None without one."""
         found = self._compiled.search(well_formed(text))
         return None if found is None else found.span()
+
+    def spans(self, text: str, group: int = 0) -> Iterator[tuple[int, int]]:
+        """Give start and end (in characters) of every match that overlaps none before it, or of a group in it."""
+        for found in self._compiled.finditer(well_formed(text)):
+            span: tuple[int, int] = found.span(group)
+            yield span
 
     def matches(self, text: str) -> bool:
         """Whether the whole of `text` matches."""
