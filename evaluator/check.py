@@ -15,7 +15,7 @@ from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.prompts import fetched, sources, told
 from evaluator.settings import Settings
 from evaluator.telemetry import spelled_out
-from evaluator.words import conditions, rates
+from evaluator.words import rates, seen
 
 
 def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
@@ -55,7 +55,7 @@ def _print_definitions(definitions: Definitions, out: Console) -> None:
             evaluator.name,
             evaluator.kind,
             evaluator.data_type.value.lower(),
-            escape(conditions(evaluator.when)),
+            escape(seen(evaluator)),
             escape(rates(evaluator)),
             evaluator.version,
         )

@@ -111,6 +111,8 @@ def sweep(
         sys.stdout.write(json.dumps(summary) + "\n")
         return
     _out.print(f"{summary['traces']} traces finished since {since} that were not known before")
+    if summary["sessions"]:
+        _out.print(f"{summary['sessions']} sessions had been idle for long enough")
     for state, count in summary["evaluations"].items():
         _out.print(f"  {count:>8,} {state.replace('_', ' ')}")
     for reason, count in summary["reasons"].items():

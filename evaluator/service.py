@@ -84,6 +84,7 @@ class Swept:
                 reasons[f"{state}: {reason}"] += count
         return {
             "traces": self.found.traces,
+            "sessions": self.found.sessions,
             "evaluations": dict(sorted(states.items())),
             "reasons": dict(sorted(reasons.items())),
             "judge": {

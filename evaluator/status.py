@@ -30,6 +30,7 @@ class Status:
         behind: from the end of the last window read whole to now; None before the first one.
         lanes: messages of each lane that no worker has taken.
         in_hand: messages that workers have in hand, or that come again later.
+        sessions: sessions that wait until they have been idle for long enough.
         load: the lag and the share of the sampling rates taken, as of the scheduler's last look.
         funnel: how many pairs of trace and evaluator reached each state, for ever.
         dead: work given up in the last 30 days, by reason.
@@ -41,6 +42,7 @@ class Status:
     behind: timedelta | None
     lanes: Mapping[Lane, Backlog]
     in_hand: int
+    sessions: int
     load: Load
     funnel: Funnel
     dead: Counter[str]
@@ -78,6 +80,7 @@ class Status:
                 for lane, known in self.lanes.items()
             },
             "in_hand": self.in_hand,
+            "sessions_waiting": self.sessions,
             "lag_seconds": round(self.load.lag.total_seconds(), 1),
             "share": self.load.share,
             "evaluators": {name: dict(states) for name, states in self.counts.items()},
@@ -102,6 +105,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         behind=None if mark is None else now - mark,
         lanes=lanes,
         in_hand=queue.size() - sum(known.messages for known in lanes.values()),
+        sessions=app.sessions.number(),
         load=app.state.load(),
         funnel=app.state.funnel(),
         dead=Counter(letter.reason.partition(":")[0] for letter in letters),
@@ -121,6 +125,8 @@ def show(status: Status, out: Console) -> None:
     out.print(f"in hand       {status.in_hand:,}, those that come again later among them", highlight=False)
     if any(status.batches):
         out.print("batches       {:,} waiting to be sent, {:,} sent".format(*status.batches), highlight=False)
+    if status.sessions:
+        out.print(f"sessions      {status.sessions:,} waiting until they are idle", highlight=False)
     share = "" if status.load.share == 1 else f", sampling at {status.load.share:.0%} of the configured rates"
     out.print(f"lag           {_span(status.load.lag)}{share}", highlight=False)
     if status.undelivered:

@@ -7,7 +7,7 @@ from typing import Final, TypeGuard
 from evaluator.definitions import Evaluator
 from evaluator.telemetry import spelled_out
 from judges import CANNOT_JUDGE
-from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, When
+from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, When, duration_text
 
 SHORT: Final = 240
 """Characters of a reason in a table."""
@@ -82,6 +82,19 @@ def conditions(when: When) -> str:
     """Return what a filter asks for."""
     asked = when.model_dump(exclude_none=True, mode="json")
     return ", ".join(f"{name} {_words(value)}" for name, value in asked.items()) or "every trace"
+
+
+def seen(evaluator: Evaluator) -> str:
+    """Return what an evaluator looks at: which traces, which observations of them, or which sessions, and when."""
+    asked = conditions(evaluator.when)
+    if evaluator.idle is not None:
+        which = "every session" if asked == conditions(When()) else f"sessions with a trace of {asked}"
+        return f"{which}, idle for {duration_text(evaluator.idle)}"
+    if evaluator.observe is None:
+        return asked
+    observe = evaluator.observe
+    what = " ".join(_words(list(part)) for part in (observe.type, observe.name) if part is not None)
+    return f"{what}, at most {observe.at_most} a trace; {asked}"
 
 
 def _words(value: object) -> str:

@@ -14,6 +14,7 @@ import redis
 
 from evaluator.app import App
 from evaluator.service import Swept, sweep
+from evaluator.status import look
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.answering import Answering
@@ -142,7 +143,7 @@ def test_a_session_that_is_not_idle_waits(
     with service(folder) as app:
         swept(app)
         assert subjects(sandbox) == Counter({"tuesday": 1})
-        assert app.sessions.number() == 1
+        assert look(app, open_queue(app), datetime.now(UTC)).as_json()["sessions_waiting"] == 1
         assert valkey.ttl("evaluator:sessions") > 0
 
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from evaluator.words import answer_of, conditions, dollars, is_priced, percent, reason_of, shortened, usage_of, usd
-from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, When
+from evaluator.definitions import Evaluator
+from evaluator.words import (
+    answer_of,
+    conditions,
+    dollars,
+    is_priced,
+    percent,
+    reason_of,
+    seen,
+    shortened,
+    usage_of,
+    usd,
+)
+from traces import DataType, Failure, NotApplicable, Observe, Outcome, Unscored, Usage, Verdict, When
 
 
 @pytest.mark.parametrize(
@@ -24,6 +37,25 @@ from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, Wh
 )
 def test_a_filter_in_words(when: dict[str, Any], said: str) -> None:
     assert conditions(When.model_validate(when)) == said
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ({}, "every trace"),
+        ({"when": When(level=("ERROR",))}, "level ERROR"),
+        ({"observe": Observe(type=("TOOL",))}, "TOOL, at most 20 a trace; every trace"),
+        (
+            {"observe": Observe(type=("TOOL", "RETRIEVER"), name=("find*",), at_most=3), "when": When(tags=("a",))},
+            "TOOL or RETRIEVER find*, at most 3 a trace; tags a",
+        ),
+        ({"idle": timedelta(minutes=30)}, "every session, idle for 30m"),
+        ({"idle": timedelta(hours=2), "when": When(tags=("a",))}, "sessions with a trace of tags a, idle for 2h"),
+    ],
+)
+def test_what_an_evaluator_looks_at_in_words(looks: dict[str, Any], said: str) -> None:
+    known = {"name": "n", "kind": "rubric", "when": When(), "sample": (), "version": "v", "data_type": DataType.BOOLEAN}
+    assert seen(Evaluator(**{**known, **looks})) == said
 
 
 @pytest.mark.parametrize(
