@@ -24,6 +24,10 @@ the kind's own parameters. A BOOLEAN score is 1 when the check passed. The score
 where. A trace that a rule has nothing to say about (no such value, no cost recorded) gets no score, and is counted \
 as skipped with the reason.
 
+With `target: observation` and `observe: {type: TOOL}` a rule checks each such observation and gives each a score: it \
+sees the observation as if it were a trace, and looks at its output where it would look at the answer \
+([targets](targets.md)).
+
 Values are chosen with JSONPath (RFC 9535) over the whole trace: `$.root.output` is the answer, \
 `$.observations[?@.type == 'TOOL'].output` the results of all tools.
 
