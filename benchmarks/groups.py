@@ -86,7 +86,8 @@ def main() -> None:
     parser.add_argument("--traces", type=int, default=200)
     traces = parser.parse_args().traces
     configure_logs(level=logging.ERROR)
-    every = sorted(path.stem for path in _RUBRICS.glob("*.yaml"))
+    shipped = sorted(_RUBRICS.glob("*.yaml"))
+    every = [path.stem for path in shipped if YAML().load(path).get("enabled", True)]
     lines = []
     for names in (["faithfulness", "helpfulness"], every):
         for what, group in (("apart", None), ("together", "quality")):
@@ -110,9 +111,7 @@ def _line(name: str, found: Measured, traces: int) -> list[str]:
 
 def _rows(traces: int) -> Iterator[dict[str, Any]]:
     for trace in finished_traces(traces, recent()):
-        ids = [f"{trace.id}-{place}" for place in range(len(trace.observations))]
-        for place, stored in enumerate(trace.observations):
-            yield {**orjson.loads(stored.full), "id": ids[place], "parentObservationId": ids[0] if place else None}
+        yield from (orjson.loads(stored.full) for stored in trace.observations)
 
 
 def _config(folder: Path, names: Sequence[str], group: str | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -96,7 +97,7 @@ def _rows(number: int, trace_id: str, end: datetime, random: Random) -> Iterator
 
 def _observation(trace_id: str, kind: str, name: str, start: datetime, end: datetime, number: int) -> dict[str, Any]:
     return {
-        "id": f"{trace_id[:12]}{name[:4]}{trace_id[-8:]}",
+        "id": f"{trace_id[:8]}{zlib.crc32(name.encode()):08x}",
         "traceId": trace_id,
         "traceName": "answer-user-query",
         "type": kind,
