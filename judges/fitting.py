@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
-from traces import Limit, Passage, Shortened, in_tokens, shortened, tokens
+from traces import MOST_A_CHARACTER, Limit, Passage, Shortened, in_tokens, shortened, tokens
 
 MOST_PARTS: Final = 16
 """Calls for one opinion: what is longer still is packed first, and that is told."""
@@ -53,10 +54,12 @@ class Inputs:
             name: Shortened(passage.text, 0) if (limit := limits[name]) is None else passage.packed(limit)
             for name, passage in passages.items()
         }
-        self._tokens = {name: tokens(shown.text) for name, shown in self.whole.items()}
 
     def fit(self, room: int) -> bool:
         """Whether they may be shown as they are, in so many tokens."""
+        characters = sum(len(shown.text) for shown in self.whole.values())
+        if characters * MOST_A_CHARACTER + len(self.whole) <= room:
+            return True  # as nearly always, and nothing need be counted
         return sum(self._tokens.values()) <= room
 
     def packed(self, room: int) -> dict[str, Shortened]:
@@ -81,6 +84,10 @@ class Inputs:
         texts, notes, left_out = divided
         missing = {**{each: shown.left_out for each, shown in beside.items()}, name: left_out}
         return Parts(name, texts, notes, {each: shown.text for each, shown in beside.items()}, missing)
+
+    @cached_property
+    def _tokens(self) -> dict[str, int]:
+        return {name: tokens(shown.text) for name, shown in self.whole.items()}
 
     def _cut(self, name: str, most: int) -> Shortened:
         cut = self._passages[name].packed(in_tokens(most))

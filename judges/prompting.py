@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,7 +85,7 @@ class Prompting:
         boundary = boundary_for((part.text for part in shown.values()), self._boundary)
         material = "\n\n".join(fenced(name, part.text, boundary) for name, part in shown.items())
         media = media_in(part.text for part in shown.values())[:MOST_MEDIA] if self._sees else ()
-        prompt = replace(self._prompt(CODE.format(boundary=boundary) + material + self._reminder), media=media)
+        prompt = self._prompt(CODE.format(boundary=boundary) + material + self._reminder, media)
         group, member = self._judge.group, None
         # What was taken out is numbered question by question: together with others it would seem to be theirs.
         if group is not None and not details and not media and not inputs.told:
@@ -114,9 +113,9 @@ class Prompting:
             script=script,
         )
 
-    def _prompt(self, user: str) -> Prompt:
-        judge = self._judge
-        return Prompt(judge.model, self._system, user, self._schema, judge.temperature, judge.max_output_tokens)
+    def _prompt(self, user: str, media: tuple[str, ...] = ()) -> Prompt:
+        judge, limit = self._judge, self._judge.max_output_tokens
+        return Prompt(judge.model, self._system, user, self._schema, judge.temperature, limit, media=media)
 
 
 def _left_out(characters: Mapping[str, int]) -> dict[str, Any]:

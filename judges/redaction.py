@@ -212,6 +212,8 @@ class Redaction(BaseModel):
 
     def of_passages(self, passages: Mapping[str, Passage]) -> tuple[dict[str, Passage], Mapping[str, int]]:
         """Return passages by name without the values, before anything is cut, and how many values were in them."""
+        if not self.is_on:
+            return dict(passages), {}
         redacted = self.of([piece.text for passage in passages.values() for piece in passage.pieces])
         texts = iter(redacted.texts)
         return {name: passage.changed(lambda _: next(texts)) for name, passage in passages.items()}, redacted.counts

@@ -20,6 +20,9 @@ _CLASSES: Final = {
 """Sixteenths of a token by byte of UTF-8: the first byte stands for its character. Fitted to what real tokenizers
 make of prose, JSON, code and ten scripts; docs/long-traces.md has the errors."""
 
+MOST_A_CHARACTER: Final = 2
+"""Tokens of one character, at most."""
+
 _TABLE: Final = bytes(next((weight for weight, held in _CLASSES.items() if byte in held), 0) for byte in range(256))
 
 

@@ -33,6 +33,8 @@ class Piece:
 
     def cut(self, limit: Limit) -> Shortened:
         """Return as much of it as fits."""
+        if limit.fits(self.text):
+            return Shortened(self.text, 0)
         lead = self.text[: self.kept]
         inner = shortened(self.text[self.kept :], limit.less(lead))
         return Shortened(lead + inner.text, inner.left_out)
@@ -61,7 +63,10 @@ class Passage:
 
     def changed(self, change: Callable[[str], str]) -> Passage:
         """Return it with every piece changed, each by itself."""
-        return Passage([replace(piece, text=change(piece.text)) for piece in self.pieces])
+        texts = [change(piece.text) for piece in self.pieces]
+        if all(new is piece.text for new, piece in zip(texts, self.pieces, strict=True)):
+            return self  # as nearly always
+        return Passage([replace(piece, text=new) for new, piece in zip(texts, self.pieces, strict=True)])
 
     def packed(self, limit: Limit) -> Shortened:
         """Return as much of it as fits, the heaviest pieces before the others."""
