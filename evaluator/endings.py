@@ -48,6 +48,10 @@ class Endings:
         """Note the terminal state of some evaluators on a job."""
         self.settled.extend(Settled(job.ref, sampled.evaluator, state, reason) for sampled in samples)
 
+    def settle_one(self, job: Job, sampled: Sampled, state: str, reason: str = "") -> None:
+        """Note the terminal state of one evaluator on a job."""
+        self.settled.append(Settled(job.ref, sampled.evaluator, state, reason))
+
     def give_up(self, job: Job, samples: Iterable[Sampled], kind: str, reason: str) -> None:
         """Settle some evaluators of a job as failed, each with a dead letter."""
         now = self.clock.now()

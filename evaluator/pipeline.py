@@ -75,6 +75,9 @@ _STATES: Final = ("failed", "scored", "unscored", "skipped")
 """Of a pair whose items ended differently the first of these is its state: a failure is never hidden."""
 
 
+_SIMPLE: Final = frozenset(_STATES) - {"failed"}
+
+
 class Evaluation:
     """Evaluates batches of jobs. Safe for many threads."""
 
@@ -176,7 +179,7 @@ class Evaluation:
                     endings.settle(job, [sampled], "skipped", _nothing(evaluator))
                 pair: list[_Work] = []
                 for item in items:
-                    known = remembered.get((job.ref.id, memory_of(evaluator, item)))
+                    known = remembered.get((job.ref.id, memory_of(evaluator, item))) if remembered else None
                     pair.append(_Work(job, sampled, item, evaluator, pair, known))
                 yield from pair
 
@@ -274,20 +277,23 @@ class Evaluation:
     def _end(self, work: Sequence[_Work], endings: Endings) -> None:
         """Settle each pair of which every item has ended; the others come again, and pay only for what is missing."""
         for item in work:
-            if item is item.pair[0]:
+            if len(item.pair) == 1 and item.state in _SIMPLE:
+                endings.settle_one(item.job, item.sampled, item.state, item.reason)
+            elif item is item.pair[0]:
                 _end_pair(item.pair, endings)
 
 
 def _is_written(item: _Work, answers: Sequence[EvaluatorError | None]) -> None:
     """An item is scored when all of its scores were accepted; else all are written again, which changes none."""
-    passing = next((answer for answer in answers if isinstance(answer, Unavailable | ConfigError)), None)
-    answer = passing or next(filter(None, answers), None)
-    if answer is None:
+    if not any(answers):
         item.state = "scored"
-    elif isinstance(answer, Unavailable | ConfigError):
+        return
+    passing = next((answer for answer in answers if isinstance(answer, Unavailable | ConfigError)), None)
+    if passing is not None:
         item.comes_again = _Again(failed=False, delay=outage_delay(), patient=False)
     else:
-        item.state, item.reason, item.story = "failed", "score_refused", str(answer)
+        item.state, item.reason = "failed", "score_refused"
+        item.story = str(next(filter(None, answers)))
 
 
 def _has_failed(item: _Work, failure: Failure) -> None:
