@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import pytest
 import redis
 
 from evaluator.app import App
+from evaluator.batch import Job
+from evaluator.errors import Unavailable
+from evaluator.idle_sessions import SESSIONS_A_MESSAGE
 from evaluator.service import Swept, sweep
 from evaluator.status import look
 from evaluator.worker import open_queue
@@ -20,6 +23,7 @@ from sandbox.server import Sandbox
 from tests.answering import Answering
 from tests.processes import Processes, eventually, running
 from tests.serving import SERVICE, Config, OpenService, Traffic
+from traces import SessionRef
 
 RUBRIC = """
 name: session-resolution
@@ -289,6 +293,48 @@ def test_a_deleted_session_is_not_waited_for(sandbox: Sandbox, service: OpenServ
         assert swept(app).found.sessions == 1
         # What was seen so lately may be hidden by an old copy of the rows: it is looked for again.
         assert [each.session_id for each in app.sessions.due(datetime.now(UTC), 10)] == ["young"]
+
+
+def test_the_scheduler_takes_idle_sessions_at_the_end_of_each_look_and_a_crash_repeats_it(
+    service: OpenService, folder: Path, talk: Any
+) -> None:
+    for n in range(12):
+        talk(f"session-{n}", 120)
+    talk("going on", 5)
+    jobs: list[Job] = []
+
+    def dies_behind_the_first(batch: Sequence[Job]) -> None:
+        jobs.extend(batch)
+        raise Unavailable("the scheduler died")
+
+    with service(folder) as app:
+        app.state.advance(datetime.now(UTC) - timedelta(minutes=5))
+        with pytest.raises(Unavailable):
+            app.discovery(dies_behind_the_first).catch_up()
+        assert len(jobs) == SESSIONS_A_MESSAGE
+        assert app.discovery(jobs.extend).catch_up().sessions == 12
+        assert app.discovery(jobs.extend).catch_up().sessions == 0
+        assert app.sessions.number() == 1
+    assert {job.ref.session_id for job in jobs if isinstance(job.ref, SessionRef)} == {
+        f"session-{n}" for n in range(12)
+    }
+    assert max(Counter(job.ref.id for job in jobs).values()) == 2
+
+
+def test_a_long_session_does_not_hide_the_short_ones_beside_it(
+    service: OpenService, folder: Path, talk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluator.langfuse.scanning.ROOTS_A_PAGE", 3)
+    expected: dict[str, list[str]] = {"short": [talk("short", 900), talk("short", 800)], "long": []}
+    expected["long"] = [talk("long", 700 - n) for n in range(30)][-4:]
+    expected["middle"] = [talk("middle", 690), talk("middle", 300)]
+    since = datetime.now(UTC) - timedelta(hours=1)
+    with service(folder) as app:
+        found = app.langfuse.session_roots(dict.fromkeys([*expected, "nobody"], since), most=4)
+        later = app.langfuse.session_roots({"short": datetime.now(UTC) - timedelta(seconds=850)}, most=4)
+    assert {name: [root.ref.id for root in known.roots] for name, known in found.items()} == expected
+    assert {name: known.more for name, known in found.items()} == {"short": False, "long": True, "middle": False}
+    assert [root.ref.id for root in later["short"].roots] == expected["short"][1:]
 
 
 @pytest.mark.parametrize("fault", [{"errors": 0.15}, {"lost_answers": 0.15}, {"resets": 0.1, "rate_limited": 0.1}])
