@@ -85,7 +85,7 @@ def test_an_idle_session_gets_one_score_for_all_its_traces(
     told = [asked.index(f"How do I return order {n}?") for n in (0, 2, 4)]
     assert told == sorted(told)
     assert "order 1?" not in asked
-    assert "[TRACE 3 of 3 answer-user-query]" in asked
+    assert "[TRACE 3 of 3] answer-user-query" in asked
 
 
 def test_a_score_says_what_it_is_about(sandbox: Sandbox, service: OpenService, folder: Path, talk: Any) -> None:
