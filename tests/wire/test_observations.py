@@ -196,6 +196,19 @@ def test_when_a_model_fails_only_what_is_missing_is_asked_again(
     assert sandbox.langfuse.counts()["duplicates"] == 0
 
 
+def test_observations_may_be_judged_in_batches(
+    sandbox: Sandbox, service: OpenService, config: Config, agents: Any
+) -> None:
+    found = agents(4)
+    lane = f"{SERVICE}batches: {{every: 10m}}\n"
+    with service(config(rules="[]", service=lane, rubrics={"tool": RUBRIC % "" + "judge: {lane: batch}\n"})) as app:
+        result = swept(app)
+    assert subjects(sandbox) == each(found)
+    assert result.as_json()["evaluations"] == {"sampled": 4, "scored": 4}
+    counts = sandbox.model.counts()
+    assert (counts["calls"], counts["batched"]) == (0, 12)
+
+
 @pytest.fixture
 def processes(environment: dict[str, str], config: Config, tmp_path: Path) -> Iterator[Processes]:
     limits = f"{SERVICE}limits: {{model_calls_in_flight: {IN_FLIGHT}}}\n"
