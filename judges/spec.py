@@ -232,7 +232,7 @@ class Example(_Part):
     name: str = Field(default="", max_length=60, description="what reports call it; by default its number")
     description: str = Field(default="", description="for people: why this is the right answer")
     inputs: dict[str, Any] = Field(description="each input by name: its text, or what its path would select")
-    expect: Expectation
+    expect: Expectation = Field(description="what the judge should answer")
 
 
 class RubricSpec(_Part):

@@ -18,7 +18,8 @@ FOLDER: Final = Path(__file__).parents[3] / "config" / "rubrics"
 FILES: Final = sorted(FOLDER.glob("*.yaml"))
 SYSTEM: Final = {"role": "system", "content": "Answer in one sentence."}
 HEADING: Final = r" *\[[A-Z]+ \S+ (?:[0-9.]+s|still open)\]"
-ANY_HEADING: Final = rf"{HEADING}| *\[end of [A-Z]+ \S+\]|\[TRACE .*\]"
+SESSION_HEADING: Final = r"\[TRACE \d+ of \d+\] \S+, [-0-9]{10} [:0-9]{8} UTC"
+ANY_HEADING: Final = rf"{HEADING}| *\[end of [A-Z]+ \S+\]|{SESSION_HEADING}"
 USER: Final = {"role": "user", "content": "Hello"}
 
 
@@ -105,7 +106,7 @@ class TestEach:
         spec = named(path.stem).spec
         for example in spec.examples if TRANSCRIPT in spec.inputs else ():
             lines = example.inputs[TRANSCRIPT].splitlines()
-            starts = r"\[TRACE \S+ [-0-9]{10} [:0-9]{8} UTC\]" if spec.target == "session" else HEADING
+            starts = rf"{HEADING}|{SESSION_HEADING}" if spec.target == "session" else HEADING
             assert re.fullmatch(starts, lines[0])
             strange = [line for line in lines if line.lstrip()[:1] == "[" and not re.fullmatch(ANY_HEADING, line)]
             assert strange == []
@@ -115,6 +116,15 @@ class TestEach:
         nothing = trace(input=None, output=None)
         material = Session("s", (nothing,)) if rubric.spec.target == "session" else nothing
         assert isinstance(rubric.question(material), NotApplicable)
+
+
+def test_headings_are_as_the_service_writes_them() -> None:
+    recorded = trace(tool("find_order", {"order": 77}, output={"ok": True}), name="chat")
+    headings = [line for line in recorded.transcript().splitlines() if line.lstrip().startswith("[")]
+    assert len(headings) == 3
+    assert all(re.fullmatch(ANY_HEADING, line) for line in headings)
+    first = Session("s", (recorded, recorded)).transcript().splitlines()[0]
+    assert re.fullmatch(SESSION_HEADING, first)
 
 
 def test_helpfulness_sees_question_and_answer() -> None:
