@@ -5,7 +5,6 @@ The sources, their licences and what was published: SOURCE.md beside each set of
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from judges import BooleanScale, CategoricalScale, NumericScale, OffScale
 from judges.agreement import TIE, PairedOrders, cohen_kappa, krippendorff_alpha, paired_orders, raw_agreement, settled
 from judges.opinions import combined
+from tests.recorded import rows, winner
 from traces import Failure, Outcome, Verdict
 
 PAIR: Final = CategoricalScale(type="categorical", labels=("Output (a)", "Output (b)"))
@@ -25,12 +25,6 @@ WINNER: Final = CategoricalScale(type="categorical", labels=("1", "2", "Tie"))
 PASS: Final = BooleanScale(type="boolean")
 SHARE: Final = NumericScale(type="numeric", min=0, max=1)
 ORDERS: Final = ("swap = False", "swap = True")
-
-
-def rows(path: Path) -> Iterator[dict[str, Any]]:
-    content = path.read_bytes()
-    for line in (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines():
-        yield json.loads(line)
 
 
 class TestPairsInBothOrders:
@@ -119,11 +113,6 @@ class TestPairsInBothOrders:
     def published(statistics: dict[str, Any]) -> dict[str, int]:
         names = ("correct_False", "correct_True", "correct_both", "equal")
         return {name: int(statistics[name].split("/")[0]) for name in names}
-
-
-def winner(given: dict[str, Any]) -> int:
-    """Return what was published as the winner: 1, 2, or neither when nothing was found in the answer."""
-    return int(given["winner"] or TIE)
 
 
 class TestAnnotators:
