@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
+from ruamel.yaml import YAML
 
 from evaluator import starter
 from evaluator.definitions import load
+from evaluator.service import sweep
 from judges import Question, Rubric
+from sandbox import ingest
+from sandbox.server import Sandbox
+from sandbox.traffic import traffic
 from tests.answering import Answering, scores
 from tests.judging import as_expected
-from tests.serving import Run
+from tests.serving import Config, OpenService, Run
 from traces import as_text
 
 DEFINITIONS = load(starter.folder())
@@ -75,3 +82,24 @@ def test_without_names_only_those_that_are_on_are_asked(run: Run, judge: Answeri
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(judge.requests) == sum(len(rubric.spec.examples) for rubric in DEFINITIONS.rubrics())
     assert "tone" not in done.stdout
+
+
+def test_all_of_it_switched_on_scores_recorded_traffic(sandbox: Sandbox, service: OpenService, config: Config) -> None:
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (starter.folder() / "rubrics").glob("*.yaml")}
+    everything = {name: switched_on(text) for name, text in texts.items()}
+    plans = list(traffic(1, 40, datetime.now(UTC) - timedelta(minutes=35)))
+    ingest.play(plans, base_url=sandbox.langfuse_url, public_key=sandbox.public_key, secret_key=sandbox.secret_key)
+    with service(config(rules="[]", rubrics=everything)) as app:
+        swept = sweep(app, timedelta(days=8), drain=True, threads=4).as_json()
+    assert set(swept["evaluations"]) <= {"sampled", "scored", "skipped", "excluded"}
+    ours = Counter(score["name"] for score in sandbox.langfuse.all_scores() if score["name"] != "user-feedback")
+    assert set(ours) == set(texts)
+    assert swept["evaluations"]["scored"] == ours.total()
+    sessions = {plan.session_id for plan in plans if plan.environment == "production"}
+    assert ours["session-resolution"] >= len(sessions)
+
+
+def switched_on(text: str) -> str:
+    """Return a rubric that runs, on everything."""
+    given = YAML(typ="safe").load(text)
+    return json.dumps({**given, "enabled": True, "sample": [{"rate": 1}]})
