@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from traces import MOST_A_CHARACTER, Limit, Passage, Shortened, in_tokens, shortened, tokens
+from traces import Limit, Passage, Shortened, in_tokens, shortened, tokens
+from traces.lengths import MOST_A_CHARACTER
 
 MOST_PARTS: Final = 16
 """Calls for one opinion: what is longer still is packed first, and that is told."""

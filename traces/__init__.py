@@ -4,7 +4,7 @@ Everything here is a plain value. Nothing here imports another package of ours, 
 """
 
 from traces.durations import Duration, Interval, duration_text
-from traces.lengths import MOST_A_CHARACTER, Limit, Shortened, in_characters, in_tokens, shortened, tokens
+from traces.lengths import Limit, Shortened, in_characters, in_tokens, shortened, tokens
 from traces.media import media_in, with_remarks
 from traces.model import Observation, Trace, TraceRef, TraceRoot
 from traces.outcomes import (
@@ -28,7 +28,6 @@ from traces.transcript import transcript, transcript_of
 from traces.when import SampleRule, ScoreCondition, When
 
 __all__ = [
-    "MOST_A_CHARACTER",
     "BadPath",
     "BadPattern",
     "DataType",
