@@ -11,10 +11,15 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import redis
+
+from evaluator.arrears import Arrears
 from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
+from evaluator.budgets import budgets_of
+from evaluator.catching_up import CatchingUp
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
@@ -30,6 +35,7 @@ from evaluator.idle_sessions import (
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
+from evaluator.ledger import Ledger
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
 from evaluator.model import BatchApi, ModelApi
@@ -39,6 +45,7 @@ from evaluator.prompts import (
     fetched,
     sources,
 )
+from evaluator.purse import FleetPurse
 from evaluator.session_state import (
     SessionState,
 )
@@ -66,6 +73,9 @@ class App:
     evaluation: Evaluation
     watch: Watch
     batches: BatchLane
+    ledger: Ledger
+    arrears: Arrears
+    catching_up: CatchingUp
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
@@ -89,32 +99,50 @@ def open_app(
     clock = clock or SystemClock()
     with contextlib.ExitStack() as stack:
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
-        state = _state(settings, definitions, url, stack)
-        sessions = SessionState(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        client, namespace = stack.enter_context(connect(url)), settings.evaluator_namespace
+        state = _state(settings, definitions, client)
+        ledger, arrears = Ledger(client, namespace), Arrears(client, namespace)
+        sessions = SessionState(stack.enter_context(connect(url)), namespace)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse)))
+        purse = _purse(definitions, ledger, clock)
+        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, purse)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
-        kept = KeptPrompts(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
         prompts.start()
         explained = definitions.service.judges.event_explanations
         events = open_events(settings, lambda: clock.now().timestamp(), explanations=explained)
         stack.enter_context(contextlib.closing(events))
-        room = BatchRoom(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
         every, size = definitions.service.batches.every, definitions.service.batch_size
         batched = Batched(room, seen, clock.now)
         evaluation = Evaluation(
-            definitions, langfuse, model, state, clock, seen, prompts.evaluators, events.tell, batched
+            definitions, langfuse, model, state, arrears, clock, seen, prompts.evaluators, events.tell, batched
         )
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size)
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
+        catching_up = CatchingUp(arrears, ledger, budgets_of(definitions), clock)
         yield App(
-            settings, definitions, clock, url, state, sessions, langfuse, model, slack, evaluation, watch, batches
+            settings,
+            definitions,
+            clock,
+            url,
+            state,
+            sessions,
+            langfuse,
+            model,
+            slack,
+            evaluation,
+            watch,
+            batches,
+            ledger,
+            arrears,
+            catching_up,
         )
 
 
@@ -130,7 +158,7 @@ def open_judges(settings: Settings, definitions: Definitions) -> Iterator[ModelA
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evaluator-"))
         url = stack.enter_context(embedded_redis(Path(folder)))
-        state = _state(settings, definitions, url, stack)
+        state = _state(settings, definitions, stack.enter_context(connect(url)))
         loop = stack.enter_context(LoopThread())
         yield stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
 
@@ -159,12 +187,14 @@ def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None 
         raise ConfigError(missing)
     clock = clock or SystemClock()
     with contextlib.ExitStack() as stack:
-        state = _state(settings, definitions, _where_limits_are(settings, stack), stack)
+        client = stack.enter_context(connect(_where_limits_are(settings, stack)))
+        state = _state(settings, definitions, client)
+        purse = _purse(definitions, Ledger(client, settings.evaluator_namespace), clock)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse)))
+        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, purse)))
         yield Desk(settings, definitions, clock, state, langfuse, model)
 
 
@@ -195,8 +225,7 @@ def _where_limits_are(settings: Settings, stack: contextlib.ExitStack) -> str:
     return stack.enter_context(embedded_redis(folder))
 
 
-def _state(settings: Settings, definitions: Definitions, url: str, stack: contextlib.ExitStack) -> State:
-    client = stack.enter_context(connect(url))
+def _state(settings: Settings, definitions: Definitions, client: redis.Redis) -> State:
     keep = definitions.service.discovery.overlap + _KEPT_BESIDE_OVERLAP
     return State(client, settings.evaluator_namespace, keep)
 
@@ -230,8 +259,19 @@ def _judge_traces(settings: Settings, definitions: Definitions, langfuse: Langfu
     )
 
 
+def _purse(definitions: Definitions, ledger: Ledger, clock: Clock) -> FleetPurse | None:
+    """Return where the money for calls comes from; None when no budget limits it."""
+    budgets = budgets_of(definitions)
+    return FleetPurse(ledger, budgets.limits, clock, Random()) if budgets.are_set else None
+
+
 def _model(
-    settings: Settings, definitions: Definitions, state: State, loop: LoopThread, langfuse: Langfuse | None = None
+    settings: Settings,
+    definitions: Definitions,
+    state: State,
+    loop: LoopThread,
+    langfuse: Langfuse | None = None,
+    purse: FleetPurse | None = None,
 ) -> ModelApi:
     limits = definitions.service.limits
     return ModelApi(
@@ -243,6 +283,7 @@ def _model(
         max_in_flight=limits.model_calls_in_flight,
         random=Random(),
         attach=langfuse.attachment if langfuse is not None else None,
+        purse=purse,
     )
 
 

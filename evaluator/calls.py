@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 from evaluator.judge_traces import JudgeTraces
-from evaluator.model import Ended, ModelApi
+from evaluator.model import UNFUNDED, Ended, ModelApi
 from judges import Call, Question, Share, asked_alone, shares, together
-from traces import Outcome, Subject, Verdict
+from traces import Failure, Outcome, Subject, Verdict
 
 JUDGE_TRACE: Final = "judge_trace_id"
 """Where the details of a verdict name the trace of the call it came from."""
@@ -55,6 +55,9 @@ class Calls:
                 for place, share in zip(call.places, shares(call.question, outcome), strict=True):
                     if share.outcome is None:
                         left[place] = share
+                    elif len(call.places) > 1 and _is_unfunded(share.outcome):
+                        # One of the group has no money left; that keeps the others from nothing.
+                        left[place] = Share(None, share.outcome.usage, share.outcome.kind)
                     else:
                         ended.append((place, _linked(share.outcome, trace_id)))
             yield ended
@@ -75,6 +78,10 @@ class Calls:
         ]
         for lot in self._model.ask([call.question for call in calls], patience):
             yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]
+
+
+def _is_unfunded(outcome: Outcome) -> TypeGuard[Failure]:
+    return isinstance(outcome, Failure) and outcome.kind == UNFUNDED
 
 
 def _names(asked: Sequence[Asked], call: Call) -> dict[str, str]:

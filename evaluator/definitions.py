@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from evaluator.errors import ConfigError, Problem
 from evaluator.mistakes import near, nearest, problems_of
+from evaluator.remarks import remarks, unpriced
 from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
 from evaluator.service_config import EditorSchema, ServiceConfig
 from evaluator.yaml_source import Source, read
@@ -122,7 +123,11 @@ def load(folder: Path) -> Definitions:
     off = [each for each in rubrics if each.is_off]
     evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
     monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
-    notes = [*loader.unread(), *_notes(service, evaluators, monitors, off)]
+    specs = [evaluator.rubric.spec for evaluator in evaluators if evaluator.rubric is not None]
+    names = [name for evaluator in evaluators for name in evaluator.scores]
+    unwritten = {score: one.name for one in off for score in one.scores}
+    notes = [*loader.unread(), *remarks(service, names, specs, monitors, unwritten)]
+    loader.problems.extend(unpriced(folder, service, specs))
     if loader.problems:
         raise ConfigError(sorted(dict.fromkeys(loader.problems), key=_by_place))
     return Definitions(service, tuple(evaluators), tuple(monitors), folder, tuple(notes), tuple(off))
@@ -322,43 +327,6 @@ def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
 def _yaml_files(folder: Path) -> list[Path]:
     """Return a folder's YAML files in order; hidden ones belong to editors and file systems."""
     return sorted(path for path in folder.glob("*.y*ml") if not path.name.startswith("."))
-
-
-def _notes(
-    service: ServiceConfig,
-    evaluators: Sequence[Evaluator],
-    monitors: Sequence[MonitorSpec],
-    off: Sequence[Evaluator],
-) -> Iterator[str]:
-    if not evaluators:
-        missing = "every rubric is switched off" if off else "no file in rubrics/"
-        yield f"nothing will be evaluated: there is no rule in rules.yaml and {missing}"
-    unwritten = {score: one.name for one in off for score in one.scores}
-    names = [name for evaluator in evaluators for name in evaluator.scores]
-    for monitor in monitors:
-        meant = near(monitor.score, names)
-        if monitor.score in unwritten:
-            rubric = unwritten[monitor.score]
-            yield f"monitors.yaml watches {monitor.score!r}, and rubric {rubric} is switched off (enabled: false)"
-        elif monitor.score not in names and meant is not None:
-            yield f"monitors.yaml watches {monitor.score!r}, which no evaluator here writes; did you mean {meant!r}?"
-    yield from _group_notes([evaluator.rubric.spec for evaluator in evaluators if evaluator.rubric is not None])
-    asked = {evaluator.rubric.spec.judge.model for evaluator in evaluators if evaluator.rubric is not None}
-    for model in sorted(asked - set(service.models.prices)):
-        yield f"evaluator.yaml has no price for {model!r} in models.prices: its calls will be counted at no cost"
-
-
-def _group_notes(specs: Sequence[RubricSpec]) -> Iterator[str]:
-    groups: dict[str, list[RubricSpec]] = {}
-    for spec in specs:
-        if spec.judge.group is not None:
-            groups.setdefault(spec.judge.group, []).append(spec)
-    for group, members in groups.items():
-        calls = len({spec.together for spec in members})
-        if len(members) == 1:
-            yield f"group {group!r} has one rubric, {members[0].name}: it is asked alone"
-        elif calls > 1:
-            yield f"group {group!r} takes {calls} calls: its rubrics differ in model, temperature or target"
 
 
 def _by_place(problem: Problem) -> tuple[str, list[int], str]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
 from evaluator.clock import Clock
 from evaluator.sampling import Sampled
@@ -35,14 +36,20 @@ class Endings:
     """Gathers what becomes of the jobs of one batch."""
 
     state: State
+    arrears: Arrears
     clock: Clock
     lane: Lane = Lane.LIVE
     settled: list[Settled] = field(default_factory=list)
     back: list[tuple[Job, timedelta, Lane]] = field(default_factory=list)
+    unfunded: list[Job] = field(default_factory=list)
 
     def put_back(self, job: Job, delay: timedelta, lane: Lane | None = None) -> None:
         """Let a job come again, by default on the lane it came on."""
         self.back.append((job, delay, lane or self.lane))
+
+    def wait_for_money(self, job: Job) -> None:
+        """Let a job come again when there is money for its evaluators."""
+        self.unfunded.append(job)
 
     def settle(self, job: Job, samples: Iterable[Sampled], state: str, reason: str = "") -> None:
         """Note the terminal state of some evaluators on a job."""
@@ -61,13 +68,16 @@ class Endings:
             self.settled.append(Settled(job.ref, sampled.evaluator, "failed", kind, letter))
 
     def save(self) -> None:
-        """Record the terminal states, and forget the outcomes of what is done with.
+        """Record the terminal states and what waits for money, and forget the outcomes of what is done with.
 
         Raises:
             Unavailable: Redis cannot be reached.
         """
+        if self.unfunded:
+            self.arrears.park(self.unfunded)
         self.state.settle(self.settled)
-        self.state.forget({s.ref.id for s in self.settled} - {job.ref.id for job, _, _ in self.back})
+        come_again = {job.ref.id for job, _, _ in self.back} | {job.ref.id for job in self.unfunded}
+        self.state.forget({s.ref.id for s in self.settled} - come_again)
 
     def again(self) -> list[Again]:
         """Return what comes back: one job a subject and attempt, one message a lane and delay."""

@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
 from evaluator.batched import BATCHED, Batched, Prepared, memory_of
+from evaluator.budgets import budgets_of
 from evaluator.calls import Asked, Calls
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
@@ -25,7 +27,7 @@ from evaluator.errors import ConfigError, EvaluatorError, Unavailable
 from evaluator.gathering import Gathered, Gathering
 from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
-from evaluator.model import INTERRUPTED, POSTPONED, Ended, ModelApi
+from evaluator.model import INTERRUPTED, POSTPONED, UNFUNDED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import scores_of
 from evaluator.state import State
@@ -61,6 +63,7 @@ class _Work:
     reason: str = ""
     story: str = ""
     comes_again: _Again | None = None
+    is_unfunded: bool = False
 
 
 class _Again(NamedTuple):
@@ -87,6 +90,7 @@ class Evaluation:
         langfuse: Langfuse,
         model: ModelApi,
         state: State,
+        arrears: Arrears,
         clock: Clock,
         judge_traces: JudgeTraces,
         evaluators: Callable[[], Mapping[str, Evaluator]] | None = None,
@@ -104,6 +108,8 @@ class Evaluation:
         self._langfuse = langfuse
         self._model = model
         self._state = state
+        self._arrears = arrears
+        self._catch_up = budgets_of(definitions).catch_up
         self._clock = clock
         self._told = told
         self._batched = batched
@@ -119,7 +125,7 @@ class Evaluation:
         Raises:
             Unavailable: Redis cannot be reached; nothing was acknowledged, the message will come again.
         """
-        endings = Endings(self._state, self._clock, lane)
+        endings = Endings(self._state, self._arrears, self._clock, lane)
         jobs = self._unsettled(jobs)
         if jobs:
             gathered = self._gathering.gather(jobs, endings)
@@ -132,16 +138,16 @@ class Evaluation:
 
     def give_up(self, job: Job, reason: str) -> None:
         """Bury a job whose evaluation keeps raising, and settle it as failed."""
-        endings = Endings(self._state, self._clock)
+        endings = Endings(self._state, self._arrears, self._clock)
         endings.give_up(job, job.samples, "worker_error", reason)
         endings.save()
 
     def questions(self, jobs: Sequence[Job]) -> list[Prepared]:
         """Return what judges would have to be asked about jobs now; asks and changes nothing."""
-        gathered = self._gathering.gather(jobs, Endings(self._state, self._clock))
+        gathered = self._gathering.gather(jobs, Endings(self._state, self._arrears, self._clock))
         firsts = (
             (item, first_outcome(item.evaluator, item.item.material))
-            for item in self._work(jobs, gathered, Endings(self._state, self._clock))
+            for item in self._work(jobs, gathered, Endings(self._state, self._arrears, self._clock))
             if item.outcome is None
         )
         return [
@@ -199,7 +205,9 @@ class Evaluation:
             if item.outcome is not None:
                 continue
             first = first_outcome(item.evaluator, item.item.material)
-            if isinstance(first, Question):
+            if isinstance(first, Question) and self._model.is_unfunded([item.evaluator.name]):
+                item.outcome = Failure(UNFUNDED, "no money is left for it today", retryable=True)
+            elif isinstance(first, Question):
                 asked.append(item)
                 questions.append(first)
             else:
@@ -262,6 +270,9 @@ class Evaluation:
                     item.state, item.reason = "skipped", reason
                 case Unscored():
                     item.state, item.reason = "unscored", "judge could not tell"
+                case Failure(kind) if kind == UNFUNDED:
+                    item.is_unfunded = item.evaluator.name in self._catch_up
+                    item.state, item.reason = "skipped", "no money left that day"
                 case Failure() as failure:
                     _has_failed(item, failure)
                 case None:
@@ -317,6 +328,9 @@ def _end_pair(pair: Sequence[_Work], endings: Endings) -> None:
         endings.put_back(job, again.delay, Lane.PATIENT if again.patient else None)
         return
     if not all(item.state for item in pair):
+        return
+    if any(item.is_unfunded for item in pair):
+        endings.wait_for_money(replace(job, samples=(sampled,)))
         return
     state = next(state for state in _STATES if any(item.state == state for item in pair))
     those = [item for item in pair if item.state == state]

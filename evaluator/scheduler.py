@@ -38,12 +38,18 @@ class Scheduler:
         discovery: Discovery,
         backlog: Callable[[datetime], Backlog],
         batches: Callable[[], object] = lambda: None,
+        take_up: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run `discovery`; `backlog` tells what waits for workers at a time, `batches` moves the provider's on."""
+        """Run `discovery`.
+
+        `backlog` tells what waits for workers at a time, `batches` moves the provider's on, `take_up` takes up what
+        waits for money.
+        """
         self._app = app
         self._discovery = discovery
         self._backlog = backlog
         self._batches = batches
+        self._take_up = take_up
         self._owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
         self._leads = False
 
@@ -80,6 +86,7 @@ class Scheduler:
     def discover(self) -> None:
         """Hand newly finished traces to the queue."""
         self._run("discovery", lambda: self._discovery.catch_up(self._backlog(self._app.clock.now())))
+        self._run("catching up", self._take_up)
 
     def move_batches(self) -> None:
         """Send and collect what goes through the provider's batch API."""

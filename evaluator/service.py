@@ -23,7 +23,7 @@ from evaluator.discovery import Found
 from evaluator.errors import Refused, Unavailable
 from evaluator.scheduler import Scheduler
 from evaluator.state import Funnel
-from evaluator.worker import Queue, open_queue, working
+from evaluator.worker import Queue, open_queue, take_up, working
 from traces import Usage
 
 _POLL_SECONDS: Final = 0.25
@@ -60,8 +60,9 @@ def serve(app: App, told: threading.Event, *, schedule: bool, work: bool, thread
         if work:
             stack.enter_context(working(app, queue, threads))
         if schedule:
+            take = functools.partial(take_up, app, queue)
             batches = functools.partial(_move_batches, app, queue)
-            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog, batches).running())
+            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog, batches, take).running())
         told.wait()
 
 

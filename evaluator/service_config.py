@@ -134,6 +134,17 @@ class BatchesConfig(Section):
     )
 
 
+class BudgetConfig(Section):
+    """What judging may cost. A rubric may have a budget of its own beside this one."""
+
+    usd_per_day: float | None = Field(
+        default=None, gt=0, description="USD a UTC day for all judges together; null: no limit. Needs models.prices"
+    )
+    catch_up: bool = Field(
+        default=False, description="judge later what there was no money for; without it, such pairs are skipped"
+    )
+
+
 class OverloadConfig(Section):
     """What happens when more traces come than can be evaluated."""
 
@@ -169,6 +180,7 @@ class ServiceConfig(Section):
     )
     limits: LimitsConfig = LimitsConfig()
     batches: BatchesConfig = BatchesConfig()
+    budget: BudgetConfig = BudgetConfig()
     overload: OverloadConfig = OverloadConfig()
     watch: WatchConfig = WatchConfig()
     batch_size: int = Field(default=50, gt=0, le=50, description="traces in one message; a fetch takes at most 50")

@@ -18,6 +18,9 @@ holds trace content, except that a judge's reason, in N:outcomes and N:outbox, m
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
 | N:pause:PROVIDER, N:window:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
+| N:spent:DAY | hash | 40 days | what judging cost, by rubric (ledger.py) | the day's budget begins anew |
+| N:held:DAY, N:held:by:DAY, N:payers:DAY | hash, zset | 2 days | money reserved, by whom, who lives | as above |
+| N:parked, N:parked:RUBRIC | hash, list | until paid | what waits for money (arrears.py) | **it is not caught up** |
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from evaluator.app import App
 from evaluator.batch import Backlog, Lane
+from evaluator.budgets import budgets_of, whose
 from evaluator.state import Funnel, Load
 from evaluator.telemetry import spelled_out
 from evaluator.worker import Queue
 
 STATES = ("filtered", "sampled_out", "shed", "sampled", "scored", "skipped", "unscored", "failed", "gone")
 """Every state of a trace and an evaluator, in the order in which they are reached."""
+
+
+class Spending(NamedTuple):
+    """What was spent of a day's limit, in USD."""
+
+    spent: float
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,8 @@ class Status:
         dead: work given up in the last 30 days, by reason.
         undelivered: messages Slack has not confirmed.
         batches: questions that wait for a batch of the provider, and those in one.
+        budgets: what was spent today of each limit, in USD, by whose it is.
+        parked: pairs that wait for money, by evaluator.
     """
 
     leader: str | None
@@ -48,6 +58,8 @@ class Status:
     dead: Counter[str]
     undelivered: int
     batches: tuple[int, int] = (0, 0)
+    budgets: Mapping[str, Spending] = field(default_factory=dict)
+    parked: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -88,6 +100,11 @@ class Status:
             "dead_letters": dict(self.dead.most_common()),
             "undelivered": self.undelivered,
             "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
+            "budgets": {
+                whose: {"spent_usd": round(known.spent, 6), "usd_per_day": known.limit}
+                for whose, known in self.budgets.items()
+            },
+            "waiting_for_money": dict(self.parked),
         }
 
 
@@ -111,7 +128,17 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         dead=Counter(letter.reason.partition(":")[0] for letter in letters),
         undelivered=len(app.state.outbox()),
         batches=(app.batches.room.waiting()[0], app.batches.room.asked()),
+        budgets=_budgets(app, now),
+        parked=app.arrears.parked(),
     )
+
+
+def _budgets(app: App, now: datetime) -> dict[str, Spending]:
+    budgets = budgets_of(app.definitions)
+    if not budgets.are_set:
+        return {}
+    spent = app.ledger.spent(now.date())
+    return {whose(payer): Spending(spent.get(payer, 0.0), limit) for payer, limit in budgets.limits.items()}
 
 
 def show(status: Status, out: Console) -> None:
@@ -129,6 +156,13 @@ def show(status: Status, out: Console) -> None:
         out.print(f"sessions      {status.sessions:,} waiting until they are idle", highlight=False)
     share = "" if status.load.share == 1 else f", sampling at {status.load.share:.0%} of the configured rates"
     out.print(f"lag           {_span(status.load.lag)}{share}", highlight=False)
+    for payer, money in status.budgets.items():
+        said = f"{money.spent:,.2f} of {money.limit:,.2f} USD spent today ({money.spent / money.limit:.0%})"
+        style = "red" if money.spent >= money.limit else None
+        out.print(f"budget        {payer}: {said}", style=style, markup=False, highlight=False)
+    if status.parked:
+        waiting = ", ".join(f"{number:,} of {name}" for name, number in status.parked.items())
+        out.print(f"no money yet  {waiting}", markup=False, highlight=False)
     if status.undelivered:
         out.print(f"Slack         {status.undelivered} not delivered yet", style="red", highlight=False)
     if status.counts:

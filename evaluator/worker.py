@@ -94,6 +94,11 @@ def open_queue(app: App) -> Queue:
     return queue
 
 
+def take_up(app: App, queue: Queue) -> int:
+    """Hand out what waited for money and may be paid for now, behind live traffic; return how many pairs."""
+    return app.catching_up.take_up(functools.partial(queue.put, lane=Lane.BACKFILL), queue.waiting(Lane.BACKFILL))
+
+
 @contextlib.contextmanager
 def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[None]:
     """Run worker threads for each lane; on leaving, paid calls finish in time and the rest goes back to the queue."""

@@ -29,6 +29,12 @@ DECLINED: Final = "refusal"
 NO_CHOICE: Final = "no_choice"
 """Finish reason given to a response that holds no answer at all."""
 
+_AROUND_TOKENS: Final = 100
+"""Tokens that a server puts around messages, generously."""
+
+_MEDIUM_TOKENS: Final = 5000
+"""Tokens of an image, generously; a long document may have more."""
+
 _LABELLED: Final = re.compile(
     r"^[^\w\n]*(?:final )?(?:score|rating|verdict)[^\w\n:=]*[:=](.*)$", re.IGNORECASE | re.MULTILINE
 )
@@ -50,7 +56,8 @@ class Prompt:
 
     `schema` is the strict JSON Schema of the answer, `max_output_tokens` its limit, thinking included; a `temperature`
     of None leaves it to the model. `repair` marks the second and last try. `media` are the ids of images and files to
-    be shown behind the text, `attached` what became of them.
+    be shown behind the text, `attached` what became of them. `payers` are the rubrics whose budgets it is paid from, in
+    equal parts.
     """
 
     model: str
@@ -62,6 +69,14 @@ class Prompt:
     repair: bool = False
     media: tuple[str, ...] = ()
     attached: tuple[Attachment, ...] = ()
+    payers: tuple[str, ...] = ()
+
+    @property
+    def most_input_tokens(self) -> int:
+        """As how many tokens it may be counted at most: each is at least a byte long."""
+        texts = (self.system, self.user, json.dumps(self.schema))
+        shown = _AROUND_TOKENS + len(self.media) * _MEDIUM_TOKENS
+        return shown + sum(len(text.encode(errors="surrogatepass")) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,7 @@ def _asked_together(members: Sequence[Question], boundary: Callable[[], str]) ->
         user=CODE.format(boundary=code) + fences + _REMINDER.format(**words),
         schema=_schema(keys, members),
         max_output_tokens=sum(question.prompt.max_output_tokens for question in members),
+        payers=tuple(_member(question).rubric for question in members),
     )
     # The scale is nobody's: a group is read by `keys`, each by the scale of its own question.
     return GroupQuestion(prompt, members[0].scale, members=tuple(members), keys=keys)

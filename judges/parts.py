@@ -93,6 +93,7 @@ class Script:
             temperature=self.last.temperature,
             max_output_tokens=self.last.max_output_tokens if is_last else _NOTES_ROOM,
             media=media_in([*self.parts.beside.values(), self.parts.texts[part - 1]])[: self.most_media],
+            payers=self.last.payers,
             notes=notes,
         )
 

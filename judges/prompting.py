@@ -114,8 +114,17 @@ class Prompting:
         )
 
     def _prompt(self, user: str, media: tuple[str, ...] = ()) -> Prompt:
-        judge, limit = self._judge, self._judge.max_output_tokens
-        return Prompt(judge.model, self._system, user, self._schema, judge.temperature, limit, media=media)
+        judge = self._judge
+        return Prompt(
+            judge.model,
+            self._system,
+            user,
+            self._schema,
+            judge.temperature,
+            judge.max_output_tokens,
+            media=media,
+            payers=(self._name,),
+        )
 
 
 def _left_out(characters: Mapping[str, int]) -> dict[str, Any]:

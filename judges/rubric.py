@@ -139,7 +139,6 @@ def _version(spec: RubricSpec, beside: Iterable[RubricSpec], redaction: Redactio
 def _decisive(spec: RubricSpec) -> str:
     # `each` writes more scores of the same verdict, and a group is known by its members; when an answer comes changes
     # nothing in it: none of these is another ruler.
-    without: dict[str, Any] = dict.fromkeys(
-        ("description", "enabled", "when", "sample", "examples", "observe", "idle"), True
-    )
+    unread = ("description", "enabled", "when", "sample", "examples", "observe", "idle", "budget")
+    without: dict[str, Any] = dict.fromkeys(unread, True)
     return spec.model_dump_json(exclude={**without, "score": {"each"}, "judge": {"group", "lane"}})

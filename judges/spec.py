@@ -178,6 +178,15 @@ class Judge(_Part):
         return (self.model, *self.jury) * self.samples
 
 
+class Budget(_Part):
+    """What judging by this rubric may cost; the budget of evaluator.yaml holds beside it."""
+
+    usd_per_day: float | None = Field(default=None, gt=0, description="USD a UTC day; null: no limit of its own")
+    catch_up: bool | None = Field(
+        default=None, description="judge later what there was no money for; null: as evaluator.yaml says"
+    )
+
+
 class Expectation(_Part):
     """What the judge should answer to an example."""
 
@@ -261,6 +270,7 @@ class RubricSpec(_Part):
         description="show the images and PDF files that the inputs refer to; the model must be able to see",
     )
     judge: Judge = Field(default=Judge(), description="which model answers")
+    budget: Budget = Field(default=Budget(), description="what it may cost")
     examples: tuple[Example, ...] = Field(default=(), description="golden tests: they never change the version")
 
     @model_validator(mode="after")

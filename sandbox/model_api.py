@@ -54,6 +54,7 @@ class ModelStandIn:
         latency_of: Seconds an answer of one model takes, by name, in place of the two above.
         context_of: Tokens a model takes, by name; a prompt that is longer is refused. Without it, any number.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
+        tells_usage: Whether answers say how many tokens were used; some servers do not.
         calls: Completions answered.
         usable: Those of them that nothing was wrong with.
     """
@@ -67,6 +68,7 @@ class ModelStandIn:
         self.context_of: dict[str, int] = {}
         self.refuse_json_schema = False
         self.refuse_json_object = False
+        self.tells_usage = True
         self.seed = seed
         self.batches = BatchDesk(self._answer, _error, seed)
         self.reset()
@@ -178,6 +180,7 @@ class ModelStandIn:
         text, reason = self._spoilt(json.dumps(_verdict(body, prompt)))
         read, written = len(prompt) // _CHARACTERS_A_TOKEN, max(1, len(text) // _CHARACTERS_A_TOKEN)
         self._tokens.update(input=read, output=written)
+        used = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
         choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}
         return {
             "id": f"chatcmpl-{self.calls}",
@@ -185,7 +188,7 @@ class ModelStandIn:
             "created": 0,
             "model": body.get("model", ""),
             "choices": [] if reason == "none" else [choice],
-            "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+            **({"usage": used} if self.tells_usage else {}),
         }
 
     def _spoilt(self, text: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import redis
 
 from evaluator.app import App
+from evaluator.clock import SystemClock
 from sandbox.server import Sandbox
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,6 +37,16 @@ SERVICE = """
 discovery: {every: 1s, quiet_for: 1s, max_wait: 30s, overlap: 5m, longest_trace: 1h}
 judges: {trace: off}
 """
+
+
+class WrongClock(SystemClock):
+    """The machine's clock, `wrong` by some time."""
+
+    def __init__(self) -> None:
+        self.wrong = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.wrong
 
 
 class Traffic:

@@ -4,7 +4,7 @@
 asks many questions for later.
 """
 
-from evaluator.model.api import INTERRUPTED, POSTPONED, Ended, ModelApi
+from evaluator.model.api import INTERRUPTED, POSTPONED, UNFUNDED, Ended, ModelApi
 from evaluator.model.batches import BatchApi
 
-__all__ = ["INTERRUPTED", "POSTPONED", "BatchApi", "Ended", "ModelApi"]
+__all__ = ["INTERRUPTED", "POSTPONED", "UNFUNDED", "BatchApi", "Ended", "ModelApi"]

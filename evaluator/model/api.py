@@ -22,6 +22,7 @@ from evaluator.model.completion import TOO_LONG, FinalRefusal
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
+from evaluator.purse import Bill, Purse, Spent
 from judges import Price, Prompt, Question, Reply, combined
 from traces import Failure, Outcome, Usage, Verdict
 
@@ -30,6 +31,9 @@ INTERRUPTED: Final = "interrupted"
 
 POSTPONED: Final = "model_slow"
 """Kind of failure of a question whose model keeps people waiting, asked by one in a hurry; it costs no attempt."""
+
+UNFUNDED: Final = "budget_spent"
+"""Kind of failure of a question that was not asked because there is no money left today; it costs no attempt."""
 
 Ended = tuple[int, Outcome]
 """The place of a question and its outcome."""
@@ -57,6 +61,7 @@ class ModelApi:
         attempts: int = 5,
         first_backoff: float = 0.5,
         attach: Attach | None = None,
+        purse: Purse | None = None,
     ) -> None:
         """Open a connection.
 
@@ -72,6 +77,7 @@ class ModelApi:
             attempts: calls for one question that meets passing failures.
             first_backoff: seconds before the second attempt, doubled for each one after it.
             attach: gives images and files that prompts refer to; without it judges are told that they are missing.
+            purse: where the money for calls comes from; None when nobody counts it.
 
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
@@ -86,6 +92,7 @@ class ModelApi:
         self._asking: set[Waits] = set()
         self._drained = False
         self._slow = Slow(loop.time)
+        self._purse = purse
 
         async def connected() -> Server:
             return Server(base_url=base_url, api_key=api_key, gate=gate, prices=prices, timeout=timeout)
@@ -128,7 +135,13 @@ class ModelApi:
 
     def close(self) -> None:
         """Close the connections."""
+        if self._purse is not None:
+            self._loop.call(self._purse.close())
         self._loop.call(self._server.close())
+
+    def is_unfunded(self, payers: Sequence[str]) -> bool:
+        """Whether it is known that there is no money left today for a question of these rubrics."""
+        return self._purse is not None and self._purse.is_spent(payers)
 
     async def _end_waits(self) -> None:
         for waits in self._asking:
@@ -144,7 +157,7 @@ class ModelApi:
             outcome: Outcome = _AWAY
             if question.prompt.model not in away:
                 outcome = await self._opinion(question, waits)
-                answered[question.prompt.model] += not (isinstance(outcome, Failure) and outcome.retryable)
+                answered[question.prompt.model] += not _kept_waiting(outcome)
             ended.append((index, outcome))
 
         def hurry() -> None:
@@ -206,6 +219,8 @@ class ModelApi:
                     return Failure(error.kind, str(error), usage=used)
                 question = smaller
                 continue
+            except Spent as error:
+                return Failure(UNFUNDED, str(error), retryable=True, usage=used)
             except Unavailable as error:
                 return Failure(waits.ended_by or "model_unavailable", str(error), retryable=True, usage=used)
             except Exception as error:  # noqa: BLE001 - a mistake of ours costs one question, not the batch
@@ -248,12 +263,30 @@ class ModelApi:
 
     async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
         slots = self._slots.setdefault(prompt.model, asyncio.Semaphore(self._max_in_flight))
-        with waits:
-            await slots.acquire()
+        while True:
+            with waits:
+                if self._purse is not None:
+                    # Who waits for money must not keep a place from those who have some.
+                    await self._purse.room(prompt.payers)
+                await slots.acquire()
+            try:
+                if self._purse is None:
+                    return await self._server.reply(prompt, waits)
+                bill = await self._purse.reserve(prompt.payers, self._server.most(prompt))
+                if bill is not None:
+                    return await self._paid(self._purse, bill, prompt, waits)
+            finally:
+                slots.release()
+
+    async def _paid(self, purse: Purse, bill: Bill, prompt: Prompt, waits: Waits) -> Reply:
+        usd: float | None = 0.0
         try:
-            return await self._server.reply(prompt, waits)
+            reply = await self._server.reply(prompt, waits)
+            # A server that does not say what was used has used something.
+            usd = reply.usage.usd if reply.usage.input_tokens or reply.usage.output_tokens else None
+            return reply
         finally:
-            slots.release()
+            purse.settle(bill, usd)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -263,6 +296,11 @@ class ModelApi:
             return error.retry_after + self._first_backoff * jitter
         backoff: float = self._first_backoff * 2.0 ** (state.attempt_number - 1)
         return min(backoff, _LONGEST_BACKOFF) * jitter
+
+
+def _kept_waiting(outcome: Outcome) -> bool:
+    """Whether a question has no outcome because of its model."""
+    return isinstance(outcome, Failure) and outcome.retryable and outcome.kind != UNFUNDED
 
 
 def _where(error: BaseException) -> str:

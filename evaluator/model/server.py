@@ -75,6 +75,11 @@ class Server:
         """Whether anybody told the price of a model, under the name asked for or the one that answered."""
         return asked in self._prices or answered in self._prices
 
+    def most(self, prompt: Prompt) -> float:
+        """Return what one call may cost at most, in USD; 0 when nobody told the price."""
+        price = self._prices.get(prompt.model)
+        return price.cost(prompt.most_input_tokens, prompt.max_output_tokens) if price else 0.0
+
     async def probe(self) -> str:
         """Say whether the server answers and takes the key.
 

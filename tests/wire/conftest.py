@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from evaluator.app import App, open_app
+from evaluator.clock import Clock
 from evaluator.settings import Settings
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, RULES, SERVICE, Config, OpenService, Run, Traffic
@@ -88,11 +89,11 @@ def service(environment: dict[str, str], config: Config, tmp_path: Path) -> Open
     """Open the application against the sandbox, with the configuration written so far: `with service() as app`."""
 
     @contextlib.contextmanager
-    def opened(folder: Path | None = None, **changes: Any) -> Iterator[App]:
+    def opened(folder: Path | None = None, clock: Clock | None = None, **changes: Any) -> Iterator[App]:
         values: dict[str, Any] = {name.lower(): value for name, value in environment.items()}
         written = tmp_path / "config"
         values |= {"evaluator_config": folder or (written if written.exists() else config()), **changes}
-        with open_app(Settings(**values)) as app:
+        with open_app(Settings(**values), clock=clock) as app:
             yield app
 
     return opened

@@ -10,23 +10,12 @@ import pytest
 
 from evaluator.app import App
 from evaluator.batch import NOTHING_WAITS, Job
-from evaluator.clock import SystemClock
 from evaluator.discovery import Discovery
 from evaluator.idle_sessions import IdleSessions
 from evaluator.pipeline import Evaluation
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
-from tests.serving import OpenService, Traffic
-
-
-class WrongClock(SystemClock):
-    """The machine's clock, `wrong` by some time."""
-
-    def __init__(self) -> None:
-        self.wrong = timedelta()
-
-    def now(self) -> datetime:
-        return super().now() + self.wrong
+from tests.serving import OpenService, Traffic, WrongClock
 
 
 def discovery(app: App, clock: WrongClock, jobs: list[Job]) -> Discovery:
@@ -81,7 +70,7 @@ def test_a_trace_evaluated_by_a_wrong_clock_waits_no_longer_than_one_that_moved(
     with service() as app:
         discovery(app, clock, jobs).since(datetime.now(UTC) - timedelta(minutes=5))
         seen = app.evaluation._calls._judge_traces
-        evaluation = Evaluation(app.definitions, app.langfuse, app.model, app.state, clock, seen)
+        evaluation = Evaluation(app.definitions, app.langfuse, app.model, app.state, app.arrears, clock, seen)
         clock.wrong = timedelta(hours=hours)
         for again in evaluation.evaluate(jobs):
             assert again.delay <= app.definitions.service.discovery.quiet_for

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from evaluator.batch import Job, Lane
+from evaluator.ledger import EVERYBODY, Settlement, billionths
 from evaluator.sampling import Sampled
 from evaluator.service import sweep
 from evaluator.state import Load
 from evaluator.status import Status, look, show
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
-from tests.serving import OpenService, Traffic
+from tests.serving import Config, OpenService, Traffic
 from traces import TraceRef
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -76,3 +77,15 @@ def test_what_waits_and_how_far_behind(service: OpenService) -> None:
     text = shown(status)
     for said in ("host:1", "8 min", "1 waiting", "sampling at 25% of the configured rates", "pending"):
         assert said in text
+
+
+def test_what_was_spent_and_what_waits_for_money(service: OpenService, config: Config) -> None:
+    budget = "models: {prices: {gpt-5.4-mini: {input: 1, output: 1}}}\nbudget: {usd_per_day: 20}\n"
+    with service(config(service=budget)) as app:
+        app.ledger.pay(NOW.date(), "a", {}, Settlement({EVERYBODY: billionths(5)}), [])
+        app.arrears.park([Job(TraceRef("t", "r", "production", NOW, NOW), (Sampled("helpfulness", 1.0, "0"),))])
+        status = look(app, open_queue(app), NOW)
+    assert status.as_json()["budgets"] == {"all judges": {"spent_usd": 5.0, "usd_per_day": 20.0}}
+    assert status.as_json()["waiting_for_money"] == {"helpfulness": 1}
+    assert "all judges: 5.00 of 20.00 USD spent today (25%)" in shown(status)
+    assert "no money yet  1 of helpfulness" in shown(status)

@@ -1,0 +1,74 @@
+"""What waits for money, for rubrics with `catch_up`: where it is, and what is taken up again. Knows its Redis keys.
+
+Pairs that were already handed to workers when the money ran out are parked: packed lists of jobs beside the queue, a
+quarter of what they took in it. What finishes later is not even handed out: only the window of time is noted, and
+Langfuse keeps the traces. So a million of them wait in a few hundred bytes. The keys stand in the table of state.py.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+import orjson
+import redis
+
+from evaluator.batch import Job, from_message, to_message
+from evaluator.connection import reachable
+
+
+class Arrears:
+    """Named operations on what waits for money. Every method raises `Unavailable` when Redis cannot be reached."""
+
+    def __init__(self, client: redis.Redis, namespace: str) -> None:
+        self._redis = client
+        self._namespace = namespace
+
+    def park(self, jobs: Iterable[Job]) -> None:
+        """Keep jobs until there is money for their evaluators."""
+        of: dict[str, list[Job]] = {}
+        for job in jobs:
+            for sampled in job.samples:
+                of.setdefault(sampled.evaluator, []).append(Job(job.ref, (sampled,), job.attempt))
+        with reachable():
+            pipe = self._redis.pipeline()
+            for evaluator, parked in of.items():
+                pipe.rpush(self._list(evaluator), _packed(parked))
+                pipe.hincrby(self._key("parked"), evaluator, len(parked))
+            pipe.execute()
+
+    def parked(self) -> dict[str, int]:
+        """Return how many pairs are parked, by evaluator."""
+        with reachable():
+            counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("parked")))
+        return {name.decode(): int(count) for name, count in counts.items() if int(count) > 0}
+
+    def first_parked(self, evaluator: str) -> Sequence[Job]:
+        """Return the jobs of an evaluator that were parked first together; they stay until `unpark`."""
+        with reachable():
+            packed = cast("bytes | None", self._redis.lindex(self._list(evaluator), 0))
+        return [] if packed is None else _unpacked(packed)
+
+    def unpark(self, evaluator: str, jobs: Sequence[Job]) -> None:
+        """Forget what `first_parked` returned: it was handed out."""
+        with reachable():
+            pipe = self._redis.pipeline()
+            pipe.lpop(self._list(evaluator))
+            pipe.hincrby(self._key("parked"), evaluator, -len(jobs))
+            pipe.execute()
+
+    def _list(self, evaluator: str) -> str:
+        return self._key("parked", evaluator)
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._namespace, *parts))
+
+
+def _packed(jobs: Sequence[Job]) -> bytes:
+    return zlib.compress(orjson.dumps(to_message(jobs)), 9)
+
+
+def _unpacked(packed: bytes) -> Sequence[Job]:
+    message: Mapping[str, object] = orjson.loads(zlib.decompress(packed))
+    return from_message(message)

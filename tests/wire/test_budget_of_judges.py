@@ -1,0 +1,148 @@
+"""When the money is spent judges pause and rules go on; what is to be caught up with comes back when there is more."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from evaluator.app import App
+from evaluator.batch import Job
+from evaluator.ledger import EVERYBODY
+from evaluator.worker import Queue, open_queue, take_up, working
+from sandbox.server import Sandbox
+from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic, WrongClock
+
+MODELS = "models: {prices: {gpt-5.4-mini: {input: 10, output: 100}, cheap: {input: 0, output: 0}}}\n"
+SHORT = RUBRIC + "judge: {max_output_tokens: 100}\n"
+MOST = 0.04
+"""USD that one call of `SHORT` reserves, rounded up; it costs about a fifth of it."""
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def found(app: App) -> list[Job]:
+    jobs: list[Job] = []
+    app.discovery(jobs.extend).since(datetime.now(UTC) - timedelta(hours=1))
+    return jobs
+
+
+def scored(sandbox: Sandbox, name: str) -> Counter[str]:
+    return Counter(score["traceId"] for score in sandbox.langfuse.all_scores() if score["name"] == name)
+
+
+def put(queue: Queue, jobs: list[Job], size: int = 10) -> None:
+    for start in range(0, len(jobs), size):
+        queue.put(jobs[start : start + size])
+
+
+def is_empty(queue: Queue) -> Callable[[], bool]:
+    return lambda: queue.size() == 0
+
+
+def spent(app: App) -> float:
+    return app.ledger.spent(app.clock.now().date()).get(EVERYBODY, 0.0)
+
+
+def paid(sandbox: Sandbox) -> float:
+    """Return what the provider would put on its bill."""
+    counts = sandbox.model.counts()
+    return float(counts["input_tokens"] * 10 + counts["output_tokens"] * 100) / 1_000_000
+
+
+def test_judges_pause_and_take_up_again_what_they_left_when_a_new_day_brings_money(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    folder = config(
+        service=SERVICE + MODELS + "budget: {usd_per_day: 0.3, catch_up: true}\n", rubrics={"helpfulness": SHORT}
+    )
+    ids, clock = traffic.add(80), WrongClock()
+    with service(folder, clock=clock) as app:
+        queue = open_queue(app)
+        put(queue, found(app))
+        with working(app, queue, threads=4):
+            assert eventually(is_empty(queue))
+        assert scored(sandbox, "answered") == Counter(ids)
+        first = scored(sandbox, "helpfulness")
+        assert spent(app) == pytest.approx(paid(sandbox))
+        assert 0.3 <= spent(app) <= 0.3 + MOST
+        assert app.arrears.parked() == {"helpfulness": 80 - len(first)}
+        assert take_up(app, queue) == 0  # not today
+    # The next days, each after a restart: there is money for a part of the rest, then none again.
+    for day in range(1, 4):
+        clock.wrong = timedelta(days=day)
+        with service(folder, clock=clock) as app:
+            queue = open_queue(app)
+            if take_up(app, queue):
+                with working(app, queue, threads=4):
+                    assert eventually(is_empty(queue))
+            assert spent(app) <= 0.3 + MOST
+    with service(folder, clock=clock) as app:
+        assert app.arrears.parked() == {}
+        assert app.state.funnel()["helpfulness", "scored", ""] == 80
+        assert app.state.dead_letters() == []
+    assert scored(sandbox, "helpfulness") == Counter(ids)
+    assert sandbox.langfuse.counts()["duplicates"] == 0
+    assert sandbox.model.counts()["calls"] == 80
+
+
+def test_without_catching_up_what_there_was_no_money_for_is_skipped_and_counted(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    folder = config(service=SERVICE + MODELS + "budget: {usd_per_day: 0.1}\n", rubrics={"helpfulness": SHORT})
+    ids = traffic.add(40)
+    with service(folder) as app:
+        queue = open_queue(app)
+        put(queue, found(app))
+        with working(app, queue, threads=4):
+            assert eventually(is_empty(queue))
+        counts = app.state.funnel()
+        left = counts["helpfulness", "skipped", "no money left that day"]
+        assert counts["helpfulness", "scored", ""] == len(scored(sandbox, "helpfulness")) == 40 - left
+        assert 0 < left < 40
+        assert app.arrears.parked() == {}
+    assert scored(sandbox, "answered") == Counter(ids)
+
+
+def test_a_rubric_without_money_keeps_no_other_one_of_its_group_from_being_asked(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    group = "judge: {max_output_tokens: 100, group: g, model: %s}\n"
+    poor = RUBRIC + group % "gpt-5.4-mini" + "budget: {usd_per_day: 0.02}\n"
+    rich = RUBRIC.replace("helpfulness", "tone") + group % "gpt-5.4-mini"
+    free = RUBRIC.replace("helpfulness", "free") + "judge: {model: cheap}\nbudget: {usd_per_day: 1}\n"
+    folder = config(service=SERVICE + MODELS, rubrics={"poor": poor, "rich": rich, "free": free})
+    ids = traffic.add(30)
+    with service(folder) as app:
+        queue = open_queue(app)
+        put(queue, found(app))
+        with working(app, queue, threads=2):
+            assert eventually(is_empty(queue))
+        assert 0 < len(scored(sandbox, "helpfulness")) < 30
+        assert app.ledger.spent(app.clock.now().date())["helpfulness"] <= 0.02 + MOST
+    assert scored(sandbox, "tone") == scored(sandbox, "free") == Counter(ids)
+
+
+def test_a_server_that_does_not_say_what_was_used_is_paid_what_was_reserved(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    sandbox.model.tells_usage = False
+    folder = config(service=SERVICE + MODELS + "budget: {usd_per_day: 0.3}\n", rubrics={"helpfulness": SHORT})
+    traffic.add(40)
+    with service(folder) as app:
+        queue = open_queue(app)
+        put(queue, found(app))
+        with working(app, queue, threads=2):
+            assert eventually(is_empty(queue))
+        assert 0.3 <= spent(app) <= 0.3 + MOST
+        assert 0 < len(scored(sandbox, "helpfulness")) < 20
