@@ -13,13 +13,10 @@ from typing import Final
 
 import redis
 
-from evaluator.arrears import Arrears
 from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
-from evaluator.budgets import budgets_of
-from evaluator.catching_up import CatchingUp
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
@@ -35,17 +32,17 @@ from evaluator.idle_sessions import (
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
-from evaluator.ledger import Ledger
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
 from evaluator.model import BatchApi, ModelApi
+from evaluator.money import Money, open_money
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import (
     Prompts,
     fetched,
     sources,
 )
-from evaluator.purse import FleetPurse
+from evaluator.purse import Purse
 from evaluator.session_state import (
     SessionState,
 )
@@ -73,14 +70,12 @@ class App:
     evaluation: Evaluation
     watch: Watch
     batches: BatchLane
-    ledger: Ledger
-    arrears: Arrears
-    catching_up: CatchingUp
+    money: Money
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
-        idle = IdleSessions(self.definitions, self.langfuse, self.state, self.sessions, self.clock)
-        return Discovery(self.definitions, self.langfuse, self.state, idle, self.clock, enqueue)
+        idle = IdleSessions(self.definitions, self.langfuse, self.state, self.sessions, self.money.rations, self.clock)
+        return Discovery(self.definitions, self.langfuse, self.state, idle, self.money.rations, self.clock, enqueue)
 
 
 @contextlib.contextmanager
@@ -101,14 +96,15 @@ def open_app(
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         client, namespace = stack.enter_context(connect(url)), settings.evaluator_namespace
         state = _state(settings, definitions, client)
-        ledger, arrears = Ledger(client, namespace), Arrears(client, namespace)
+        money = open_money(definitions, client, namespace, state, clock)
         sessions = SessionState(stack.enter_context(connect(url)), namespace)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        purse = _purse(definitions, ledger, clock)
-        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, purse)))
+        model = stack.enter_context(
+            contextlib.closing(_model(settings, definitions, state, loop, langfuse, money.purse))
+        )
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
@@ -121,12 +117,11 @@ def open_app(
         every, size = definitions.service.batches.every, definitions.service.batch_size
         batched = Batched(room, seen, clock.now)
         evaluation = Evaluation(
-            definitions, langfuse, model, state, arrears, clock, seen, prompts.evaluators, events.tell, batched
+            definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, events.tell, batched
         )
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size)
         slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
-        catching_up = CatchingUp(arrears, ledger, budgets_of(definitions), clock)
         yield App(
             settings,
             definitions,
@@ -140,9 +135,7 @@ def open_app(
             evaluation,
             watch,
             batches,
-            ledger,
-            arrears,
-            catching_up,
+            money,
         )
 
 
@@ -173,6 +166,7 @@ class Desk:
     state: State
     langfuse: Langfuse
     model: ModelApi
+    money: Money
 
 
 @contextlib.contextmanager
@@ -189,13 +183,15 @@ def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None 
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(connect(_where_limits_are(settings, stack)))
         state = _state(settings, definitions, client)
-        purse = _purse(definitions, Ledger(client, settings.evaluator_namespace), clock)
+        money = open_money(definitions, client, settings.evaluator_namespace, state, clock)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, purse)))
-        yield Desk(settings, definitions, clock, state, langfuse, model)
+        model = stack.enter_context(
+            contextlib.closing(_model(settings, definitions, state, loop, langfuse, money.purse))
+        )
+        yield Desk(settings, definitions, clock, state, langfuse, model, money)
 
 
 def with_managed_prompts(settings: Settings, definitions: Definitions) -> Definitions:
@@ -259,19 +255,13 @@ def _judge_traces(settings: Settings, definitions: Definitions, langfuse: Langfu
     )
 
 
-def _purse(definitions: Definitions, ledger: Ledger, clock: Clock) -> FleetPurse | None:
-    """Return where the money for calls comes from; None when no budget limits it."""
-    budgets = budgets_of(definitions)
-    return FleetPurse(ledger, budgets.limits, clock, Random()) if budgets.are_set else None
-
-
 def _model(
     settings: Settings,
     definitions: Definitions,
     state: State,
     loop: LoopThread,
     langfuse: Langfuse | None = None,
-    purse: FleetPurse | None = None,
+    purse: Purse | None = None,
 ) -> ModelApi:
     limits = definitions.service.limits
     return ModelApi(

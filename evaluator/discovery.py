@@ -24,7 +24,8 @@ from evaluator.filter_scores import with_scores
 from evaluator.idle_sessions import IdleSessions
 from evaluator.langfuse import Langfuse, Window
 from evaluator.overload import Pace, next_share
-from evaluator.sampling import Choice, Sampled, Sampler
+from evaluator.rations import Rations
+from evaluator.sampling import Choice, Sampled
 from evaluator.state import Load, State
 from traces import TraceRef, TraceRoot
 
@@ -67,6 +68,7 @@ class Discovery:
         langfuse: Langfuse,
         state: State,
         sessions: IdleSessions,
+        rations: Rations,
         clock: Clock,
         enqueue: Enqueue,
     ) -> None:
@@ -74,6 +76,7 @@ class Discovery:
         self._langfuse = langfuse
         self._state = state
         self._sessions = sessions
+        self._rations = rations
         self._clock = clock
         self._enqueue = enqueue
         self._traced = [each for each in definitions.evaluators if each.target != "session"]
@@ -100,6 +103,7 @@ class Discovery:
         if mark is None:
             self._state.advance(until)
             return Found()
+        self._rations.look()
         self._sample(self._shed(backlog))
         # A mark in the future is of a clock that was wrong: to wait for it would leave out what finishes until then.
         mark = min(mark, until)
@@ -113,7 +117,8 @@ class Discovery:
 
     def since(self, start: datetime) -> Found:
         """Read from `start` to now, leaving the watermark alone; what was claimed before is not taken again."""
-        self._sample(1.0)
+        self._rations.look()
+        self._sample(1.0, live=False)
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         return sum((self.sweep(window) for window in _steps(start, until)), Found()) + self._idle(until)
 
@@ -162,17 +167,24 @@ class Discovery:
         roots = with_scores(unseen, self._definitions, self._langfuse, self._clock.now())
         # Noted before they are claimed: a crash in between notes them again.
         self._sessions.touch(roots)
+        if self._rations.are_needed:
+            self._sample(self._share, coming=len(roots), live=self._live)
         jobs: list[Job] = []
         decided: dict[TraceRef, tuple[str, ...]] = {}
         found = Found(traces=len(roots))
         for root in roots:
-            samples, decided[root.ref] = self._decided(self._sampler.choose(root))
+            choices = self._sampler.choose(root)
+            samples, decided[root.ref] = self._decided(choices)
+            if self._rations.are_needed:
+                self._rations.note(choices)
             if samples:
                 jobs.append(Job(root.ref, samples))
             if len(jobs) == self._definitions.service.batch_size:
                 found += self._hand_over(jobs, decided)
                 jobs, decided = [], {}
-        return found + self._hand_over(jobs, decided)
+        found += self._hand_over(jobs, decided)
+        self._rations.count(live=self._live)
+        return found
 
     def _hand_over(self, jobs: Sequence[Job], decided: Mapping[TraceRef, tuple[str, ...]]) -> Found:
         """Enqueue one batch, then claim what was decided up to it: a crash in between repeats no more than this."""
@@ -192,10 +204,10 @@ class Discovery:
         self._enqueue(jobs)
         self._pace.put()
 
-    def _sample(self, share: float) -> None:
-        """Take this share of the sampling rates from now on."""
-        self._share = share
-        self._sampler = Sampler(self._traced, self._definitions.service.sampling.salt, share)
+    def _sample(self, share: float, coming: int = 0, *, live: bool = True) -> None:
+        """Take this share of the sampling rates from now on; `coming` traces are about to be decided."""
+        self._share, self._live = share, live
+        self._sampler = self._rations.sampler(self._traced, share, coming, live=live)
         self._decided = functools.lru_cache(maxsize=_KINDS)(_decided)
 
 

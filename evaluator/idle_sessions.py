@@ -18,6 +18,7 @@ from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.filter_scores import with_session_scores
 from evaluator.langfuse import Langfuse, SessionRoots
+from evaluator.rations import Rations
 from evaluator.sampling import Sampled, Sampler
 from evaluator.session_state import SessionState, Waiting
 from evaluator.state import State
@@ -47,6 +48,7 @@ class IdleSessions:
         langfuse: Langfuse,
         state: State,
         sessions: SessionState,
+        rations: Rations,
         clock: Clock,
     ) -> None:
         self._definitions = definitions
@@ -54,6 +56,7 @@ class IdleSessions:
         self._langfuse = langfuse
         self._state = state
         self._sessions = sessions
+        self._rations = rations
         self._clock = clock
         self._evaluators: dict[timedelta, list[Evaluator]] = {}
         for evaluator in definitions.evaluators:
@@ -106,12 +109,13 @@ class IdleSessions:
             going_on = {i: _ended(found) for i, found in known.items() if _ended(found) + idle > until}
             self._sessions.touch(going_on, [idle])
             known = {i: found for i, found in known.items() if i not in going_on}
-            sampler = Sampler(evaluators, self._service.sampling.salt, share)
+            sampler = self._rations.sampler(evaluators, share, coming=len(known))
             jobs += self._decide(known, idle, sampler, decided)
         for start in range(0, len(jobs), SESSIONS_A_MESSAGE):
             enqueue(jobs[start : start + SESSIONS_A_MESSAGE])
         self._state.claim(decided)
         self._sessions.taken(ready)
+        self._rations.count()
         return Taken(len(decided), sum(len(job.samples) for job in jobs)), len(lot) - len(ready)
 
     def _decide(
@@ -128,6 +132,8 @@ class IdleSessions:
             if ref.id not in fresh:
                 continue
             choices = sampler.choose_session(session_id, known[session_id].roots)
+            if self._rations.are_needed:
+                self._rations.note(choices)
             decided[ref] = tuple(f"{choice.evaluator}/{choice.state}/" for choice in choices)
             samples = tuple(choice.decision for choice in choices if isinstance(choice.decision, Sampled))
             if samples:

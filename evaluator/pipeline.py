@@ -18,7 +18,7 @@ import structlog
 from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
 from evaluator.batched import BATCHED, Batched, Prepared, memory_of
-from evaluator.budgets import budgets_of
+from evaluator.budgets import NO_MONEY, budgets_of
 from evaluator.calls import Asked, Calls
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
@@ -272,7 +272,7 @@ class Evaluation:
                     item.state, item.reason = "unscored", "judge could not tell"
                 case Failure(kind) if kind == UNFUNDED:
                     item.is_unfunded = item.evaluator.name in self._catch_up
-                    item.state, item.reason = "skipped", "no money left that day"
+                    item.state, item.reason = "skipped", NO_MONEY
                 case Failure() as failure:
                     _has_failed(item, failure)
                 case None:

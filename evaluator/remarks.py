@@ -42,7 +42,8 @@ def remarks(
 def unpriced(folder: Path, service: ServiceConfig, specs: Sequence[RubricSpec]) -> Iterator[Problem]:
     """Give the models that a budget is meant to hold and cannot, since nobody says what they cost."""
     for spec in specs:
-        if service.budget.usd_per_day is None and spec.budget.usd_per_day is None:
+        in_money = any(line.budget is not None and line.budget.unit == "USD" for line in spec.sample)
+        if service.budget.usd_per_day is None and spec.budget.usd_per_day is None and not in_money:
             continue
         for model in dict.fromkeys(spec.judge.models):
             if model not in service.models.prices:

@@ -17,7 +17,7 @@ from evaluator.errors import ConfigError, Problem
 from evaluator.service_config import Section
 from rules import Rule
 from rules.text import ANSWER
-from traces import Observe, Path, SampleRule, Target, When
+from traces import Observe, Path, Sample, SampleRule, Target, When
 from traces.targets import never_selects, only_with_observations
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9 _.()-]{0,34}$"
@@ -36,9 +36,7 @@ class RuleHeader(Section):
     target: Literal["trace", "observation"] = Field(default="trace", description="what is checked and gets the score")
     observe: Observe | None = Field(default=None, description="with `target: observation`: which ones")
     when: When = Field(default=When(), description="which traces; without it, all")
-    sample: tuple[SampleRule, ...] = Field(
-        default=(SampleRule(rate=1),), min_length=1, description="at which rate; without it, every matching trace"
-    )
+    sample: Sample = Field(default=(SampleRule(rate=1),), description="at which rate; without it, every matching trace")
 
     @model_validator(mode="before")
     @classmethod
@@ -50,6 +48,8 @@ class RuleHeader(Section):
     @model_validator(mode="after")
     def _says_which(self) -> Self:
         only_with_observations(self.target, self.observe)
+        if any(line.budget is not None and line.budget.unit == "USD" for line in self.sample):
+            raise ValueError("sample.budget: a rule costs nothing; say how many a day, such as 500/day")
         return self
 
 

@@ -7,7 +7,7 @@ or changing one evaluator leaves every other sample as it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
@@ -23,7 +23,7 @@ class NotTaken(StrEnum):
     FILTERED = "filtered"
     SAMPLED_OUT = "sampled_out"
     SHED = "shed"
-    """Taken at the configured rate, but not while workers cannot keep up."""
+    """Taken at the configured rate, but not while workers cannot keep up, or the money runs low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,32 @@ class Sampled:
     stratum: str
 
 
+Tier = tuple[str, int]
+"""A line of an evaluator's `sample`, by its place."""
+
+
 class Choice:
     """What an evaluator decides about some traces: one object for all of them, compared by identity."""
 
-    __slots__ = ("decision", "evaluator")
+    __slots__ = ("decision", "evaluator", "tier")
 
-    def __init__(self, evaluator: str, decision: Sampled | NotTaken) -> None:
+    def __init__(self, evaluator: str, decision: Sampled | NotTaken, tier: Tier | None = None) -> None:
+        """`tier` is the line that decided; None where none matched."""
         self.evaluator = evaluator
         self.decision = decision
+        self.tier = tier
 
     @property
     def state(self) -> str:
         """How the decision is called in the funnel."""
         return "sampled" if isinstance(self.decision, Sampled) else self.decision.value
+
+
+class Rate(NamedTuple):
+    """At which rate a line takes traces: as `wanted`, and what is `kept` of it while the money runs low."""
+
+    wanted: float
+    kept: float
 
 
 class Samples(Protocol):
@@ -69,10 +82,19 @@ class Samples(Protocol):
 class Sampler:
     """Decides for all evaluators at once: a trace is hashed once, and what never changes is worked out before."""
 
-    def __init__(self, evaluators: Iterable[Samples], salt: str, share: float = 1.0) -> None:
-        """Sample for `evaluators`; under overload only a `share` of each rate counts."""
+    def __init__(
+        self, evaluators: Iterable[Samples], salt: str, share: float = 1.0, rates: Mapping[Tier, Rate] | None = None
+    ) -> None:
+        """Sample for `evaluators`.
+
+        Args:
+            evaluators: who they are.
+            salt: key of the hash.
+            share: of each rate, under overload.
+            rates: of the lines whose rate is another than the configured one.
+        """
         self._hash = _keyed(salt)
-        self._plans = [_plan(evaluator, share) for evaluator in evaluators]
+        self._plans = [_plan(evaluator, share, rates or {}) for evaluator in evaluators]
 
     def choose(self, root: TraceRoot) -> tuple[Choice, ...]:
         """Return what each evaluator decides, in their order.
@@ -100,13 +122,18 @@ def position(trace_id: str, salt: str) -> float:
 
 
 class _Line(NamedTuple):
-    """A line of `sample`: `when` is None where it matches everything."""
+    """A line of `sample`: `when` is None where it matches everything.
+
+    `wanted` is the highest rate that it, or any line behind it, would have if there were workers and money enough.
+    """
 
     when: When | None
-    rate: float
+    wanted: float
     kept: float
+    own: float
     taken: Choice
     shed: Choice
+    out: Choice
 
 
 class _Plan(NamedTuple):
@@ -115,19 +142,21 @@ class _Plan(NamedTuple):
     when: When | None
     lines: list[_Line]
     filtered: Choice
-    sampled_out: Choice
 
 
-def _plan(evaluator: Samples, share: float) -> _Plan:
-    def choice(decision: Sampled | NotTaken) -> Choice:
-        return Choice(evaluator.name, decision)
-
-    shed, lines = choice(NotTaken.SHED), []
-    for index, line in sorted(enumerate(evaluator.sample), key=lambda each: (-each[1].rate, each[0])):
-        kept = line.rate * share
-        taken = choice(Sampled(evaluator.name, kept, str(index)))
-        lines.append(_Line(_condition(line.when), line.rate, kept, taken, shed))
-    return _Plan(_condition(evaluator.when), lines, choice(NotTaken.FILTERED), choice(NotTaken.SAMPLED_OUT))
+def _plan(evaluator: Samples, share: float, rates: Mapping[Tier, Rate]) -> _Plan:
+    name = evaluator.name
+    known = [rates.get((name, index), Rate(line.rate, line.rate)) for index, line in enumerate(evaluator.sample)]
+    order = sorted(range(len(known)), key=lambda index: (-known[index].kept, -known[index].wanted, index))
+    lines: list[_Line] = []
+    most = 0.0
+    for index in reversed(order):
+        tier, rate = (name, index), known[index]
+        kept, most = rate.kept * share, max(most, rate.wanted)
+        taken = Choice(name, Sampled(name, kept, str(index)), tier)
+        shed, out = Choice(name, NotTaken.SHED, tier), Choice(name, NotTaken.SAMPLED_OUT, tier)
+        lines.append(_Line(_condition(evaluator.sample[index].when), most, kept, rate.wanted, taken, shed, out))
+    return _Plan(_condition(evaluator.when), lines[::-1], Choice(name, NotTaken.FILTERED))
 
 
 def _condition(when: When) -> When | None:
@@ -136,22 +165,26 @@ def _condition(when: When) -> When | None:
 
 def _choice(plan: _Plan, root: TraceRoot, at: float) -> Choice:
     if plan.when is None or plan.when.matches(root):
-        for when, rate, kept, taken, shed in plan.lines:
-            if when is None or when.matches(root):
-                if at < kept:
-                    return taken
-                return shed if at < rate else plan.sampled_out
+        for place, line in enumerate(plan.lines):
+            if line.when is None or line.when.matches(root):
+                if at < line.kept:
+                    return line.taken
+                return line.out if at >= line.wanted else _not_taken(plan.lines[place:], [root], at)
     return plan.filtered
 
 
 def _choice_of_any(plan: _Plan, roots: Sequence[TraceRoot], at: float) -> Choice:
     matching = [root for root in roots if plan.when is None or plan.when.matches(root)]
-    for when, rate, kept, taken, shed in plan.lines if matching else ():
-        if when is None or any(map(when.matches, matching)):
-            if at < kept:
-                return taken
-            return shed if at < rate else plan.sampled_out
+    for place, line in enumerate(plan.lines if matching else ()):
+        if line.when is None or any(map(line.when.matches, matching)):
+            return line.taken if at < line.kept else _not_taken(plan.lines[place:], matching, at)
     return plan.filtered
+
+
+def _not_taken(lines: Sequence[_Line], roots: Sequence[TraceRoot], at: float) -> Choice:
+    """Say by the first of the lines, which matches, whether any would have taken it if there were enough."""
+    matching = (line for line in lines if line.when is None or any(map(line.when.matches, roots)))
+    return lines[0].shed if any(at < line.own for line in matching) else lines[0].out
 
 
 def _keyed(salt: str) -> hashlib.blake2b:

@@ -129,7 +129,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         undelivered=len(app.state.outbox()),
         batches=(app.batches.room.waiting()[0], app.batches.room.asked()),
         budgets=_budgets(app, now),
-        parked=app.arrears.parked(),
+        parked=app.money.arrears.parked(),
     )
 
 
@@ -137,7 +137,7 @@ def _budgets(app: App, now: datetime) -> dict[str, Spending]:
     budgets = budgets_of(app.definitions)
     if not budgets.are_set:
         return {}
-    spent = app.ledger.spent(now.date())
+    spent = app.money.ledger.spent(now.date())
     return {whose(payer): Spending(spent.get(payer, 0.0), limit) for payer, limit in budgets.limits.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ from evaluator.golden import Asks
 from evaluator.langfuse import Window, is_excluded
 from evaluator.parts import parts
 from evaluator.pipeline import first_outcome
-from evaluator.sampling import NotTaken, Sampled, Sampler, position
+from evaluator.sampling import Choice, Rate, Sampler, Tier, position
 from evaluator.service_config import ServiceConfig
 from evaluator.words import conditions
 from judges import Question
@@ -110,7 +110,7 @@ def check_finished(desk: Desk, trace: Trace) -> None:
 
 def attempt(desk: Desk, trace: Trace, evaluators: Sequence[Evaluator]) -> list[Tried]:
     """Return what each evaluator decides about a trace and what it says of it; rubrics only prepare their question."""
-    decisions = decide(_root(desk, trace), evaluators, desk.definitions.service)
+    decisions = decide(_root(desk, trace), evaluators, desk.definitions.service, desk.money.volumes.rates())
     tried = []
     salt = desk.definitions.service.sampling.salt
     for evaluator, decision in zip(evaluators, decisions, strict=True):
@@ -135,31 +135,40 @@ def ask(model: Asks, tried: Sequence[Tried]) -> None:
             asking[at].outcome = outcome
 
 
-def decide(root: TraceRoot | None, evaluators: Sequence[Evaluator], service: ServiceConfig) -> list[Decision]:
-    """Return whether each evaluator takes the trace of a root; None is one that has not ended."""
+def decide(
+    root: TraceRoot | None,
+    evaluators: Sequence[Evaluator],
+    service: ServiceConfig,
+    rates: Mapping[Tier, Rate] | None = None,
+) -> list[Decision]:
+    """Return whether each evaluator takes the trace of a root; None is one that has not ended.
+
+    `rates` are those of lines whose rate follows a budget.
+    """
     if root is None:
         return [Decision("unfinished", "its root has not ended: the service does not see it yet")] * len(evaluators)
     if is_excluded(root.ref.environment, service.discovery.exclude_environments):
         why = f"traces of environment {root.ref.environment!r} are never evaluated"
         return [Decision("excluded", why)] * len(evaluators)
     at = position(root.ref.id, service.sampling.salt)
-    choices = Sampler(evaluators, service.sampling.salt).choose(root)
+    choices = Sampler(evaluators, service.sampling.salt, rates=rates).choose(root)
     return [
-        _decision(evaluator, choice.decision, root, at) for evaluator, choice in zip(evaluators, choices, strict=True)
+        _decision(evaluator, choice, root, at, rates or {})
+        for evaluator, choice in zip(evaluators, choices, strict=True)
     ]
 
 
-def _decision(evaluator: Evaluator, decided: Sampled | NotTaken, root: TraceRoot, at: float) -> Decision:
+def _decision(evaluator: Evaluator, choice: Choice, root: TraceRoot, at: float, rates: Mapping[Tier, Rate]) -> Decision:
     if evaluator.is_off:
         return Decision("off", "switched off: `enabled: false` in its file", at)
-    state = "sampled" if isinstance(decided, Sampled) else decided.value
-    rates = [line.rate for line in evaluator.sample if line.when.matches(root)]
-    if state == NotTaken.FILTERED:
+    state, tier = choice.state, choice.tier
+    if tier is None:
         missed = _missed(evaluator.when, root) or ["no line of `sample` matches"]
         return Decision(state, f"filtered: {'; '.join(missed)}", at)
-    rate = max(rates)
+    rate = rates[tier].kept if tier in rates else evaluator.sample[tier[1]].rate
     below = "is" if state == "sampled" else "is not"
-    words = f"{state.replace('_', ' ')}: u = {at:.4f} {below} below the rate {rate:g}"
+    chosen = " chosen now" if tier in rates else ""
+    words = f"{state.replace('_', ' ')}: u = {at:.4f} {below} below the rate {rate:.4g}{chosen}"
     return Decision(state, words, at, rate)
 
 

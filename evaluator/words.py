@@ -7,7 +7,7 @@ from typing import Final, TypeGuard
 from evaluator.definitions import Evaluator
 from evaluator.telemetry import spelled_out
 from judges import CANNOT_JUDGE
-from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict, When, duration_text
+from traces import Failure, NotApplicable, Outcome, SampleRule, Unscored, Usage, Verdict, When, duration_text
 
 SHORT: Final = 240
 """Characters of a reason in a table."""
@@ -114,9 +114,15 @@ def _words(value: object) -> str:
 
 def rates(evaluator: Evaluator) -> str:
     """Return at which rates an evaluator takes which traces."""
-    lines = (percent(line.rate) for line in evaluator.sample)
+    lines = (_rate(line) for line in evaluator.sample)
     filters = (conditions(line.when) for line in evaluator.sample)
     return ", ".join(
         rate if condition == "every trace" else f"{rate} where {condition}"
         for rate, condition in zip(lines, filters, strict=True)
     )
+
+
+def _rate(line: SampleRule) -> str:
+    if line.budget is None:
+        return percent(line.rate)
+    return f"{line.budget}" + (f", at most {percent(line.rate)}" if line.rate < 1 else "")

@@ -96,7 +96,7 @@ def open_queue(app: App) -> Queue:
 
 def take_up(app: App, queue: Queue) -> int:
     """Hand out what waited for money and may be paid for now, behind live traffic; return how many pairs."""
-    return app.catching_up.take_up(functools.partial(queue.put, lane=Lane.BACKFILL), queue.waiting(Lane.BACKFILL))
+    return app.money.catching_up.take_up(functools.partial(queue.put, lane=Lane.BACKFILL), queue.waiting(Lane.BACKFILL))
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from traces import (
     Outcome,
     Passage,
     Path,
+    Sample,
     SampleRule,
     Target,
     Unscored,
@@ -258,9 +259,7 @@ class RubricSpec(_Part):
         default=timedelta(minutes=30), description="with `target: session`: judged when nothing came for so long"
     )
     when: When = Field(default=When(), description="which traces, or sessions by any of their traces; without it, all")
-    sample: tuple[SampleRule, ...] = Field(
-        default=(SampleRule(rate=0.05),), min_length=1, description="at which rate; without it, 5 %"
-    )
+    sample: Sample = Field(default=(SampleRule(rate=0.05),), description="at which rate; without it, 5 %")
     inputs: dict[InputName, Input] = Field(min_length=1, description="what the judge is shown, by name")
     criteria: str = Field(default="", min_length=1, description="what to judge and what each level means")
     prompt: PromptSource | None = Field(default=None, description="a prompt in Langfuse that holds the criteria")

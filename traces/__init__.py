@@ -19,13 +19,14 @@ from traces.outcomes import (
 )
 from traces.packing import Passage
 from traces.patterns import BadPattern, Pattern
+from traces.per_day import PerDay, Quota
 from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
 from traces.select import BadPath, Located, Path
 from traces.session import Ref, Session, SessionRef
 from traces.targets import Material, ObservationType, Observe, Target
 from traces.text import as_text, composed, json_text, well_formed
 from traces.transcript import transcript, transcript_of
-from traces.when import SampleRule, ScoreCondition, When
+from traces.when import Sample, SampleRule, ScoreCondition, When
 
 __all__ = [
     "BadPath",
@@ -45,8 +46,11 @@ __all__ = [
     "Passage",
     "Path",
     "Pattern",
+    "PerDay",
+    "Quota",
     "RecordedScore",
     "Ref",
+    "Sample",
     "SampleRule",
     "Score",
     "ScoreCondition",

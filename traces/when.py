@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from traces.per_day import PerDay
 
 if TYPE_CHECKING:
     from traces.model import TraceRoot
@@ -106,10 +117,39 @@ class When(BaseModel):
 class SampleRule(BaseModel):
     """One line of an evaluator's `sample`: traces that match `when` are taken at `rate`.
 
-    Several may match: the highest rate counts, under the same hash.
+    With a `budget` the service chooses the rate, and `rate` is the highest it may choose. Several lines may match: the
+    highest rate counts, under the same hash.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     when: When = Field(default=When(), description="which traces; without it, all")
-    rate: float = Field(ge=0, le=1, description="share of the matching traces that are evaluated, from 0 to 1")
+    rate: float = Field(
+        default=1, ge=0, le=1, description="share of the matching traces that are evaluated, from 0 to 1"
+    )
+    budget: PerDay | None = Field(
+        default=None, description="the service chooses the rate for so many a UTC day: 500/day, or 5 USD/day"
+    )
+
+    @model_validator(mode="after")
+    def _says_how_many(self) -> SampleRule:
+        if not self.model_fields_set & {"rate", "budget"}:
+            raise ValueError("needs rate, such as 0.05, or budget, such as 500/day")
+        return self
+
+
+class _OneOrSeveral:
+    """Tells editors that one line needs no list."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        several = handler(schema)
+        return {"anyOf": [several["items"], several]}
+
+
+Sample = Annotated[
+    tuple[SampleRule, ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, dict) else value),
+    Field(min_length=1),
+    _OneOrSeveral(),
+]
+"""The lines of an evaluator's `sample`; one alone needs no list."""

@@ -51,7 +51,7 @@ def is_empty(queue: Queue) -> Callable[[], bool]:
 
 
 def spent(app: App) -> float:
-    return app.ledger.spent(app.clock.now().date()).get(EVERYBODY, 0.0)
+    return app.money.ledger.spent(app.clock.now().date()).get(EVERYBODY, 0.0)
 
 
 def paid(sandbox: Sandbox) -> float:
@@ -76,7 +76,7 @@ def test_judges_pause_and_take_up_again_what_they_left_when_a_new_day_brings_mon
         first = scored(sandbox, "helpfulness")
         assert spent(app) == pytest.approx(paid(sandbox))
         assert 0.3 <= spent(app) <= 0.3 + MOST
-        assert app.arrears.parked() == {"helpfulness": 80 - len(first)}
+        assert app.money.arrears.parked() == {"helpfulness": 80 - len(first)}
         assert take_up(app, queue) == 0  # not today
     # The next days, each after a restart: there is money for a part of the rest, then none again.
     for day in range(1, 4):
@@ -88,7 +88,7 @@ def test_judges_pause_and_take_up_again_what_they_left_when_a_new_day_brings_mon
                     assert eventually(is_empty(queue))
             assert spent(app) <= 0.3 + MOST
     with service(folder, clock=clock) as app:
-        assert app.arrears.parked() == {}
+        assert app.money.arrears.parked() == {}
         assert app.state.funnel()["helpfulness", "scored", ""] == 80
         assert app.state.dead_letters() == []
     assert scored(sandbox, "helpfulness") == Counter(ids)
@@ -110,7 +110,7 @@ def test_without_catching_up_what_there_was_no_money_for_is_skipped_and_counted(
         left = counts["helpfulness", "skipped", "no money left that day"]
         assert counts["helpfulness", "scored", ""] == len(scored(sandbox, "helpfulness")) == 40 - left
         assert 0 < left < 40
-        assert app.arrears.parked() == {}
+        assert app.money.arrears.parked() == {}
     assert scored(sandbox, "answered") == Counter(ids)
 
 
@@ -129,7 +129,7 @@ def test_a_rubric_without_money_keeps_no_other_one_of_its_group_from_being_asked
         with working(app, queue, threads=2):
             assert eventually(is_empty(queue))
         assert 0 < len(scored(sandbox, "helpfulness")) < 30
-        assert app.ledger.spent(app.clock.now().date())["helpfulness"] <= 0.02 + MOST
+        assert app.money.ledger.spent(app.clock.now().date())["helpfulness"] <= 0.02 + MOST
     assert scored(sandbox, "tone") == scored(sandbox, "free") == Counter(ids)
 
 
@@ -146,3 +146,20 @@ def test_a_server_that_does_not_say_what_was_used_is_paid_what_was_reserved(
             assert eventually(is_empty(queue))
         assert 0.3 <= spent(app) <= 0.3 + MOST
         assert 0 < len(scored(sandbox, "helpfulness")) < 20
+
+
+def test_a_line_with_a_budget_is_sampled_at_the_rate_it_lasts_for(
+    service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    folder = config(rubrics={"helpfulness": RUBRIC.replace("[{rate: 1}]", "{budget: 20/day}")})
+    traffic.add(400)
+    with service(folder) as app:
+        jobs = found(app)
+        taken = [sampled for job in jobs for sampled in job.samples if sampled.evaluator == "helpfulness"]
+        assert len({job.ref.id for job in jobs}) == 400  # rules see all
+        assert 5 < len(taken) < 40
+        assert {sampled.probability for sampled in taken} == {pytest.approx(20 * 0.99 / 400)}
+        (today,) = app.money.volumes.days([app.clock.now().date()])
+        assert today.taken["helpfulness", 0] == len(taken)
+        assert not today.matched  # a sweep over what is old says nothing of the traffic to come
+        assert ("helpfulness", 0) in app.money.volumes.rates()

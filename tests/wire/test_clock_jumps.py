@@ -19,8 +19,8 @@ from tests.serving import OpenService, Traffic, WrongClock
 
 
 def discovery(app: App, clock: WrongClock, jobs: list[Job]) -> Discovery:
-    idle = IdleSessions(app.definitions, app.langfuse, app.state, app.sessions, clock)
-    return Discovery(app.definitions, app.langfuse, app.state, idle, clock, jobs.extend)
+    idle = IdleSessions(app.definitions, app.langfuse, app.state, app.sessions, app.money.rations, clock)
+    return Discovery(app.definitions, app.langfuse, app.state, idle, app.money.rations, clock, jobs.extend)
 
 
 @pytest.mark.parametrize("hours", [1, -1, 24 * 30])
@@ -70,7 +70,7 @@ def test_a_trace_evaluated_by_a_wrong_clock_waits_no_longer_than_one_that_moved(
     with service() as app:
         discovery(app, clock, jobs).since(datetime.now(UTC) - timedelta(minutes=5))
         seen = app.evaluation._calls._judge_traces
-        evaluation = Evaluation(app.definitions, app.langfuse, app.model, app.state, app.arrears, clock, seen)
+        evaluation = Evaluation(app.definitions, app.langfuse, app.model, app.state, app.money.arrears, clock, seen)
         clock.wrong = timedelta(hours=hours)
         for again in evaluation.evaluate(jobs):
             assert again.delay <= app.definitions.service.discovery.quiet_for

@@ -82,8 +82,8 @@ def test_what_waits_and_how_far_behind(service: OpenService) -> None:
 def test_what_was_spent_and_what_waits_for_money(service: OpenService, config: Config) -> None:
     budget = "models: {prices: {gpt-5.4-mini: {input: 1, output: 1}}}\nbudget: {usd_per_day: 20}\n"
     with service(config(service=budget)) as app:
-        app.ledger.pay(NOW.date(), "a", {}, Settlement({EVERYBODY: billionths(5)}), [])
-        app.arrears.park([Job(TraceRef("t", "r", "production", NOW, NOW), (Sampled("helpfulness", 1.0, "0"),))])
+        app.money.ledger.pay(NOW.date(), "a", {}, Settlement({EVERYBODY: billionths(5)}), [])
+        app.money.arrears.park([Job(TraceRef("t", "r", "production", NOW, NOW), (Sampled("helpfulness", 1.0, "0"),))])
         status = look(app, open_queue(app), NOW)
     assert status.as_json()["budgets"] == {"all judges": {"spent_usd": 5.0, "usd_per_day": 20.0}}
     assert status.as_json()["waiting_for_money"] == {"helpfulness": 1}

@@ -42,8 +42,8 @@ class Listing:
 
 
 def finder(app: App, listing: Listing, enqueue: Enqueue) -> Discovery:
-    idle = IdleSessions(app.definitions, app.langfuse, app.state, app.sessions, SystemClock())
-    return Discovery(app.definitions, listing, app.state, idle, SystemClock(), enqueue)  # type: ignore[arg-type] # a part of it
+    idle = IdleSessions(app.definitions, app.langfuse, app.state, app.sessions, app.money.rations, SystemClock())
+    return Discovery(app.definitions, listing, app.state, idle, app.money.rations, SystemClock(), enqueue)  # type: ignore[arg-type] # a part of it
 
 
 def test_every_trace_is_taken_once_though_its_roots_come_on_other_pages_and_in_other_hours(

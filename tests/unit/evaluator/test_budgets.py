@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from evaluator.budgets import budgets_of
 from evaluator.definitions import load
 from evaluator.errors import ConfigError
 from evaluator.ledger import EVERYBODY, billionths
+from evaluator.words import rates
+from traces import Quota
 
 RUBRIC = "name: {0}\ninputs: {{answer: $.root.output}}\ncriteria: Is it {0}?\nscore: {{type: boolean}}\n"
 PRICES = "models: {prices: {gpt-5.4-mini: {input: 0.25, output: 2}}}\n"
@@ -67,3 +70,43 @@ def test_amounts_are_kept_exactly_and_never_as_nothing() -> None:
     assert billionths(0.1) + billionths(0.2) == billionths(0.3)
     assert billionths(1e-12) == 1
     assert billionths(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "unit"),
+    [("500/day", 500, "judgements"), ("5 USD/day", 5, "USD"), ("0.5USD / day", 0.5, "USD")],
+)
+def test_a_line_of_sample_may_have_a_budget(tmp_path: Path, text: str, amount: float, unit: str) -> None:
+    definitions = load(write(tmp_path, a=f"sample: {{budget: {text}}}\n"))
+    (line,) = definitions.evaluators[0].sample
+    assert line.budget == Quota(amount, "USD" if unit == "USD" else "judgements")
+    assert line.rate == 1
+    assert not budgets_of(definitions).are_set
+    assert rates(definitions.evaluators[0]) == f"{amount:g}{' USD' if unit == 'USD' else ''}/day"
+
+
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [
+        ("{budget: 500}", "expected a budget such as 500/day or 5 USD/day, not '500'"),
+        ("{budget: 0/day}", "expected a budget such as 500/day or 5 USD/day, not '0/day'"),
+        ("{budget: 5 EUR/day}", "expected a budget such as 500/day or 5 USD/day"),
+        ("[{when: {level: ERROR}}]", "needs rate, such as 0.05, or budget, such as 500/day"),
+        ("[]", "sample: must not be empty"),
+    ],
+)
+def test_mistakes_in_sample(tmp_path: Path, sample: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load(write(tmp_path, a=f"sample: {sample}\n"))
+
+
+def test_a_rule_has_no_budget_in_money(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "rules.yaml").write_text("- {name: a, rule: not_empty, sample: {budget: 1 USD/day}}\n")
+    with pytest.raises(ConfigError, match="a rule costs nothing; say how many a day"):
+        load(tmp_path)
+
+
+def test_a_budget_in_money_of_a_line_needs_a_price(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no price for 'third'"):
+        load(write(tmp_path, a="judge: {model: third}\nsample: {budget: 1 USD/day}\n"))

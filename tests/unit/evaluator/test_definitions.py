@@ -172,7 +172,7 @@ def test_mistakes_in_evaluator_yaml(write: Write, text: str, expected: str) -> N
             "rules.yaml:1:30: colour: is not known here; known: description, name, observe, rule, sample, ",
         ),
         (
-            "- {name: a, rule: not_empty, sample: {rate: 1}}",
+            "- {name: a, rule: not_empty, sample: 1}",
             "rules.yaml:1:30: sample: expected a list",
         ),
         (

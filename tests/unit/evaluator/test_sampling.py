@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.sampling import NotTaken, Sampled, Sampler, position
+from evaluator.sampling import Choice, NotTaken, Rate, Sampled, Sampler, position
 from traces import SampleRule, TraceRef, TraceRoot, When
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -139,3 +139,44 @@ def test_a_session_lies_elsewhere_than_a_trace_of_the_same_id() -> None:
         for i in (f"{number:032x}" for number in range(1000))
     )
     assert 400 < same < 600
+
+
+ERRORS = SampleRule(when=When(level="ERROR"), rate=1)
+
+
+def choice(root: TraceRoot, sample: tuple[SampleRule, ...], rates: dict[int, Rate], share: float = 1.0) -> Choice:
+    known = {("a", line): rate for line, rate in rates.items()}
+    (decided,) = Sampler([Sampling("a", When(), sample)], "s", share, known).choose(root)
+    return decided
+
+
+@given(ids, st.lists(rates, min_size=1, max_size=4), st.data())
+def test_of_rates_that_follow_a_budget_the_highest_kept_one_counts(
+    trace_id: str, several: list[float], data: st.DataObject
+) -> None:
+    lines = tuple(SampleRule(rate=rate) for rate in several)
+    kept = [data.draw(st.floats(0, rate)) for rate in several]
+    decided = choice(root(trace_id), lines, {n: Rate(several[n], kept[n]) for n in range(len(several))})
+    at = position(trace_id, "s")
+    assert decided.tier is not None
+    assert kept[decided.tier[1]] == max(kept)
+    assert isinstance(decided.decision, Sampled) == (at < max(kept))
+    if isinstance(decided.decision, Sampled):
+        assert decided.decision.probability == max(kept)
+    else:
+        assert decided.decision == (NotTaken.SHED if at < max(several) else NotTaken.SAMPLED_OUT)
+
+
+def test_a_choice_names_the_line_that_decided() -> None:
+    lines = (SampleRule(rate=0), ERRORS)
+    assert choice(root("t", level="ERROR"), lines, {}).tier == ("a", 1)
+    assert choice(root("t"), lines, {}).tier == ("a", 0)
+    assert choice(root("t"), (ERRORS,), {}).tier is None
+
+
+def test_under_overload_a_chosen_rate_is_lowered_like_any_other() -> None:
+    decided = [choice(root(f"{n:032x}"), (SampleRule(rate=1),), {0: Rate(0.5, 0.5)}, 0.5) for n in range(400)]
+    taken = [each.decision for each in decided if isinstance(each.decision, Sampled)]
+    assert {each.probability for each in taken} == {0.25}
+    assert 60 < len(taken) < 140
+    assert 60 < sum(each.decision == NotTaken.SHED for each in decided) < 140

@@ -1,0 +1,48 @@
+"""All that has to do with what judging may cost, opened together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import redis
+
+from evaluator.arrears import Arrears
+from evaluator.budgets import budgets_of
+from evaluator.catching_up import CatchingUp
+from evaluator.clock import Clock
+from evaluator.definitions import Definitions
+from evaluator.ledger import Ledger
+from evaluator.purse import FleetPurse
+from evaluator.rations import Rations
+from evaluator.state import State
+from evaluator.volumes import Volumes
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What is spent, what waits for money, and what follows from both.
+
+    `purse` is None when no budget limits anybody.
+    """
+
+    ledger: Ledger
+    volumes: Volumes
+    arrears: Arrears
+    purse: FleetPurse | None
+    rations: Rations
+    catching_up: CatchingUp
+
+
+def open_money(definitions: Definitions, client: redis.Redis, namespace: str, state: State, clock: Clock) -> Money:
+    """Open it on the fleet's Redis; nothing is asked yet."""
+    budgets = budgets_of(definitions)
+    ledger, volumes, arrears = Ledger(client, namespace), Volumes(client, namespace), Arrears(client, namespace)
+    return Money(
+        ledger,
+        volumes,
+        arrears,
+        FleetPurse(ledger, budgets.limits, clock, Random()) if budgets.are_set else None,
+        Rations(definitions, state, ledger, volumes, clock),
+        CatchingUp(arrears, ledger, budgets, clock),
+    )
