@@ -63,7 +63,6 @@ class _Work:
     reason: str = ""
     story: str = ""
     comes_again: _Again | None = None
-    is_unfunded: bool = False
 
 
 class _Again(NamedTuple):
@@ -73,6 +72,9 @@ class _Again(NamedTuple):
     delay: timedelta
     patient: bool
 
+
+_WAITS: Final = "waits"
+"""An item that nobody can pay for today; its pair is caught up with."""
 
 _STATES: Final = ("failed", "scored", "unscored", "skipped")
 """Of a pair whose items ended differently the first of these is its state: a failure is never hidden."""
@@ -271,8 +273,8 @@ class Evaluation:
                 case Unscored():
                     item.state, item.reason = "unscored", "judge could not tell"
                 case Failure(kind) if kind == UNFUNDED:
-                    item.is_unfunded = item.evaluator.name in self._catch_up
-                    item.state, item.reason = "skipped", NO_MONEY
+                    item.state = _WAITS if item.evaluator.name in self._catch_up else "skipped"
+                    item.reason = NO_MONEY
                 case Failure() as failure:
                     _has_failed(item, failure)
                 case None:
@@ -329,7 +331,7 @@ def _end_pair(pair: Sequence[_Work], endings: Endings) -> None:
         return
     if not all(item.state for item in pair):
         return
-    if any(item.is_unfunded for item in pair):
+    if any(item.state == _WAITS for item in pair):
         endings.wait_for_money(replace(job, samples=(sampled,)))
         return
     state = next(state for state in _STATES if any(item.state == state for item in pair))
