@@ -96,7 +96,8 @@ def open_app(
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         client, namespace = stack.enter_context(connect(url)), settings.evaluator_namespace
         state = _state(settings, definitions, client)
-        money = open_money(definitions, client, namespace, state, clock)
+        slack = _slack(settings)
+        money = open_money(definitions, client, namespace, state, clock, delivers=slack is not None)
         sessions = SessionState(stack.enter_context(connect(url)), namespace)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(
@@ -120,7 +121,6 @@ def open_app(
             definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, events.tell, batched
         )
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size)
-        slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(
             settings,

@@ -98,12 +98,12 @@ class Discovery:
         Raises:
             Unavailable, Refused: Langfuse or Redis; the watermark stays where the last whole window ended.
         """
+        self._rations.look()
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         mark = self._state.watermark()
         if mark is None:
             self._state.advance(until)
             return Found()
-        self._rations.look()
         self._sample(self._shed(backlog))
         # A mark in the future is of a clock that was wrong: to wait for it would leave out what finishes until then.
         mark = min(mark, until)

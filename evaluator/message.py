@@ -67,6 +67,11 @@ def digest(lines: Sequence[DigestLine], at: datetime) -> Message:
     return _post(title, blocks, f"{title}: {_plain(summary)}")
 
 
+def notice(title: str, facts: Sequence[str]) -> Message:
+    """Return a message of plain facts, one a line; names in them are to be `escaped`."""
+    return _post(title, [_section("\n".join(facts))], f"{_plain(title)}. {' '.join(facts)}".replace("`", ""))
+
+
 def headline(alert: Alert, test: DropTest) -> str:
     """Return the whole finding in one sentence of plain text."""
     return (

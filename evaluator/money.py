@@ -8,6 +8,7 @@ from random import Random
 import redis
 
 from evaluator.arrears import Arrears
+from evaluator.budget_notices import BudgetNotices
 from evaluator.budgets import budgets_of
 from evaluator.catching_up import CatchingUp
 from evaluator.clock import Clock
@@ -32,10 +33,23 @@ class Money:
     purse: FleetPurse | None
     rations: Rations
     catching_up: CatchingUp
+    notices: BudgetNotices
+
+    def tell(self) -> None:
+        """Tell people how the day's money does, as of the last look."""
+        self.notices.tell(self.rations.outlook())
 
 
-def open_money(definitions: Definitions, client: redis.Redis, namespace: str, state: State, clock: Clock) -> Money:
-    """Open it on the fleet's Redis; nothing is asked yet."""
+def open_money(
+    definitions: Definitions,
+    client: redis.Redis,
+    namespace: str,
+    state: State,
+    clock: Clock,
+    *,
+    delivers: bool = False,
+) -> Money:
+    """Open it on the fleet's Redis; nothing is asked yet. `delivers` says whether messages reach anybody."""
     budgets = budgets_of(definitions)
     ledger, volumes, arrears = Ledger(client, namespace), Volumes(client, namespace), Arrears(client, namespace)
     return Money(
@@ -45,4 +59,5 @@ def open_money(definitions: Definitions, client: redis.Redis, namespace: str, st
         FleetPurse(ledger, budgets.limits, clock, Random()) if budgets.are_set else None,
         Rations(definitions, state, ledger, volumes, clock),
         CatchingUp(arrears, ledger, budgets, clock),
+        BudgetNotices(state, budgets, clock, delivers=delivers),
     )

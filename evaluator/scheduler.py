@@ -101,6 +101,7 @@ class Scheduler:
         weekly = CronTrigger(
             day_of_week=schedule.weekly_on[:3], hour=weekly_at.hour, minute=weekly_at.minute, timezone="UTC"
         )
+        self._run("budget", self._app.money.tell)
         self._run("delivery", self._app.watch.deliver)
         self._run_due("look", daily, self._app.watch.look)
         self._run_due("digest", weekly, self._app.watch.digest)
