@@ -268,7 +268,7 @@ def _model(
         base_url=settings.openai_base_url,
         api_key=settings.openai_api_key.get_secret_value(),
         loop=loop,
-        gate=FleetGate(state, "model", limits.model_requests_per_minute),
+        gate=FleetGate(state, "model", limits.model_requests_per_minute, limits.model_tokens_per_minute),
         prices=definitions.prices,
         max_in_flight=limits.model_calls_in_flight,
         random=Random(),

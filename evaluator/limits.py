@@ -1,15 +1,19 @@
-"""Limits that belong to the whole fleet, not to one process: requests a minute and pauses a provider asked for."""
+"""Limits that belong to the whole fleet, not to one process: requests and tokens a minute, pauses a provider wants."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from evaluator.state import State
 
 _LONGEST_WAIT_SECONDS: Final = 5.0
+_TOKENS_WAIT_SECONDS: Final = 0.5
+"""Tokens that were reserved come back when less was used: it is worth looking again."""
+
 _KNOWN_OPEN_SECONDS: Final = 0.2
 """A provider without a limit is not asked about for so long; a pause that another process met is seen after it."""
 
@@ -24,11 +28,33 @@ class Gate(Protocol):
         """Nobody sends before `seconds` from now: the provider said so."""
 
 
+class TokenGate(Protocol):
+    """One provider's limits, those of tokens among them, shared by every worker."""
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it wants to know how many tokens a request has."""
+
+    async def permit(self, tokens: int = 0) -> None:
+        """Return when one request of about so many tokens may be sent."""
+
+    def used(self, reserved: int, tokens: int) -> None:
+        """Say how many tokens a request of `reserved` ones has used."""
+
+    async def pause(self, seconds: float) -> None:
+        """Nobody sends before `seconds` from now: the provider said so."""
+
+
 class OpenGate:
     """No limits: for a provider that has none, and for tests."""
 
-    async def permit(self) -> None:
+    counts_tokens = False
+
+    async def permit(self, tokens: int = 0) -> None:
         """Return at once."""
+
+    def used(self, reserved: int, tokens: int) -> None:
+        """Ignore what was used."""
 
     async def pause(self, seconds: float) -> None:
         """Ignore the pause."""
@@ -40,17 +66,27 @@ class FleetGate:
     Redis is asked for all who wait in one go, and off the event loop, which it must never block.
     """
 
-    def __init__(self, state: State, provider: str, per_minute: int | None) -> None:
-        """Guard `provider`; `per_minute` requests, None for no limit but its own pauses."""
+    def __init__(
+        self, state: State, provider: str, per_minute: int | None, tokens_per_minute: int | None = None
+    ) -> None:
+        """Guard `provider`: so many requests and tokens a minute, None for no limit but its own pauses."""
         self._state = state
         self._provider = provider
         self._per_minute = per_minute
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._tokens_per_minute = tokens_per_minute
+        self._returned = 0
+        self._waiting: deque[_Waiting] = deque()
         self._asking: asyncio.Task[None] | None = None
         self._open_until = 0.0
+        self._paused_until = 0.0
 
-    async def permit(self) -> None:
-        """Return when one request may be sent.
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether there is a limit of tokens."""
+        return self._tokens_per_minute is not None
+
+    async def permit(self, tokens: int = 0) -> None:
+        """Return when one request of about so many tokens may be sent.
 
         Raises:
             Unavailable: Redis cannot be asked.
@@ -59,35 +95,62 @@ class FleetGate:
         if loop.time() < self._open_until:
             return
         permitted: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(permitted)
-        if self._asking is None:
-            self._asking = loop.create_task(self._ask())
+        self._waiting.append(_Waiting(tokens, permitted))
+        self._ask_soon()
         await permitted
+
+    def used(self, reserved: int, tokens: int) -> None:
+        """Say how many tokens a request of `reserved` ones has used: the rest may be used by others."""
+        if self._tokens_per_minute is not None:
+            self._returned += reserved - tokens
+            self._ask_soon()
 
     async def pause(self, seconds: float) -> None:
         """Let nobody of the fleet send before `seconds` from now."""
+        now = asyncio.get_running_loop().time()
         self._open_until = 0.0
+        if now + seconds <= self._paused_until:
+            return  # a longer pause is known already
+        self._paused_until = now + seconds
         await asyncio.to_thread(self._state.pause, self._provider, timedelta(seconds=seconds))
+
+    def _ask_soon(self) -> None:
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
 
     async def _ask(self) -> None:
         try:
-            while wanted := self._wanted():
-                granted, wait = await asyncio.to_thread(self._state.permits, self._provider, self._per_minute, wanted)
-                if self._per_minute is None and granted:
+            while (wanted := self._wanted()) or self._returned:
+                granted, wait = await asyncio.to_thread(self._permits, wanted)
+                if self._per_minute is None and self._tokens_per_minute is None and granted:
                     self._open_until = asyncio.get_running_loop().time() + _KNOWN_OPEN_SECONDS
-                for _ in range(min(granted, self._wanted())):
-                    self._waiting.popleft().set_result(None)
+                for _ in range(min(granted, len(self._wanted()))):
+                    self._waiting.popleft().permitted.set_result(None)
                 if wait:
-                    await asyncio.sleep(min(wait, _LONGEST_WAIT_SECONDS))
+                    longest = _LONGEST_WAIT_SECONDS if self._tokens_per_minute is None else _TOKENS_WAIT_SECONDS
+                    await asyncio.sleep(min(wait, longest))
         except Exception as error:  # noqa: BLE001 - whoever waits is told
-            for permitted in self._waiting:
-                if not permitted.done():
-                    permitted.set_exception(error)
+            for waiting in self._waiting:
+                if not waiting.permitted.done():
+                    waiting.permitted.set_exception(error)
             self._waiting.clear()
         finally:
             self._asking = None
 
-    def _wanted(self) -> int:
-        """Return how many wait, without those who gave up meanwhile."""
-        self._waiting = deque(permitted for permitted in self._waiting if not permitted.done())
-        return len(self._waiting)
+    def _permits(self, wanted: Sequence[int]) -> tuple[int, float]:
+        """Ask Redis how many of the first requests may go now."""
+        if self._tokens_per_minute is None:
+            return self._state.permits(self._provider, self._per_minute, len(wanted))
+        returned, self._returned = self._returned, 0
+        most = self._tokens_per_minute
+        return self._state.tokens.permits(self._provider, self._per_minute, most, returned, wanted)
+
+    def _wanted(self) -> list[int]:
+        """Return the sizes of those that wait, without those who gave up meanwhile."""
+        self._waiting = deque(each for each in self._waiting if not each.permitted.done())
+        return [each.tokens for each in self._waiting]
+
+
+class _Waiting(NamedTuple):
+    tokens: int
+    permitted: asyncio.Future[None]

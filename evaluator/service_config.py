@@ -117,8 +117,14 @@ class LimitsConfig(Section):
         default=None, gt=0, description="one less than the plan allows (Hobby: 29, Core: 99, Pro: 999); null: no limit"
     )
     model_requests_per_minute: int | None = Field(default=None, gt=0, description="null: no limit")
+    model_tokens_per_minute: int | None = Field(
+        default=None, gt=0, description="reserved by estimate, settled by what was used; null: no limit"
+    )
     model_calls_in_flight: int = Field(
-        default=64, gt=0, le=2000, description="judge calls of one model at once, per process"
+        default=64,
+        gt=0,
+        le=2000,
+        description="judge calls of one model at once, per process, at most; fewer while its server is overrun",
     )
     patience: Interval = Field(
         default=timedelta(seconds=30),

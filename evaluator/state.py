@@ -16,7 +16,7 @@ holds trace content, except that a judge's reason, in N:outcomes and N:outbox, m
 | N:ran:NAME | string | for ever | when a scheduled job last ran | it runs once more |
 | N:usage | hash | for ever | evaluator/what -> judge calls, tokens, USD | counting starts at 0 |
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
-| N:pause:PROVIDER, N:window:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
+| N:pause:, N:window:, N:tokens:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
 | N:spent:DAY | hash | 40 days | what judging cost, by rubric (ledger.py) | the day's budget begins anew |
 | N:held:DAY, N:held:by:DAY, N:payers:DAY | hash, zset | 2 days | money reserved, by whom, who lives | as above |
@@ -44,6 +44,7 @@ import redis
 
 from evaluator.batch import Job, from_message, to_message
 from evaluator.connection import reachable, scripts
+from evaluator.token_limits import TokenLimits
 from traces import Outcome, Ref, SessionRef, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
@@ -105,6 +106,7 @@ class State:
         self._redis = client
         self._namespace = namespace
         self._keep = int(keep.total_seconds())
+        self.tokens = TokenLimits(client, namespace)
         self._scripts = {name: client.register_script(body) for name, body in scripts().items()}
 
     # -- discovery ---------------------------------------------------------------------------------------------------

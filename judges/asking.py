@@ -72,6 +72,11 @@ class Prompt:
     payers: tuple[str, ...] = ()
 
     @property
+    def likely_tokens(self) -> int:
+        """About how many tokens a provider counts for it before it is answered: all it may write is among them."""
+        return tokens(self.system) + tokens(self.user) + len(self.media) * _MEDIUM_TOKENS + self.max_output_tokens
+
+    @property
     def most_input_tokens(self) -> int:
         """As how many tokens it may be counted at most: each is at least a byte long."""
         texts = (self.system, self.user, json.dumps(self.schema))

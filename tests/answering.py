@@ -167,15 +167,23 @@ class Gate:
     def __init__(self) -> None:
         self.permits = 0
         self.pauses: list[float] = []
+        self.sizes: list[int] = []
+        self.tokens: list[tuple[int, int]] = []
+        self.counts_tokens = False
         self.closed = False
         self.error: Exception | None = None
 
-    async def permit(self) -> None:
+    def used(self, reserved: int, tokens: int) -> None:
+        """Note what was used of what was reserved."""
+        self.tokens.append((reserved, tokens))
+
+    async def permit(self, tokens: int = 0) -> None:
         """Let one request pass."""
         if self.error is not None:
             raise self.error
         if self.closed:
             await asyncio.Event().wait()
+        self.sizes.append(tokens)
         self.permits += 1
 
     async def pause(self, seconds: float) -> None:

@@ -15,10 +15,11 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from evaluator.errors import Unavailable
-from evaluator.limits import Gate
+from evaluator.limits import TokenGate
 from evaluator.loop import LoopThread
 from evaluator.model.attaching import Attach, attached, told
 from evaluator.model.completion import TOO_LONG, FinalRefusal
+from evaluator.model.concurrency import Slots
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
@@ -53,7 +54,7 @@ class ModelApi:
         base_url: str,
         api_key: str,
         loop: LoopThread,
-        gate: Gate,
+        gate: TokenGate,
         prices: Mapping[str, Price],
         random: Random,
         max_in_flight: int = 64,
@@ -72,7 +73,7 @@ class ModelApi:
             gate: the provider's limits.
             prices: USD per million tokens, by model.
             random: spreads the retries.
-            max_in_flight: calls of one model at once.
+            max_in_flight: calls of one model at once, at most; fewer while its server is overrun.
             timeout: seconds for one call, from sending to the last byte.
             attempts: calls for one question that meets passing failures.
             first_backoff: seconds before the second attempt, doubled for each one after it.
@@ -88,7 +89,7 @@ class ModelApi:
         self._first_backoff = first_backoff
         self._attach = attach
         self._max_in_flight = max_in_flight
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._slots: dict[str, Slots] = {}
         self._asking: set[Waits] = set()
         self._drained = False
         self._slow = Slow(loop.time)
@@ -262,7 +263,9 @@ class ModelApi:
         raise AssertionError("tenacity returns or raises")
 
     async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
-        slots = self._slots.setdefault(prompt.model, asyncio.Semaphore(self._max_in_flight))
+        slots = self._slots.get(prompt.model)
+        if slots is None:
+            slots = self._slots[prompt.model] = Slots(prompt.model, self._max_in_flight, self._loop.time)
         while True:
             with waits:
                 if self._purse is not None:
@@ -271,17 +274,17 @@ class ModelApi:
                 await slots.acquire()
             try:
                 if self._purse is None:
-                    return await self._server.reply(prompt, waits)
+                    return await self._server.reply(prompt, waits, slots)
                 bill = await self._purse.reserve(prompt.payers, self._server.most(prompt))
                 if bill is not None:
-                    return await self._paid(self._purse, bill, prompt, waits)
+                    return await self._paid(self._purse, bill, prompt, waits, slots)
             finally:
                 slots.release()
 
-    async def _paid(self, purse: Purse, bill: Bill, prompt: Prompt, waits: Waits) -> Reply:
+    async def _paid(self, purse: Purse, bill: Bill, prompt: Prompt, waits: Waits, slots: Slots) -> Reply:
         usd: float | None = 0.0
         try:
-            reply = await self._server.reply(prompt, waits)
+            reply = await self._server.reply(prompt, waits, slots)
             # A server that does not say what was used has used something.
             usd = reply.usage.usd if reply.usage.input_tokens or reply.usage.output_tokens else None
             return reply

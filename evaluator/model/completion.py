@@ -14,6 +14,7 @@ import orjson
 
 from evaluator.errors import Refused, Unavailable
 from evaluator.model.attaching import content
+from evaluator.model.rate_headers import exhausted
 from judges import DECLINED, NO_CHOICE, Prompt, Reply
 from traces import Usage
 
@@ -134,6 +135,8 @@ def pause(headers: Mapping[str, str]) -> float | None:
     seconds = _number(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
     if seconds is None:
         seconds = _until(headers.get("retry-after"), headers.get("date"))
+    if seconds is None:
+        seconds = exhausted(headers, 1)
     return None if seconds is None else min(max(seconds, 0.05), LONGEST_PAUSE)
 
 

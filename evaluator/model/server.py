@@ -13,13 +13,18 @@ import orjson
 import structlog
 
 from evaluator.errors import Refused, Unavailable
-from evaluator.limits import Gate
+from evaluator.limits import TokenGate
 from evaluator.model.completion import Dialect, complaint, read, refusal
+from evaluator.model.concurrency import Slots
+from evaluator.model.rate_headers import exhausted
 from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
 from judges import Price, Prompt, Reply
 
 _PROBE_SECONDS: Final = 10.0
+
+_OVERRUN: Final = frozenset({429, 503, 529})
+"""Refusals for want of room."""
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +37,7 @@ class Server:
         *,
         base_url: str,
         api_key: str,
-        gate: Gate,
+        gate: TokenGate,
         prices: Mapping[str, Price],
         timeout: float,
     ) -> None:
@@ -46,7 +51,7 @@ class Server:
         self._prices = prices
         self._dialects: dict[str, Dialect] = {}
 
-    async def reply(self, prompt: Prompt, waits: Waits) -> Reply:
+    async def reply(self, prompt: Prompt, waits: Waits, slots: Slots) -> Reply:
         """Send a prompt, again without what the server does not understand, and return its reply.
 
         Waiting for the provider's limits is one of `waits`.
@@ -58,9 +63,10 @@ class Server:
             FinalRefusal: never an answer to this.
         """
         known = dialect = self._dialects.get(prompt.model, Dialect())
+        reserved = prompt.likely_tokens if self._gate.counts_tokens else 0
         while True:
             try:
-                content = await self._post(dialect.body(prompt), waits)
+                content = await self._post(dialect.body(prompt), reserved, waits, slots)
                 break
             except openai.APIStatusError as error:
                 simpler = dialect.without(complaint(error))
@@ -69,7 +75,10 @@ class Server:
                 dialect = simpler
         if dialect != known:
             self._remember(prompt.model, dialect)
-        return self._priced(read(content, prompt.model), prompt.model)
+        reply = read(content, prompt.model)
+        if reserved:
+            self._gate.used(reserved, reply.usage.input_tokens + reply.usage.output_tokens or reserved)
+        return self._priced(reply, prompt.model)
 
     def knows_price(self, asked: str, answered: str) -> bool:
         """Whether anybody told the price of a model, under the name asked for or the one that answered."""
@@ -103,10 +112,31 @@ class Server:
         """Close the connections."""
         await self._transport.close()
 
-    async def _post(self, body: Mapping[str, Any], waits: Waits) -> bytes:
+    async def _post(self, body: Mapping[str, Any], tokens: int, waits: Waits, slots: Slots) -> bytes:
         with waits:
-            await self._gate.permit()
-        return await self._transport.post("/chat/completions", body)
+            await self._gate.permit(tokens)
+        time, pause = asyncio.get_running_loop().time, 0.0
+
+        def heard(headers: Mapping[str, str]) -> None:
+            nonlocal pause
+            pause = exhausted(headers, tokens or 1) or 0.0
+
+        began = time()
+        try:
+            content = await self._transport.post("/chat/completions", body, heard)
+        except openai.APIStatusError as error:
+            if error.status_code in _OVERRUN:
+                slots.refused()
+            if tokens:
+                self._gate.used(tokens, 0)
+            raise
+        except Unavailable:
+            slots.unanswered(time() - began)
+            raise
+        slots.answered(time() - began)
+        if pause:
+            await self._gate.pause(pause)
+        return content
 
     async def _refused(self, error: openai.APIStatusError) -> Exception:
         sorted_out = refusal(error)

@@ -6,7 +6,7 @@ authentication and headers and owns the type of a refusal; the request goes out 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +22,10 @@ from traces import json_text, well_formed
 
 LARGEST_ANSWER: Final = 16 << 20
 """Bytes of an answer; a server that sends more is broken or means ill."""
+
+
+Heard = Callable[[Mapping[str, str]], None]
+"""Is told the headers of an answer."""
 
 
 class Transport:
@@ -46,14 +50,14 @@ class Transport:
         """The server's address as it may be shown: parameters may hold a key."""
         return str(self._base.copy_with(query=None))
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """Return the content of the answer to a POST.
+    async def post(self, path: str, body: Mapping[str, Any], heard: Heard | None = None) -> bytes:
+        """Return the content of the answer to a POST; `heard` is told its headers.
 
         Raises:
             openai.APIStatusError: it refuses.
             Unavailable: it does not answer.
         """
-        return await self._send("POST", path, _written(body))
+        return await self._send("POST", path, _written(body), heard)
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """Return the content of the answer to a GET; raises what `post` raises."""
@@ -75,7 +79,7 @@ class Transport:
         """Close the connections."""
         await self._session.close()
 
-    async def _send(self, method: str, path: str, body: Any, **more: Any) -> bytes:
+    async def _send(self, method: str, path: str, body: Any, heard: Heard | None = None, **more: Any) -> bytes:
         try:
             # Followed, a redirect would carry prompts to a host nobody set.
             async with self._session.request(
@@ -91,6 +95,8 @@ class Transport:
             raise Unavailable(f"the model API does not answer ({type(error).__name__})") from None
         if status >= 300:
             raise _refusal(status, headers, content)
+        if heard is not None:
+            heard(headers)
         return content
 
     def _address(self, path: str) -> URL:

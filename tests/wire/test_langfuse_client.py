@@ -38,7 +38,7 @@ class NotingGate(OpenGate):
         self.permits = 0
         self.pauses: list[float] = []
 
-    async def permit(self) -> None:
+    async def permit(self, tokens: int = 0) -> None:
         self.permits += 1
 
     async def pause(self, seconds: float) -> None:

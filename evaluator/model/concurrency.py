@@ -1,0 +1,102 @@
+"""How many calls of one model a process has in the air: fewer when its server is overrun, more again when it is not.
+
+Additive increase, multiplicative decrease: each answer lets a little more through, a refusal for want of room takes a
+third away, and so, less of it, do answers that take far longer than they did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+_AFTER_REFUSAL: Final = 0.7
+_WHEN_SLOW: Final = 0.85
+_FAR_LONGER: Final = 2.5
+_NOTICEABLE_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 10.0
+_LEAST_SAMPLE: Final = 20
+_SAMPLES_KEPT: Final = 20
+_SHORTEST_CALM: Final = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Slots:
+    """Places for calls, first come, first served. Belongs to one event loop."""
+
+    def __init__(self, model: str, most: int, now: Callable[[], float]) -> None:
+        """Give up to `most` places for calls of `model`; `now` tells seconds of any start."""
+        self._model = model
+        self._most = most
+        self._now = now
+        self._limit = float(most)
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._cut_at = -1e9
+        self._latencies: list[float] = []
+        self._medians: deque[float] = deque(maxlen=_SAMPLES_KEPT)
+
+    @property
+    def limit(self) -> int:
+        """How many calls may be in the air now."""
+        return int(self._limit)
+
+    async def acquire(self) -> None:
+        """Wait for a place."""
+        if self._taken < self.limit and not self._waiting:
+            self._taken += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.release()  # it was given in this very moment
+            raise
+
+    def release(self) -> None:
+        """Give a place back."""
+        self._taken -= 1
+        while self._waiting and self._taken < self.limit:
+            place = self._waiting.popleft()
+            if not place.done():
+                self._taken += 1
+                place.set_result(None)
+
+    def answered(self, seconds: float) -> None:
+        """Learn from an answer that took so long."""
+        if self._limit < self._most:
+            self._limit = min(self._most, self._limit + 1 / self._limit)
+        self._latencies.append(seconds)
+        if len(self._latencies) >= max(_LEAST_SAMPLE, self.limit):
+            median = statistics.median(self._latencies)
+            self._latencies.clear()
+            usual = min(self._medians, default=median)
+            if median > _FAR_LONGER * usual and median - usual > _NOTICEABLE_SECONDS:
+                self._cut(_WHEN_SLOW, "answers take far longer than they did")
+            self._medians.append(median)
+
+    def refused(self) -> None:
+        """Learn from a call that there was no room for."""
+        self._cut(_AFTER_REFUSAL, "the server is overrun")
+
+    def unanswered(self, seconds: float) -> None:
+        """Learn from a call without an answer after so long; one that failed at once says nothing of the load."""
+        if seconds > max(_PATIENCE_SECONDS, _FAR_LONGER * max(self._medians, default=0.0)):
+            self._cut(_AFTER_REFUSAL, "calls end without an answer")
+
+    def _cut(self, share: float, why: str) -> None:
+        """Let fewer through, once for all the calls that met the same."""
+        now = self._now()
+        if now - self._cut_at < max(_SHORTEST_CALM, self._medians[-1] if self._medians else 0.0):
+            return
+        self._cut_at = now
+        before, self._limit = self.limit, max(1.0, min(self._limit, max(self._taken, 1)) * share)
+        if self.limit < before:
+            _log.info("fewer calls of a model at once", model=self._model, calls=self.limit, why=why)
