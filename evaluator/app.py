@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -33,6 +34,7 @@ from evaluator.langfuse import Langfuse
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
 from evaluator.model import BatchApi, ModelApi
+from evaluator.model_entries import model_arguments
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import (
     Prompts,
@@ -233,14 +235,9 @@ def _judge_traces(settings: Settings, definitions: Definitions, langfuse: Langfu
 def _model(
     settings: Settings, definitions: Definitions, state: State, loop: LoopThread, langfuse: Langfuse | None = None
 ) -> ModelApi:
-    limits = definitions.service.limits
     return ModelApi(
-        base_url=settings.openai_base_url,
-        api_key=settings.openai_api_key.get_secret_value(),
+        **model_arguments(settings, definitions, partial(FleetGate, state)),
         loop=loop,
-        gate=FleetGate(state, "model", limits.model_requests_per_minute),
-        prices=definitions.prices,
-        max_in_flight=limits.model_calls_in_flight,
         random=Random(),
         attach=langfuse.attachment if langfuse is not None else None,
     )

@@ -19,7 +19,7 @@ from evaluator.mistakes import near, nearest, problems_of
 from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
 from evaluator.service_config import EditorSchema, ServiceConfig
 from evaluator.yaml_source import Source, read
-from judges import Price, Redaction, Rubric, RubricSpec, grouped
+from judges import DEFAULT_CONTEXT, Price, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
 from rules import Rule, collect
 from traces import DataType, Observe, SampleRule, Target, When
@@ -84,7 +84,13 @@ class Definitions:
     @property
     def prices(self) -> Mapping[str, Price]:
         """USD per million tokens, by model."""
-        return self.service.models.prices
+        return self.service.models.known_prices
+
+    @property
+    def models(self) -> list[str]:
+        """Every model that may be asked: those of rubrics, and those that answer in their place."""
+        rubrics = (evaluator.rubric for evaluator in self.evaluators if evaluator.rubric is not None)
+        return self.service.models.asked_for(model for rubric in rubrics for model in rubric.spec.judge.every_model)
 
     def with_on(self, names: Sequence[str]) -> Definitions:
         """Return these definitions with the rubrics of some names switched on: to test or try them."""
@@ -118,7 +124,7 @@ def load(folder: Path) -> Definitions:
         raise ConfigError([Problem(str(folder), "is not a folder; set EVALUATOR_CONFIG, or run `evaluator init`")])
     loader = _Loader(folder)
     service = loader.service()
-    rules, rubrics = list(loader.rules()), list(loader.rubrics(service.redact))
+    rules, rubrics = list(loader.rules()), list(loader.rubrics(service))
     off = [each for each in rubrics if each.is_off]
     evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
     monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
@@ -166,7 +172,7 @@ class _Loader:
             if found is not None:
                 yield found
 
-    def rubrics(self, redaction: Redaction) -> Iterator[Evaluator]:
+    def rubrics(self, service: ServiceConfig) -> Iterator[Evaluator]:
         for path in _yaml_files(self._folder / "rubrics"):
             source = self._read(path)
             if source is None:
@@ -175,7 +181,14 @@ class _Loader:
             if spec is not None:
                 for name in spec.score_names:
                     self._name(name, source, ("name",))
-                rubric = Rubric(spec, redaction=redaction)
+                judge = spec.judge
+                if judge.lane == "batch" and service.models.is_elsewhere(judge.model):
+                    what = (
+                        f"judge.lane: batches go to OPENAI_BASE_URL, and models.entries has {judge.model!r} elsewhere"
+                    )
+                    self.problems.append(Problem(source.place(("judge", "lane")), what))
+                context = service.models.context_of(judge.every_model, DEFAULT_CONTEXT)
+                rubric = Rubric(spec, context=context, redaction=service.redact)
                 yield Evaluator(
                     spec.name,
                     "rubric",
@@ -343,8 +356,9 @@ def _notes(
         elif monitor.score not in names and meant is not None:
             yield f"monitors.yaml watches {monitor.score!r}, which no evaluator here writes; did you mean {meant!r}?"
     yield from _group_notes([evaluator.rubric.spec for evaluator in evaluators if evaluator.rubric is not None])
-    asked = {evaluator.rubric.spec.judge.model for evaluator in evaluators if evaluator.rubric is not None}
-    for model in sorted(asked - set(service.models.prices)):
+    rubrics = [evaluator.rubric for evaluator in evaluators if evaluator.rubric is not None]
+    asked = service.models.asked_for(model for rubric in rubrics for model in rubric.spec.judge.every_model)
+    for model in sorted(set(asked) - set(service.models.known_prices)):
         yield f"evaluator.yaml has no price for {model!r} in models.prices: its calls will be counted at no cost"
 
 

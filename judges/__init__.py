@@ -8,7 +8,7 @@ from judges.managed import ManagedPrompt, PromptSource, unknown_variables
 from judges.opinions import combined, escalated, unsure
 from judges.price import Price
 from judges.redaction import Redaction
-from judges.rubric import NO_PROMPT, Rubric, grouped
+from judges.rubric import DEFAULT_CONTEXT, NO_PROMPT, Rubric, grouped
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 from judges.spec import Example, Expectation, RubricSpec
 from judges.weighing import Token, unweighable, weighed
@@ -16,6 +16,7 @@ from judges.weighing import Token, unweighable, weighed
 __all__ = [
     "CANNOT_JUDGE",
     "DECLINED",
+    "DEFAULT_CONTEXT",
     "NO_CHOICE",
     "NO_PROMPT",
     "Attachment",

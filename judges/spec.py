@@ -177,6 +177,11 @@ class Judge(_Part):
         """The models asked, one for each opinion."""
         return (self.model, *self.jury) * self.samples
 
+    @property
+    def every_model(self) -> tuple[str, ...]:
+        """Each model that may be asked, once."""
+        return (self.model, *self.jury)
+
 
 class Expectation(_Part):
     """What the judge should answer to an example."""

@@ -1,10 +1,11 @@
 """The only user of the model API: many questions at once, retries by class of failure, what each answer cost.
 
-`api` decides (how many at once, what is tried again, who waits how long), `server` talks, `completion` reads, `batches`
-asks many questions for later.
+`api` decides (how many at once, what is tried again, who waits how long), `server` talks, `completion` reads,
+`endpoint` says where servers are, `batches` asks many questions for later.
 """
 
 from evaluator.model.api import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.model.batches import BatchApi
+from evaluator.model.endpoint import Endpoint, Served
 
-__all__ = ["INTERRUPTED", "POSTPONED", "BatchApi", "Ended", "ModelApi"]
+__all__ = ["INTERRUPTED", "POSTPONED", "BatchApi", "Ended", "Endpoint", "ModelApi", "Served"]

@@ -19,6 +19,7 @@ from evaluator.limits import Gate
 from evaluator.loop import LoopThread
 from evaluator.model.attaching import Attach, attached, told
 from evaluator.model.completion import TOO_LONG, FinalRefusal
+from evaluator.model.endpoint import Endpoint, Served
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
@@ -57,6 +58,7 @@ class ModelApi:
         attempts: int = 5,
         first_backoff: float = 0.5,
         attach: Attach | None = None,
+        entries: Mapping[str, Served] | None = None,
     ) -> None:
         """Open a connection.
 
@@ -72,6 +74,7 @@ class ModelApi:
             attempts: calls for one question that meets passing failures.
             first_backoff: seconds before the second attempt, doubled for each one after it.
             attach: gives images and files that prompts refer to; without it judges are told that they are missing.
+            entries: models that are elsewhere, or have limits of their own, by the name rubrics use.
 
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
@@ -88,9 +91,14 @@ class ModelApi:
         self._slow = Slow(loop.time)
 
         async def connected() -> Server:
-            return Server(base_url=base_url, api_key=api_key, gate=gate, prices=prices, timeout=timeout)
+            return Server(Endpoint(base_url, api_key, timeout=timeout), gate=gate, prices=prices)
 
+        async def entered(model: str, entry: Served) -> Server:
+            return Server(entry.endpoint, gate=entry.gate, prices=prices, names={model: entry.name})
+
+        self._entries = entries or {}
         self._server = loop.call(connected())
+        self._servers = {model: loop.call(entered(model, entry)) for model, entry in self._entries.items()}
 
     def ask(self, questions: Sequence[Question], patience: float | None = None) -> Generator[list[Ended]]:
         """Ask all questions at once and give their outcomes as they end; a failed question is a `Failure` there.
@@ -103,14 +111,14 @@ class ModelApi:
         ended: deque[Ended] = deque()
         yield from self._loop.stream(self._ask_all(questions, ended, patience), ended)
 
-    def probe(self) -> str:
-        """Say whether the server answers and takes the key.
+    def probe(self, model: str | None = None) -> str:
+        """Say whether a model's server answers and takes the key; without a model, that of those without an entry.
 
         Raises:
             Unavailable: it does not answer, or not now.
             Refused: it does not take the key.
         """
-        return self._loop.call(self._server.probe())
+        return self._loop.call(self._server_of(model or "").probe([model] if model else []))
 
     def drain(self) -> None:
         """Start no new call; those in flight finish. Questions not asked come back at once, as `INTERRUPTED`."""
@@ -128,7 +136,11 @@ class ModelApi:
 
     def close(self) -> None:
         """Close the connections."""
-        self._loop.call(self._server.close())
+        for server in (self._server, *self._servers.values()):
+            self._loop.call(server.close())
+
+    def _server_of(self, model: str) -> Server:
+        return self._servers.get(model, self._server)
 
     async def _end_waits(self) -> None:
         for waits in self._asking:
@@ -217,7 +229,7 @@ class ModelApi:
 
     def _marked(self, outcome: Outcome, asked: str) -> Outcome:
         """Mark a verdict whose cost of 0 only means that nobody told the price."""
-        if not isinstance(outcome, Verdict) or self._server.knows_price(asked, outcome.usage.model):
+        if not isinstance(outcome, Verdict) or self._server_of(asked).knows_price(asked, outcome.usage.model):
             return outcome
         return replace(outcome, details={**outcome.details, "unpriced": True})
 
@@ -247,13 +259,17 @@ class ModelApi:
         raise AssertionError("tenacity returns or raises")
 
     async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
-        slots = self._slots.setdefault(prompt.model, asyncio.Semaphore(self._max_in_flight))
+        slots = self._slots.get(prompt.model) or self._slots_of(prompt.model)
         with waits:
             await slots.acquire()
         try:
-            return await self._server.reply(prompt, waits)
+            return await self._server_of(prompt.model).reply(prompt, waits)
         finally:
             slots.release()
+
+    def _slots_of(self, model: str) -> asyncio.Semaphore:
+        own = self._entries[model].calls_in_flight if model in self._entries else None
+        return self._slots.setdefault(model, asyncio.Semaphore(own or self._max_in_flight))
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import structlog
 from evaluator.errors import Refused, Unavailable
 from evaluator.limits import Gate
 from evaluator.model.completion import Dialect, complaint, read, refusal
+from evaluator.model.endpoint import Endpoint
 from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
 from judges import Price, Prompt, Reply
@@ -29,19 +30,26 @@ class Server:
 
     def __init__(
         self,
+        endpoint: Endpoint,
         *,
-        base_url: str,
-        api_key: str,
         gate: Gate,
         prices: Mapping[str, Price],
-        timeout: float,
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        """Talk to `base_url`; `timeout` in seconds for one request, from sending to the last byte.
+        """Talk to an endpoint, within the limits of `gate`.
+
+        Args:
+            endpoint: where it is.
+            gate: its limits.
+            prices: USD per million tokens, by model.
+            names: what the server calls models, where it is not what rubrics call them.
 
         Raises:
-            ConfigError: `base_url` is no address, or holds a password.
+            ConfigError: its address is none, or holds a password.
         """
-        self._transport = Transport(base_url, api_key, timeout)
+        self._endpoint = endpoint
+        self._transport = Transport(endpoint)
+        self._names = names or {}
         self._gate = gate
         self._prices = prices
         self._dialects: dict[str, Dialect] = {}
@@ -58,9 +66,10 @@ class Server:
             FinalRefusal: never an answer to this.
         """
         known = dialect = self._dialects.get(prompt.model, Dialect())
+        name = self._named(prompt.model)
         while True:
             try:
-                content = await self._post(dialect.body(prompt), waits)
+                content = await self._post(name, {**dialect.body(prompt), "model": name}, waits)
                 break
             except openai.APIStatusError as error:
                 simpler = dialect.without(complaint(error))
@@ -69,14 +78,14 @@ class Server:
                 dialect = simpler
         if dialect != known:
             self._remember(prompt.model, dialect)
-        return self._priced(read(content, prompt.model), prompt.model)
+        return self._priced(read(content, name), prompt.model)
 
     def knows_price(self, asked: str, answered: str) -> bool:
         """Whether anybody told the price of a model, under the name asked for or the one that answered."""
         return asked in self._prices or answered in self._prices
 
-    async def probe(self) -> str:
-        """Say whether the server answers and takes the key.
+    async def probe(self, models: Collection[str] = ()) -> str:
+        """Say whether the server answers, takes the key and lists `models`.
 
         Raises:
             Unavailable: it does not answer, or not now.
@@ -87,24 +96,25 @@ class Server:
             async with asyncio.timeout(_PROBE_SECONDS):
                 answer = await self._transport.get("/models")
         except openai.APIStatusError as error:
-            return _without_models(place, error.status_code)
+            return self._without_models(place, error.status_code)
         except (TimeoutError, Unavailable):
-            raise Unavailable(f"{place} does not answer; check OPENAI_BASE_URL") from None
+            raise Unavailable(f"{place} does not answer; check {self._endpoint.address_in}") from None
         with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            return f"{place} answers, {len(orjson.loads(answer)['data'])} models"
-        return _without_models(place, 404)
+            listed = {str(each["id"]) for each in orjson.loads(answer)["data"]}
+            return f"{place} answers, {len(listed)} models{_not_among(listed, [self._named(m) for m in models])}"
+        return self._without_models(place, 404)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()
 
-    async def _post(self, body: Mapping[str, Any], waits: Waits) -> bytes:
+    async def _post(self, model: str, body: Mapping[str, Any], waits: Waits) -> bytes:
         with waits:
             await self._gate.permit()
-        return await self._transport.post("/chat/completions", body)
+        return await self._transport.post(self._endpoint.chat(model), body)
 
     async def _refused(self, error: openai.APIStatusError) -> Exception:
-        sorted_out = refusal(error)
+        sorted_out = refusal(error, self._endpoint.address_in, self._endpoint.key_in)
         if isinstance(sorted_out, Unavailable) and sorted_out.retry_after is not None:
             await self._gate.pause(sorted_out.retry_after)
         return sorted_out
@@ -120,10 +130,19 @@ class Server:
         usd = price.cost(usage.input_tokens, usage.output_tokens) if price else 0.0
         return replace(reply, usage=replace(usage, usd=usd))
 
+    def _named(self, model: str) -> str:
+        return self._names.get(model, model)
 
-def _without_models(place: str, status: int) -> str:
-    if status in {401, 403}:
-        raise Refused(f"{place} answered {status}; check OPENAI_API_KEY")
-    if status in {404, 405}:
-        return f"{place} answers, but lists no models; does OPENAI_BASE_URL end as it must, usually /v1?"
-    raise Unavailable(f"{place} answered {status}")
+    def _without_models(self, place: str, status: int) -> str:
+        if status in {401, 403}:
+            raise Refused(f"{place} answered {status}; check {self._endpoint.key_in}")
+        if status in {404, 405}:
+            ends = f"does {self._endpoint.address_in} end as it must, usually /v1?"
+            return f"{place} answers, but lists no models; {ends}"
+        raise Unavailable(f"{place} answered {status}")
+
+
+def _not_among(listed: Collection[str], models: Sequence[str]) -> str:
+    """Say which models a server does not list. It may have them all the same, under another name or a tag."""
+    missing = [model for model in models if model not in listed and f"{model}:latest" not in listed]
+    return f", but none is listed as {', '.join(map(repr, missing))}" if missing else ""
