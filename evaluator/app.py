@@ -10,12 +10,13 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
+from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
@@ -33,7 +34,8 @@ from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
-from evaluator.model import BatchApi, ModelApi
+from evaluator.message import model_closed
+from evaluator.model import BatchApi, Breaker, ModelApi
 from evaluator.model_entries import model_arguments
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import (
@@ -67,6 +69,7 @@ class App:
     slack: Slack | None
     evaluation: Evaluation
     watch: Watch
+    circuits: Circuits
     batches: BatchLane
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
@@ -97,7 +100,12 @@ def open_app(
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse)))
+        slack = _slack(settings)
+        circuits = Circuits(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        breaker = Breaker(circuits, loop.time, model_closed) if slack is not None else Breaker(circuits, loop.time)
+        model = stack.enter_context(
+            contextlib.closing(_model(settings, definitions, state, loop, langfuse, breaker=breaker))
+        )
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         kept = KeptPrompts(stack.enter_context(connect(url)), settings.evaluator_namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
@@ -113,10 +121,21 @@ def open_app(
             definitions, langfuse, model, state, clock, seen, prompts.evaluators, events.tell, batched
         )
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size)
-        slack = _slack(settings)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(
-            settings, definitions, clock, url, state, sessions, langfuse, model, slack, evaluation, watch, batches
+            settings,
+            definitions,
+            clock,
+            url,
+            state,
+            sessions,
+            langfuse,
+            model,
+            slack,
+            evaluation,
+            watch,
+            circuits,
+            batches,
         )
 
 
@@ -233,13 +252,19 @@ def _judge_traces(settings: Settings, definitions: Definitions, langfuse: Langfu
 
 
 def _model(
-    settings: Settings, definitions: Definitions, state: State, loop: LoopThread, langfuse: Langfuse | None = None
+    settings: Settings,
+    definitions: Definitions,
+    state: State,
+    loop: LoopThread,
+    langfuse: Langfuse | None = None,
+    **fleet: Any,
 ) -> ModelApi:
     return ModelApi(
         **model_arguments(settings, definitions, partial(FleetGate, state)),
         loop=loop,
         random=Random(),
         attach=langfuse.attachment if langfuse is not None else None,
+        **fleet,
     )
 
 

@@ -21,6 +21,7 @@ holds trace content, except that a judge's reason, in N:outcomes and N:outbox, m
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |
+| N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
 | N:batch:* | (see batch_room) | | questions for the provider's batches | those of the overlap are paid for again |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
 """

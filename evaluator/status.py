@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,7 @@ class Status:
         dead: work given up in the last 30 days, by reason.
         undelivered: messages Slack has not confirmed.
         batches: questions that wait for a batch of the provider, and those in one.
+        closed: models that take no calls, with why.
     """
 
     leader: str | None
@@ -48,6 +49,7 @@ class Status:
     dead: Counter[str]
     undelivered: int
     batches: tuple[int, int] = (0, 0)
+    closed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -87,6 +89,7 @@ class Status:
             "reasons": dict(self.reasons.most_common()),
             "dead_letters": dict(self.dead.most_common()),
             "undelivered": self.undelivered,
+            "closed_models": dict(self.closed),
             "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
         }
 
@@ -111,6 +114,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         dead=Counter(letter.reason.partition(":")[0] for letter in letters),
         undelivered=len(app.state.outbox()),
         batches=(app.batches.room.waiting()[0], app.batches.room.asked()),
+        closed={model: circuit.why for model, circuit in app.circuits.look(app.definitions.models).items()},
     )
 
 
@@ -129,6 +133,8 @@ def show(status: Status, out: Console) -> None:
         out.print(f"sessions      {status.sessions:,} waiting until they are idle", highlight=False)
     share = "" if status.load.share == 1 else f", sampling at {status.load.share:.0%} of the configured rates"
     out.print(f"lag           {_span(status.load.lag)}{share}", highlight=False)
+    for model, why in status.closed.items():
+        out.print(f"closed        {model}, its questions wait: {why}", style="red", markup=False, highlight=False)
     if status.undelivered:
         out.print(f"Slack         {status.undelivered} not delivered yet", style="red", highlight=False)
     if status.counts:

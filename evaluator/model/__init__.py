@@ -6,6 +6,8 @@
 
 from evaluator.model.api import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.model.batches import BatchApi
+from evaluator.model.breaker import Breaker
 from evaluator.model.endpoint import Endpoint, Served
+from evaluator.model.panel import CLOSED
 
-__all__ = ["INTERRUPTED", "POSTPONED", "BatchApi", "Ended", "Endpoint", "ModelApi", "Served"]
+__all__ = ["CLOSED", "INTERRUPTED", "POSTPONED", "BatchApi", "Breaker", "Ended", "Endpoint", "ModelApi", "Served"]

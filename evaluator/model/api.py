@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import traceback
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
@@ -18,12 +18,14 @@ from evaluator.errors import Unavailable
 from evaluator.limits import Gate
 from evaluator.loop import LoopThread
 from evaluator.model.attaching import Attach, attached, told
+from evaluator.model.breaker import Breaker
 from evaluator.model.completion import TOO_LONG, FinalRefusal
-from evaluator.model.endpoint import Endpoint, Served
+from evaluator.model.endpoint import Endpoint, Served, fallbacks_of
+from evaluator.model.panel import CLOSED, UNAVAILABLE, Panel
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
-from judges import Price, Prompt, Question, Reply, combined
+from judges import Price, Prompt, Question, Reply
 from traces import Failure, Outcome, Usage, Verdict
 
 INTERRUPTED: Final = "interrupted"
@@ -59,6 +61,7 @@ class ModelApi:
         first_backoff: float = 0.5,
         attach: Attach | None = None,
         entries: Mapping[str, Served] | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         """Open a connection.
 
@@ -75,6 +78,7 @@ class ModelApi:
             first_backoff: seconds before the second attempt, doubled for each one after it.
             attach: gives images and files that prompts refer to; without it judges are told that they are missing.
             entries: models that are elsewhere, or have limits of their own, by the name rubrics use.
+            breaker: which models are left alone; without it a key that is refused fails each question.
 
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
@@ -89,16 +93,14 @@ class ModelApi:
         self._asking: set[Waits] = set()
         self._drained = False
         self._slow = Slow(loop.time)
-
-        async def connected() -> Server:
-            return Server(Endpoint(base_url, api_key, timeout=timeout), gate=gate, prices=prices)
-
-        async def entered(model: str, entry: Served) -> Server:
-            return Server(entry.endpoint, gate=entry.gate, prices=prices, names={model: entry.name})
-
+        self._breaker = breaker or Breaker(None, loop.time)
         self._entries = entries or {}
-        self._server = loop.call(connected())
-        self._servers = {model: loop.call(entered(model, entry)) for model, entry in self._entries.items()}
+        self._panel = Panel(self._ask, self._entries, self._breaker)
+        self._server = loop.call(_connected(Endpoint(base_url, api_key, timeout=timeout), gate, prices))
+        self._servers = {
+            model: loop.call(_connected(entry.endpoint, entry.gate, prices, {model: entry.name}))
+            for model, entry in self._entries.items()
+        }
 
     def ask(self, questions: Sequence[Question], patience: float | None = None) -> Generator[list[Ended]]:
         """Ask all questions at once and give their outcomes as they end; a failed question is a `Failure` there.
@@ -110,6 +112,14 @@ class ModelApi:
         """
         ended: deque[Ended] = deque()
         yield from self._loop.stream(self._ask_all(questions, ended, patience), ended)
+
+    def is_closed(self, models: Iterable[str]) -> bool:
+        """Whether it is known that none of these models, nor any in their place, takes calls now; asks nobody."""
+        return all(
+            self._breaker.is_open(model)
+            for wanted in models
+            for model in (wanted, *fallbacks_of(self._entries, wanted))
+        )
 
     def probe(self, model: str | None = None) -> str:
         """Say whether a model's server answers and takes the key; without a model, that of those without an entry.
@@ -147,16 +157,19 @@ class ModelApi:
             waits.end(INTERRUPTED)
 
     async def _ask_all(self, questions: Sequence[Question], ended: deque[Ended], patience: float | None) -> None:
-        models = {question.prompt.model for question in questions}
+        models = {model for question in questions for model in question.asks}
         away = {model for model in models if patience is not None and self._slow.turns_away(model)}
-        asked = Counter(q.prompt.model for q in questions if q.prompt.model not in away)
+        asked = Counter(model for q in questions if away.isdisjoint(q.asks) for model in q.asks)
         answered: Counter[str] = Counter()
+        await self._breaker.look(models.union(*(fallbacks_of(self._entries, model) for model in models)))
+
+        def heard(model: str, outcome: Outcome) -> None:
+            answered[model] += not _kept_waiting(outcome)
 
         async def one(index: int, question: Question) -> None:
             outcome: Outcome = _AWAY
-            if question.prompt.model not in away:
-                outcome = await self._opinion(question, waits)
-                answered[question.prompt.model] += not (isinstance(outcome, Failure) and outcome.retryable)
+            if away.isdisjoint(question.asks):
+                outcome = await self._panel.outcome(question, waits, heard)
             ended.append((index, outcome))
 
         def hurry() -> None:
@@ -197,13 +210,6 @@ class ModelApi:
             elif in_time:
                 self._slow.clear(model)
 
-    async def _opinion(self, question: Question, waits: Waits) -> Outcome:
-        """Ask once, or as many as the question wants to hear, whose opinions become one outcome."""
-        asked = question.opinions()
-        if len(asked) == 1:
-            return await self._ask(asked[0], waits)
-        return combined(await asyncio.gather(*(self._ask(each, waits) for each in asked)), question.scale)
-
     async def _ask(self, question: Question, waits: Waits) -> Outcome:
         used = Usage()
         while True:
@@ -219,7 +225,7 @@ class ModelApi:
                 question = smaller
                 continue
             except Unavailable as error:
-                return Failure(waits.ended_by or "model_unavailable", str(error), retryable=True, usage=used)
+                return Failure(waits.ended_by or UNAVAILABLE, str(error), retryable=True, usage=used)
             except Exception as error:  # noqa: BLE001 - a mistake of ours costs one question, not the batch
                 _log.error("a question failed by a mistake of the service", where=_where(error))
                 return Failure("judge_error", _where(error), usage=used)
@@ -279,6 +285,18 @@ class ModelApi:
             return error.retry_after + self._first_backoff * jitter
         backoff: float = self._first_backoff * 2.0 ** (state.attempt_number - 1)
         return min(backoff, _LONGEST_BACKOFF) * jitter
+
+
+async def _connected(
+    endpoint: Endpoint, gate: Gate, prices: Mapping[str, Price], names: Mapping[str, str] | None = None
+) -> Server:
+    """Return a server; it is made on the event loop it belongs to."""
+    return Server(endpoint, gate=gate, prices=prices, names=names)
+
+
+def _kept_waiting(outcome: Outcome) -> bool:
+    """Whether an opinion is missing because its model is slow or down."""
+    return isinstance(outcome, Failure) and outcome.retryable and outcome.kind != CLOSED
 
 
 def _where(error: BaseException) -> str:
