@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import openai
 
@@ -19,7 +19,8 @@ CHAT: Final = "/chat/completions"
 class Endpoint:
     """One OpenAI-compatible server; with `api_version` an Azure resource, whose deployments stand in the address.
 
-    `address_in` and `key_in` say where a person sets them. `timeout` is in seconds, of one request, to the last byte.
+    An address that ends in ?api-version=... is Azure's too, and is complete up to the deployment. `address_in` and
+    `key_in` say where a person sets them. `timeout` is in seconds, of one request, to the last byte.
     """
 
     base_url: str
@@ -39,6 +40,10 @@ class Endpoint:
         key = self.api_key or "none"
         if self.api_version:
             return openai.AsyncAzureOpenAI(azure_endpoint=self.base_url, api_key=key, api_version=self.api_version)
+        parts = urlsplit(self.base_url)
+        if versions := parse_qs(parts.query).get("api-version"):
+            whole = parts._replace(query="").geturl()
+            return openai.AsyncAzureOpenAI(base_url=whole, api_key=key, api_version=versions[-1])
         return openai.AsyncOpenAI(base_url=self.base_url, api_key=key)
 
     def chat(self, model: str) -> str:

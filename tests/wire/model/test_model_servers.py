@@ -53,6 +53,14 @@ def test_an_azure_resource_is_asked_for_its_deployment(opened: Open, other: Answ
     assert "none is listed as 'my deployment'" in api.probe("big")
 
 
+def test_an_azure_address_may_hold_deployment_and_version(opened: Open, other: Answering) -> None:
+    address = other.url.removesuffix("/v1") + "/openai/deployments/mine?api-version=2024-10-21"
+    api = opened(entries={"big": Served(Endpoint(address, "azure-key"), Gate(), "mine")})
+    assert isinstance(ask(api, question(model="big"))[0], Verdict)
+    assert other.paths == ["/openai/deployments/mine/chat/completions?api-version=2024-10-21"]
+    assert dict(other.keys) == {"azure-key": 1}
+
+
 def test_a_pause_of_one_server_is_none_of_another(opened: Open, gate: Gate, other: Answering) -> None:
     other.script = [refuses(429, retry_after="0.05")]
     own = Gate()
