@@ -57,11 +57,11 @@ def _served(settings: Settings, definitions: Definitions, everybody: Gate, gate_
 def _endpoint(settings: Settings, name: str, entry: ModelEntry, keys: Mapping[str, str]) -> Endpoint:
     where = f"models.entries.{name} in evaluator.yaml"
     key, key_place = settings.openai_api_key.get_secret_value(), "OPENAI_API_KEY"
-    if entry.api_key_env is not None:
-        key, key_place = keys[entry.api_key_env], entry.api_key_env
+    if entry.key is not None:
+        key, key_place = keys[entry.key], entry.key
     elif entry.base_url is not None:
         # Ours is for one server only; another one must not learn it.
-        key, key_place = "", f"api_key_env of {where}"
+        key, key_place = "", f"key of {where}"
     return Endpoint(
         entry.base_url or settings.openai_base_url,
         key,
@@ -76,7 +76,7 @@ def _keys(used: Mapping[str, ModelEntry]) -> dict[str, str]:
     """Return the keys that entries name, by the names of their variables."""
     keys: dict[str, str] = {}
     problems: list[Problem] = []
-    for variable in dict.fromkeys(entry.api_key_env for entry in used.values() if entry.api_key_env is not None):
+    for variable in dict.fromkeys(entry.key for entry in used.values() if entry.key is not None):
         try:
             keys[variable] = key_in(variable)
         except ConfigError as error:

@@ -112,7 +112,7 @@ def _address(url: str) -> str:
     if not usable:
         raise ValueError("expected an address such as https://api.openai.com/v1")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("holds a user name or password; a key belongs into the variable that api_key_env names")
+        raise ValueError("holds a user name or password; a key belongs into the variable that `key` names")
     return url
 
 
@@ -129,7 +129,7 @@ class ModelEntry(Section):
     base_url: Annotated[str, AfterValidator(_address)] | None = Field(
         default=None, description="its server, with its /v1; without it OPENAI_BASE_URL"
     )
-    api_key_env: (
+    key: (
         Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE.pattern})]
         | None
     ) = Field(
@@ -147,6 +147,9 @@ class ModelEntry(Section):
     )
     price: Price | None = Field(default=None, description="USD per million tokens: {input: 0.25, output: 2}")
     requests_per_minute: int | None = Field(default=None, gt=0, description="of the whole fleet; null: as the server's")
+    tokens_per_minute: int | None = Field(
+        default=None, gt=0, description="read and written, of the whole fleet; null: no limit"
+    )
     calls_in_flight: int | None = Field(
         default=None, gt=0, le=2000, description="at once, per process; null: limits.model_calls_in_flight"
     )
@@ -169,7 +172,7 @@ class ModelEntry(Section):
     @property
     def is_elsewhere(self) -> bool:
         """Whether it is at another server than OPENAI_BASE_URL, or somebody else asks there."""
-        return self.base_url is not None or self.api_key_env is not None
+        return self.base_url is not None or self.key is not None
 
 
 class ModelsConfig(Section):

@@ -153,11 +153,12 @@ def load_settings() -> Settings:
 
 
 def key_in(variable: str) -> str:
-    """Return the key that an environment variable holds, or the file named by NAME_FILE.
+    """Return the key that an environment variable holds, or the file named by NAME_FILE, whichever is asked for.
 
     Raises:
         ConfigError: neither is set, or what is there is no key.
     """
+    variable = variable.removesuffix("_FILE")
     value, path = os.environ.get(variable, ""), os.environ.get(f"{variable}_FILE", "")
     try:
         key = value or (_content(Path(path)) if path else "")

@@ -28,9 +28,9 @@ models:
   prices: {far: {input: 3, output: 4}}
   entries:
     cheap: {fallback: [strong, far], price: {input: 1, output: 2}}
-    strong: {base_url: "https://strong.example/v1", api_key_env: STRONG_KEY, model: big-1, requests_per_minute: 60}
+    strong: {base_url: "https://strong.example/v1", key: STRONG_KEY, model: big-1, requests_per_minute: 60}
     local: {base_url: "http://localhost:11434/v1", context: 8000}
-    unused: {base_url: "https://unused.example/v1", api_key_env: UNUSED_KEY}
+    unused: {base_url: "https://unused.example/v1", key: UNUSED_KEY}
 """
 
 
@@ -104,7 +104,7 @@ class TestMistakes:
         [
             ({"base_url": "api.example/v1"}, "expected an address"),
             ({"base_url": "https://me:pass-4711@api.example/v1"}, "holds a user name or password"),
-            ({"api_key_env": "sk-4711-secret"}, "never a key"),
+            ({"key": "sk-4711-secret"}, "never a key"),
             ({"api_version": "2024-10-21"}, "set base_url"),
             ({"context": 10}, "greater than or equal to 2000"),
             ({"fallback": ["a", "b", "c", "d", "e"]}, "at most 4"),
@@ -115,7 +115,7 @@ class TestMistakes:
             ModelEntry.model_validate(entry)
 
     def test_a_key_in_the_file_is_refused_and_not_repeated(self, tmp_path: Path) -> None:
-        for entry in ("api_key_env: sk-4711-secret", "base_url: 'https://me:4711-secret@api.example'"):
+        for entry in ("key: sk-4711-secret", "base_url: 'https://me:4711-secret@api.example'"):
             with pytest.raises(ConfigError) as caught:
                 defined(tmp_path, service="models: {entries: {cheap: {" + entry + "}}}")
             assert "4711-secret" not in str(caught.value)
@@ -139,7 +139,7 @@ class TestKeys:
         (tmp_path / "key").write_text("sk-file\n")
         monkeypatch.setenv("A_KEY", "sk-plain")
         monkeypatch.setenv("B_KEY_FILE", str(tmp_path / "key"))
-        assert (key_in("A_KEY"), key_in("B_KEY")) == ("sk-plain", "sk-file")
+        assert [key_in(name) for name in ("A_KEY", "B_KEY", "B_KEY_FILE")] == ["sk-plain", "sk-file", "sk-file"]
 
     def test_what_is_no_key_is_refused_without_a_word_of_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
