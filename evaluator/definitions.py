@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from evaluator.errors import ConfigError, Problem
 from evaluator.mistakes import near, nearest, problems_of
 from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
-from evaluator.service_config import EditorSchema, ServiceConfig
+from evaluator.service_config import EditorSchema, ModelsConfig, ServiceConfig
 from evaluator.yaml_source import Source, read
 from judges import DEFAULT_CONTEXT, Price, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
@@ -125,6 +125,7 @@ def load(folder: Path) -> Definitions:
     loader = _Loader(folder)
     service = loader.service()
     rules, rubrics = list(loader.rules()), list(loader.rubrics(service))
+    loader.check_fallbacks(service.models, rubrics)
     off = [each for each in rubrics if each.is_off]
     evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
     monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
@@ -140,6 +141,7 @@ class _Loader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rules_path: tuple[str, str] | None = None
+        self._service: Source | None = None
         self._names: dict[str, str] = {}
         self.problems: list[Problem] = []
 
@@ -147,10 +149,21 @@ class _Loader:
         source = self._read(self._folder / "evaluator.yaml")
         if source is None or source.value is None:
             return ServiceConfig()
+        self._service = source
         # Kept even when the rest of the file is wrong: without it every rule of the team would be unknown too.
         if isinstance(source.value, dict) and isinstance(path := source.value.get("rules_path"), str):
             self._rules_path = path, source.place(("rules_path",))
         return self._valid(ServiceConfig, source, source.value, ()) or ServiceConfig()
+
+    def check_fallbacks(self, models: ModelsConfig, rubrics: Iterable[Evaluator]) -> None:
+        """Let no question go to a model that is only a slip of the pen: its server would refuse it, one day."""
+        if self._service is None:
+            return
+        used = {model for one in rubrics if one.rubric is not None for model in one.rubric.spec.judge.every_model}
+        for name, index, model in models.strange_fallbacks(used):
+            place = self._service.place(("models", "entries", name, "fallback", index))
+            meant = nearest(model, used | {*models.entries})
+            self.problems.append(Problem(place, f"models.entries.{name}.fallback: unknown model {model!r}; {meant}"))
 
     def kinds(self) -> Mapping[str, type[Rule]]:
         """Return the kinds of rules: ours, and the team's own when they can be read."""

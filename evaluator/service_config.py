@@ -195,6 +195,19 @@ class ModelsConfig(Section):
                 raise ValueError(f"the price of {name!r} is told twice: in prices and in its entry")
         return self
 
+    def strange_fallbacks(self, known: Iterable[str]) -> list[tuple[str, int, str]]:
+        """Return the fallbacks that are neither an entry, nor have a price, nor are `known`: probably misspelt.
+
+        Each with the name of its entry and its place there.
+        """
+        all_known = {*known, *self.entries, *self.prices}
+        return [
+            (name, place, model)
+            for name, entry in self.entries.items()
+            for place, model in enumerate(entry.fallback)
+            if model not in all_known
+        ]
+
     @property
     def known_prices(self) -> dict[str, Price]:
         """USD per million tokens of every model whose price is told, by name."""

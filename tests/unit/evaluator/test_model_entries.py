@@ -121,6 +121,13 @@ class TestMistakes:
             assert "4711-secret" not in str(caught.value)
             assert "models.entries.cheap" in str(caught.value)
 
+    def test_a_fallback_that_nobody_knows_is_told_with_its_place(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError) as caught:
+            defined(tmp_path, service=ENTRIES.replace("[strong, far]", "[strong, stong]"))
+        (problem,) = caught.value.problems
+        assert problem.where == f"{tmp_path / 'evaluator.yaml'}:5:32"
+        assert problem.what == "models.entries.cheap.fallback: unknown model 'stong'; did you mean 'strong'?"
+
     @pytest.mark.parametrize(
         "wrong",
         [
