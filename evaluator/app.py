@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import redis
 
@@ -17,35 +18,27 @@ from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
+from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
 from evaluator.discovery import Discovery
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
-from evaluator.events import (
-    open_events,
-)
-from evaluator.idle_sessions import (
-    IdleSessions,
-)
+from evaluator.events import open_events
+from evaluator.idle_sessions import IdleSessions
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
-from evaluator.model import BatchApi, ModelApi
+from evaluator.message import model_closed
+from evaluator.model import BatchApi, Breaker, ModelApi
+from evaluator.model_entries import model_arguments
 from evaluator.money import Money, open_money
 from evaluator.pipeline import Evaluation
-from evaluator.prompts import (
-    Prompts,
-    fetched,
-    sources,
-)
-from evaluator.purse import Purse
-from evaluator.session_state import (
-    SessionState,
-)
+from evaluator.prompts import Prompts, fetched, sources
+from evaluator.session_state import SessionState
 from evaluator.settings import Settings
 from evaluator.slack import Slack
 from evaluator.state import State
@@ -69,6 +62,7 @@ class App:
     slack: Slack | None
     evaluation: Evaluation
     watch: Watch
+    circuits: Circuits
     batches: BatchLane
     money: Money
 
@@ -103,8 +97,10 @@ def open_app(
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
+        circuits = Circuits(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        breaker = Breaker(circuits, loop.time, model_closed) if slack is not None else Breaker(circuits, loop.time)
         model = stack.enter_context(
-            contextlib.closing(_model(settings, definitions, state, loop, langfuse, money.purse))
+            contextlib.closing(_model(settings, definitions, state, loop, langfuse, breaker=breaker, purse=money.purse))
         )
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
@@ -134,6 +130,7 @@ def open_app(
             slack,
             evaluation,
             watch,
+            circuits,
             batches,
             money,
         )
@@ -189,7 +186,7 @@ def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None 
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
         model = stack.enter_context(
-            contextlib.closing(_model(settings, definitions, state, loop, langfuse, money.purse))
+            contextlib.closing(_model(settings, definitions, state, loop, langfuse, purse=money.purse))
         )
         yield Desk(settings, definitions, clock, state, langfuse, model, money)
 
@@ -261,19 +258,14 @@ def _model(
     state: State,
     loop: LoopThread,
     langfuse: Langfuse | None = None,
-    purse: Purse | None = None,
+    **fleet: Any,
 ) -> ModelApi:
-    limits = definitions.service.limits
     return ModelApi(
-        base_url=settings.openai_base_url,
-        api_key=settings.openai_api_key.get_secret_value(),
+        **model_arguments(settings, definitions, partial(FleetGate, state)),
         loop=loop,
-        gate=FleetGate(state, "model", limits.model_requests_per_minute, limits.model_tokens_per_minute),
-        prices=definitions.prices,
-        max_in_flight=limits.model_calls_in_flight,
         random=Random(),
         attach=langfuse.attachment if langfuse is not None else None,
-        purse=purse,
+        **fleet,
     )
 
 

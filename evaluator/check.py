@@ -39,7 +39,7 @@ def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
             ("Redis", _redis),
             ("Langfuse", _langfuse),
             *((("prompts", _prompts),) if sources(definitions.evaluators) else ()),
-            ("model API", _model),
+            *_models(definitions),
             ("Slack", _slack),
         )
         results = [_try(out, name, probe, app) for name, probe in probes]
@@ -99,10 +99,15 @@ def _prompts(app: App) -> str:
     return "; ".join(told(fetched(app.definitions, app.langfuse).evaluators))
 
 
-def _model(app: App) -> str:
-    if not any(evaluator.kind == "rubric" for evaluator in app.definitions.evaluators):
-        return "not needed: no rubrics"
-    return app.model.probe()
+def _models(definitions: Definitions) -> list[tuple[str, Callable[[App], str]]]:
+    """Return a probe for each server that is used: that of models without an entry, and that of each entry."""
+    known = [model for model in definitions.models if definitions.service.models.is_elsewhere(model)]
+    probes: list[tuple[str, Callable[[App], str]]] = []
+    if not definitions.models:
+        probes.append(("model API", lambda _: "not needed: no rubrics"))
+    elif len(known) < len(definitions.models):
+        probes.append(("model API", lambda app: app.model.probe()))
+    return probes + [(f"model {model}", lambda app, model=model: app.model.probe(model)) for model in known]
 
 
 def _slack(app: App) -> str:

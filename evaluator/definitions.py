@@ -18,9 +18,9 @@ from evaluator.errors import ConfigError, Problem
 from evaluator.mistakes import near, nearest, problems_of
 from evaluator.remarks import remarks, unpriced
 from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
-from evaluator.service_config import EditorSchema, ServiceConfig
+from evaluator.service_config import EditorSchema, ModelsConfig, ServiceConfig
 from evaluator.yaml_source import Source, read
-from judges import Price, Redaction, Rubric, RubricSpec, grouped
+from judges import DEFAULT_CONTEXT, Price, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
 from rules import Rule, collect
 from traces import DataType, Observe, SampleRule, Target, When
@@ -85,7 +85,13 @@ class Definitions:
     @property
     def prices(self) -> Mapping[str, Price]:
         """USD per million tokens, by model."""
-        return self.service.models.prices
+        return self.service.models.known_prices
+
+    @property
+    def models(self) -> list[str]:
+        """Every model that may be asked: those of rubrics, and those that answer in their place."""
+        rubrics = (evaluator.rubric for evaluator in self.evaluators if evaluator.rubric is not None)
+        return self.service.models.asked_for(model for rubric in rubrics for model in rubric.spec.judge.every_model)
 
     def with_on(self, names: Sequence[str]) -> Definitions:
         """Return these definitions with the rubrics of some names switched on: to test or try them."""
@@ -119,7 +125,8 @@ def load(folder: Path) -> Definitions:
         raise ConfigError([Problem(str(folder), "is not a folder; set EVALUATOR_CONFIG, or run `evaluator init`")])
     loader = _Loader(folder)
     service = loader.service()
-    rules, rubrics = list(loader.rules()), list(loader.rubrics(service.redact))
+    rules, rubrics = list(loader.rules()), list(loader.rubrics(service))
+    loader.check_fallbacks(service.models, rubrics)
     off = [each for each in rubrics if each.is_off]
     evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
     monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
@@ -139,6 +146,7 @@ class _Loader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rules_path: tuple[str, str] | None = None
+        self._service: Source | None = None
         self._names: dict[str, str] = {}
         self.problems: list[Problem] = []
 
@@ -146,10 +154,21 @@ class _Loader:
         source = self._read(self._folder / "evaluator.yaml")
         if source is None or source.value is None:
             return ServiceConfig()
+        self._service = source
         # Kept even when the rest of the file is wrong: without it every rule of the team would be unknown too.
         if isinstance(source.value, dict) and isinstance(path := source.value.get("rules_path"), str):
             self._rules_path = path, source.place(("rules_path",))
         return self._valid(ServiceConfig, source, source.value, ()) or ServiceConfig()
+
+    def check_fallbacks(self, models: ModelsConfig, rubrics: Iterable[Evaluator]) -> None:
+        """Let no question go to a model that is only a slip of the pen: its server would refuse it, one day."""
+        if self._service is None:
+            return
+        used = {model for one in rubrics if one.rubric is not None for model in one.rubric.spec.judge.every_model}
+        for name, index, model in models.strange_fallbacks(used):
+            place = self._service.place(("models", "entries", name, "fallback", index))
+            meant = nearest(model, used | {*models.entries})
+            self.problems.append(Problem(place, f"models.entries.{name}.fallback: unknown model {model!r}; {meant}"))
 
     def kinds(self) -> Mapping[str, type[Rule]]:
         """Return the kinds of rules: ours, and the team's own when they can be read."""
@@ -171,7 +190,7 @@ class _Loader:
             if found is not None:
                 yield found
 
-    def rubrics(self, redaction: Redaction) -> Iterator[Evaluator]:
+    def rubrics(self, service: ServiceConfig) -> Iterator[Evaluator]:
         for path in _yaml_files(self._folder / "rubrics"):
             source = self._read(path)
             if source is None:
@@ -180,7 +199,14 @@ class _Loader:
             if spec is not None:
                 for name in spec.score_names:
                     self._name(name, source, ("name",))
-                rubric = Rubric(spec, redaction=redaction)
+                judge = spec.judge
+                if judge.lane == "batch" and service.models.is_elsewhere(judge.model):
+                    what = (
+                        f"judge.lane: batches go to OPENAI_BASE_URL, and models.entries has {judge.model!r} elsewhere"
+                    )
+                    self.problems.append(Problem(source.place(("judge", "lane")), what))
+                context = service.models.context_of(judge.every_model, DEFAULT_CONTEXT)
+                rubric = Rubric(spec, context=context, redaction=service.redact)
                 yield Evaluator(
                     spec.name,
                     "rubric",

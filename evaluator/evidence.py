@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from judges import PANEL
 from monitors import Judged
 from traces import RecordedScore, TraceRoot
 
@@ -21,11 +22,17 @@ def evidence(score: RecordedScore, root: TraceRoot | None) -> Judged:
         weight=_weight(meta.get("inclusion_probability")),
         session=str(session or score.id),
         segments={k: str(v) for k, v in meta["segments"].items()} if ours else _segments(root),
-        version=" ".join(str(meta[key]) for key in ("evaluator_version", "judge_model") if meta.get(key)),
+        version=_ruler(meta),
         comment=score.comment,
         boolean=score.data_type == "BOOLEAN",
         session_id="" if score.trace_id else score.session_id or "",
     )
+
+
+def _ruler(meta: Mapping[str, Any]) -> str:
+    """Return what measured a score. Of a panel not everybody answers each time: it is one ruler all the same."""
+    judge = meta.get(PANEL) or meta.get("judge_model")
+    return " ".join(str(known) for known in (meta.get("evaluator_version"), judge) if known)
 
 
 def is_ours(score: RecordedScore) -> bool:

@@ -72,6 +72,16 @@ def notice(title: str, facts: Sequence[str]) -> Message:
     return _post(title, [_section("\n".join(facts))], f"{_plain(title)}. {' '.join(facts)}".replace("`", ""))
 
 
+def model_closed(model: str, why: str) -> Message:
+    """Return what people read when a judge model takes no calls any more."""
+    title = f"Judge model {model} takes no calls"
+    story = (
+        f"{why[:1].upper()}{why[1:]}. Its questions wait and cost nothing; rules and other models go on. It is tried "
+        "again every few minutes, and goes on by itself when it answers."
+    )
+    return _post(title, [_section(_entities(story))], f"{_plain(title)}. {_plain(story)}")
+
+
 def headline(alert: Alert, test: DropTest) -> str:
     """Return the whole finding in one sentence of plain text."""
     return (

@@ -27,7 +27,7 @@ from evaluator.errors import ConfigError, EvaluatorError, Unavailable
 from evaluator.gathering import Gathered, Gathering
 from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
-from evaluator.model import INTERRUPTED, POSTPONED, UNFUNDED, Ended, ModelApi
+from evaluator.model import CLOSED, INTERRUPTED, POSTPONED, UNFUNDED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import scores_of
 from evaluator.state import State
@@ -80,6 +80,9 @@ _STATES: Final = ("failed", "scored", "unscored", "skipped")
 """Of a pair whose items ended differently the first of these is its state: a failure is never hidden."""
 
 
+_CLOSED_DELAY: Final = timedelta(minutes=1)
+"""Work whose models take no calls looks again so often; then Redis is asked, and nobody else."""
+
 _SIMPLE: Final = frozenset(_STATES) - {"failed"}
 
 
@@ -129,6 +132,8 @@ class Evaluation:
         """
         endings = Endings(self._state, self._arrears, self._clock, lane)
         jobs = self._unsettled(jobs)
+        if lane is Lane.PATIENT:
+            jobs = self._open(jobs, endings)
         if jobs:
             gathered = self._gathering.gather(jobs, endings)
             work = list(self._work(jobs, gathered, endings))
@@ -137,6 +142,19 @@ class Evaluation:
             self._end(work, endings)
         endings.save()
         return endings.again()
+
+    def _open(self, jobs: Sequence[Job], endings: Endings) -> list[Job]:
+        """Return the jobs that some model may answer; the others wait, without their traces being read for nothing."""
+        evaluators = self._evaluators()
+        judges = {name: each.rubric.spec.judge for name, each in evaluators.items() if each.rubric is not None}
+        closed = {name for name, judge in judges.items() if self._model.is_closed(judge.every_model)}
+        kept: list[Job] = []
+        for job in jobs:
+            if closed.issuperset(sampled.evaluator for sampled in job.samples):
+                endings.put_back(job, _CLOSED_DELAY)
+            else:
+                kept.append(job)
+        return kept
 
     def give_up(self, job: Job, reason: str) -> None:
         """Bury a job whose evaluation keeps raising, and settle it as failed."""
@@ -314,6 +332,8 @@ def _has_failed(item: _Work, failure: Failure) -> None:
         return  # it comes again by itself, with the reply
     if failure.kind == INTERRUPTED:
         item.comes_again = _Again(failed=False, delay=timedelta(), patient=False)
+    elif failure.kind == CLOSED:
+        item.comes_again = _Again(failed=False, delay=_CLOSED_DELAY, patient=True)
     elif failure.kind == POSTPONED:
         item.comes_again = _Again(failed=False, delay=timedelta(), patient=True)
     elif failure.retryable and item.job.attempt < ATTEMPTS:

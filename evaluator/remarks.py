@@ -34,8 +34,8 @@ def remarks(
         elif monitor.score not in names and meant is not None:
             yield f"monitors.yaml watches {monitor.score!r}, which no evaluator here writes; did you mean {meant!r}?"
     yield from _group_remarks(specs)
-    asked = {spec.judge.model for spec in specs}
-    for model in sorted(asked - set(service.models.prices)):
+    asked = service.models.asked_for(model for spec in specs for model in spec.judge.every_model)
+    for model in sorted(set(asked) - set(service.models.known_prices)):
         yield f"evaluator.yaml has no price for {model!r} in models.prices: its calls will be counted at no cost"
 
 
@@ -45,8 +45,8 @@ def unpriced(folder: Path, service: ServiceConfig, specs: Sequence[RubricSpec]) 
         in_money = any(line.budget is not None and line.budget.unit == "USD" for line in spec.sample)
         if service.budget.usd_per_day is None and spec.budget.usd_per_day is None and not in_money:
             continue
-        for model in dict.fromkeys(spec.judge.models):
-            if model not in service.models.prices:
+        for model in service.models.asked_for(spec.judge.every_model):
+            if model not in service.models.known_prices:
                 yield Problem(
                     f"{folder / 'evaluator.yaml'}:1:1",
                     f"models.prices: no price for {model!r}, which rubric {spec.name!r} asks under a budget: what it "

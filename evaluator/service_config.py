@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import time, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import GenerateJsonSchema
 
 from judges import Price, Redaction
 from traces import Duration, Interval, duration_text
 
+_VARIABLE: Final = re.compile(r"^[A-Z][A-Z0-9_]{0,99}$")
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -90,12 +102,132 @@ class SessionsConfig(Section):
     )
 
 
+def _address(url: str) -> str:
+    """Refuse what is no web address, and a password in it, without repeating a word of it."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("expected an address such as https://api.openai.com/v1")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user name or password; a key belongs into the variable that `key` names")
+    return url
+
+
+def _variable(name: str) -> str:
+    if _VARIABLE.fullmatch(name) is None:
+        # It may be the key itself: it is not repeated.
+        raise ValueError("expected the name of an environment variable such as AZURE_OPENAI_API_KEY, never a key")
+    return name
+
+
+class ModelEntry(Section):
+    """A model under the name rubrics use: where it is, what it may be asked, and who answers in its place."""
+
+    base_url: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None, description="its server, with its /v1; without it OPENAI_BASE_URL"
+    )
+    key: (
+        Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE.pattern})]
+        | None
+    ) = Field(
+        default=None,
+        description="the environment variable that holds its key; NAME_FILE is read too. Without it OPENAI_API_KEY, or "
+        "no key at all where base_url is another server",
+    )
+    api_version: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?$",
+        description="of an Azure resource, whose deployments are addressed: base_url is then https://NAME.openai.azure.com",
+    )
+    model: str | None = Field(
+        default=None, min_length=1, description="its name there, on Azure the deployment's; without it the entry's own"
+    )
+    price: Price | None = Field(default=None, description="USD per million tokens: {input: 0.25, output: 2}")
+    requests_per_minute: int | None = Field(default=None, gt=0, description="of the whole fleet; null: as the server's")
+    tokens_per_minute: int | None = Field(
+        default=None, gt=0, description="read and written, of the whole fleet; null: no limit"
+    )
+    calls_in_flight: int | None = Field(
+        default=None, gt=0, le=2000, description="at once, per process; null: limits.model_calls_in_flight"
+    )
+    context: int | None = Field(
+        default=None,
+        ge=2000,
+        description="tokens it reads and writes at once; longer material is packed. null: 128,000",
+    )
+    timeout: Interval = Field(default=timedelta(seconds=60), description="of one call, to the last byte")
+    fallback: tuple[str, ...] = Field(
+        default=(), max_length=4, description="models that answer in its place, in order, while it does not"
+    )
+
+    @model_validator(mode="after")
+    def _azure_has_an_address(self) -> Self:
+        if self.api_version is not None and self.base_url is None:
+            raise ValueError("api_version belongs to an Azure resource: set base_url to https://NAME.openai.azure.com")
+        return self
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is at another server than OPENAI_BASE_URL, or somebody else asks there."""
+        return self.base_url is not None or self.key is not None
+
+
 class ModelsConfig(Section):
-    """What judge calls cost."""
+    """The models that judge."""
 
     prices: dict[str, Price] = Field(
         default_factory=dict, description="USD per million tokens by model name: {input: 0.25, output: 2}"
     )
+    entries: dict[str, ModelEntry] = Field(
+        default_factory=dict,
+        description="models by the name rubrics use; one that is not listed is asked at OPENAI_BASE_URL",
+    )
+
+    @model_validator(mode="after")
+    def _fallbacks_are_others(self) -> Self:
+        for name, entry in self.entries.items():
+            if name in entry.fallback or len(set(entry.fallback)) < len(entry.fallback):
+                raise ValueError(f"entries.{name}.fallback: names {name!r} itself, or another model twice")
+            if entry.price is not None and name in self.prices:
+                raise ValueError(f"the price of {name!r} is told twice: in prices and in its entry")
+        return self
+
+    def strange_fallbacks(self, known: Iterable[str]) -> list[tuple[str, int, str]]:
+        """Return the fallbacks that are neither an entry, nor have a price, nor are `known`: probably misspelt.
+
+        Each with the name of its entry and its place there.
+        """
+        all_known = {*known, *self.entries, *self.prices}
+        return [
+            (name, place, model)
+            for name, entry in self.entries.items()
+            for place, model in enumerate(entry.fallback)
+            if model not in all_known
+        ]
+
+    @property
+    def known_prices(self) -> dict[str, Price]:
+        """USD per million tokens of every model whose price is told, by name."""
+        return self.prices | {name: entry.price for name, entry in self.entries.items() if entry.price is not None}
+
+    def is_elsewhere(self, model: str) -> bool:
+        """Whether a model is asked at another server than those without an entry, or called otherwise there."""
+        entry = self.entries.get(model)
+        return entry is not None and (entry.is_elsewhere or entry.model is not None)
+
+    def context_of(self, models: Iterable[str], default: int) -> int:
+        """Return the tokens that each of some models reads and writes at once; `default` where nobody told."""
+        told = (self.entries[model].context if model in self.entries else None for model in models)
+        return min((context or default for context in told), default=default)
+
+    def asked_for(self, models: Iterable[str]) -> list[str]:
+        """Return the models that may be asked for an answer of any of `models`: these and those in their place."""
+        known = list(models)
+        known += [other for model in known if model in self.entries for other in self.entries[model].fallback]
+        return list(dict.fromkeys(known))
 
 
 class JudgesConfig(Section):

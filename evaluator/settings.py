@@ -152,6 +152,25 @@ def load_settings() -> Settings:
         ) from None
 
 
+def key_in(variable: str) -> str:
+    """Return the key that an environment variable holds, or the file named by NAME_FILE, whichever is asked for.
+
+    Raises:
+        ConfigError: neither is set, or what is there is no key.
+    """
+    variable = variable.removesuffix("_FILE")
+    value, path = os.environ.get(variable, ""), os.environ.get(f"{variable}_FILE", "")
+    try:
+        key = value or (_content(Path(path)) if path else "")
+    except (OSError, ValueError):
+        raise ConfigError([Problem(f"{variable}_FILE", f"cannot be read as a short text: {path}")]) from None
+    if not key:
+        raise ConfigError([Problem(variable, "is not set; a model of evaluator.yaml takes its key from there")])
+    if not key.isprintable():
+        raise ConfigError([Problem(variable, "holds a line break or another character that no key has")])
+    return key
+
+
 def variables() -> list[tuple[str, str, str]]:
     """Return name, default and description of every variable, for the documentation."""
     rows = []

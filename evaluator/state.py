@@ -1,8 +1,8 @@
 """What the fleet remembers: the only module that knows Redis keys.
 
-Redis may be wiped at any time and nothing becomes wrong, only repeated: traces and scores live in Langfuse and ids are
-deterministic. The exceptions are named in the last column. `N` is the namespace (setting EVALUATOR_NAMESPACE). No key
-holds trace content, except that a judge's reason, in N:outcomes and N:outbox, may quote some (docs: security).
+Redis may be wiped at any time: what is lost is only repeated, but for what the last column names, since scores live in
+Langfuse under deterministic ids. `N` is the namespace (setting EVALUATOR_NAMESPACE). No key holds trace content, except
+that a judge's reason, in N:outcomes and N:outbox, may quote some (docs: security).
 
 | key | type | kept for | holds | if it vanishes |
 |---|---|---|---|---|
@@ -25,6 +25,7 @@ holds trace content, except that a judge's reason, in N:outcomes and N:outbox, m
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |
+| N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
 | N:batch:* | (see batch_room) | | questions for the provider's batches | those of the overlap are paid for again |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
 """

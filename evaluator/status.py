@@ -46,6 +46,7 @@ class Status:
         batches: questions that wait for a batch of the provider, and those in one.
         budgets: what was spent today of each limit, in USD, by whose it is.
         parked: pairs that wait for money, by evaluator.
+        closed: models that take no calls, with why.
     """
 
     leader: str | None
@@ -60,6 +61,7 @@ class Status:
     batches: tuple[int, int] = (0, 0)
     budgets: Mapping[str, Spending] = field(default_factory=dict)
     parked: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -99,6 +101,7 @@ class Status:
             "reasons": dict(self.reasons.most_common()),
             "dead_letters": dict(self.dead.most_common()),
             "undelivered": self.undelivered,
+            "closed_models": dict(self.closed),
             "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
             "budgets": {
                 whose: {"spent_usd": round(known.spent, 6), "usd_per_day": known.limit}
@@ -130,6 +133,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         batches=(app.batches.room.waiting()[0], app.batches.room.asked()),
         budgets=_budgets(app, now),
         parked=app.money.arrears.parked(),
+        closed={model: circuit.why for model, circuit in app.circuits.look(app.definitions.models).items()},
     )
 
 
@@ -163,6 +167,8 @@ def show(status: Status, out: Console) -> None:
     if status.parked:
         waiting = ", ".join(f"{number:,} of {name}" for name, number in status.parked.items())
         out.print(f"no money yet  {waiting}", markup=False, highlight=False)
+    for model, why in status.closed.items():
+        out.print(f"closed        {model}, its questions wait: {why}", style="red", markup=False, highlight=False)
     if status.undelivered:
         out.print(f"Slack         {status.undelivered} not delivered yet", style="red", highlight=False)
     if status.counts:

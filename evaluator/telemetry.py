@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Collection, Iterator, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, MutableMapping
 from typing import Any, Final, TextIO
 
 import structlog
@@ -95,6 +95,14 @@ def spelled_out(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """Let no line show these secrets either, beside those that `configure_logs` was told."""
+    told = list(secrets)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _Discreet):
+            handler.formatter.hide(told)
+
+
 def tell_of_threads() -> None:
     """Log a thread that dies of an error as everything else is logged; by itself Python prints the error's words."""
     threading.excepthook = lambda died: _log.critical("a thread died", exc_info=died.exc_value)
@@ -105,7 +113,12 @@ class _Discreet(structlog.stdlib.ProcessorFormatter):
 
     def __init__(self, secrets: Collection[str], **settings: Any) -> None:
         super().__init__(**settings)
-        forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])}
+        self._secrets: list[str] = []
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Take these out too, the longest first: one may be a part of another."""
+        forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])} | {*self._secrets}
         self._secrets = sorted((form for form in forms if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:

@@ -5,10 +5,10 @@ from judges.asking import DECLINED, NO_CHOICE, Attachment, Member, Prompt, Quest
 from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables
-from judges.opinions import combined, escalated, unsure
+from judges.opinions import PANEL, combined, escalated, unsure
 from judges.price import Price
 from judges.redaction import Redaction
-from judges.rubric import NO_PROMPT, Rubric, grouped
+from judges.rubric import DEFAULT_CONTEXT, NO_PROMPT, Rubric, grouped
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 from judges.spec import Example, Expectation, RubricSpec
 from judges.weighing import Token, unweighable, weighed
@@ -16,8 +16,10 @@ from judges.weighing import Token, unweighable, weighed
 __all__ = [
     "CANNOT_JUDGE",
     "DECLINED",
+    "DEFAULT_CONTEXT",
     "NO_CHOICE",
     "NO_PROMPT",
+    "PANEL",
     "Attachment",
     "BaseScale",
     "BooleanScale",

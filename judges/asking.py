@@ -123,11 +123,20 @@ class Question:
     member: Member | None = None
     repack: Callable[[int], Question] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The model of each opinion."""
+        return self.models or (self.prompt.model,)
+
     def opinions(self) -> tuple[Question, ...]:
         """Return the questions to ask, one for each opinion."""
         if len(self.models) < 2:
             return (self,)
-        return tuple(replace(self, prompt=replace(self.prompt, model=model), models=()) for model in self.models)
+        return tuple(replace(self.of(model), models=()) for model in self.models)
+
+    def of(self, model: str) -> Question:
+        """Return the same question to another model."""
+        return replace(self, prompt=replace(self.prompt, model=model))
 
     def read(self, reply: Reply) -> Outcome | Prompt:
         """Read a reply: an outcome, or the prompt to send once more.

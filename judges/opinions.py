@@ -20,6 +20,12 @@ from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict
 OPINIONS: Final = "opinions"
 """Where the details of a verdict hold what each opinion was."""
 
+PANEL: Final = "panel"
+"""Where the details of a verdict name the models that may have had a part in it, where that are several.
+
+Which of them answered differs from verdict to verdict; the ruler is the same. (judge_model says who answered.)
+"""
+
 LONGEST_DISSENT: Final = 400
 """Characters that are kept of the reason of an opinion that differs from the verdict."""
 

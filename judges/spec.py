@@ -178,6 +178,11 @@ class Judge(_Part):
         """The models asked, one for each opinion."""
         return (self.model, *self.jury) * self.samples
 
+    @property
+    def every_model(self) -> tuple[str, ...]:
+        """Each model that may be asked, once."""
+        return (self.model, *self.jury)
+
 
 class Budget(_Part):
     """What judging by this rubric may cost; the budget of evaluator.yaml holds beside it."""

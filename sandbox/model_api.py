@@ -53,6 +53,8 @@ class ModelStandIn:
         latency_spread: Sigma of its log-normal spread.
         latency_of: Seconds an answer of one model takes, by name, in place of the two above.
         context_of: Tokens a model takes, by name; a prompt that is longer is refused. Without it, any number.
+        wanted_key: The one key that is taken; empty takes any.
+        out_of_credit: Answer 429 with insufficient_quota, as an account does that has used up its credit.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         tells_usage: Whether answers say how many tokens were used; some servers do not.
         calls: Completions answered.
@@ -66,6 +68,8 @@ class ModelStandIn:
         self.latency_spread = 0.5
         self.latency_of: dict[str, float] = {}
         self.context_of: dict[str, int] = {}
+        self.wanted_key = ""
+        self.out_of_credit = False
         self.refuse_json_schema = False
         self.refuse_json_object = False
         self.tells_usage = True
@@ -103,6 +107,9 @@ class ModelStandIn:
         app = web.Application(middlewares=[self._counted(), injecting(self.faults, _refused)], client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
+        # An Azure resource: the deployment stands in the path, the key in a header of its own.
+        app.router.add_post("/openai/deployments/{deployment}/chat/completions", self._complete)
+        app.router.add_get("/openai/models", self._models)
         self.batches.add_routes(app)
         app.router.add_get(f"{CONTROL}counts", self._count)
         app.router.add_post(f"{CONTROL}faults", controlling(self.faults))
@@ -122,14 +129,16 @@ class ModelStandIn:
         return web.json_response(self.counts())
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        if (denied := _denied(request)) is not None:
+        if (denied := self._denied(request)) is not None:
             return denied
         listed = [{"id": name, "object": "model"} for name in ("gpt-5.4-mini", "gpt-5.4")]
         return web.json_response({"object": "list", "data": listed})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
-        if (denied := _denied(request)) is not None:
+        if (denied := self._denied(request)) is not None:
             return denied
+        if self.out_of_credit:
+            return _error(429, "You exceeded your current quota.", "insufficient_quota")
         body = orjson.loads(await request.read())
         if (problem := self._problem(body)) is not None:
             return _error(400, problem, "invalid_request_error")
@@ -145,6 +154,15 @@ class ModelStandIn:
             return web.json_response(self._answer(body))
         finally:
             self.in_flight -= 1
+
+    def _denied(self, request: web.Request) -> web.Response | None:
+        azure = request.path.startswith("/openai/")
+        if azure and "api-version" not in request.query:
+            return _error(404, "Resource not found", "404")
+        given = request.headers.get("api-key" if azure else "Authorization", "").removeprefix("Bearer ").strip()
+        if given and self.wanted_key in {"", given}:
+            return None
+        return _error(401, "Incorrect API key provided.", "invalid_api_key")
 
     def _refused_as_too_long(self, body: dict[str, Any]) -> int | None:
         """Return the context of the model when a prompt is longer, or is said to be."""
@@ -208,12 +226,6 @@ class ModelStandIn:
             draw -= share
         self.usable += 1
         return text, "stop"
-
-
-def _denied(request: web.Request) -> web.Response | None:
-    if request.headers.get("Authorization", "").removeprefix("Bearer ").strip():
-        return None
-    return _error(401, "Incorrect API key provided.", "invalid_api_key")
 
 
 def _error(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -106,6 +106,7 @@ class Answering:
         self.models: Act = sends(200, {"data": [{"id": "gpt"}]})
         self.requests: list[dict[str, Any]] = []
         self.keys: Counter[str] = Counter()
+        self.paths: list[str] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self._loop = LoopThread("answering")
@@ -139,6 +140,8 @@ class Answering:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._list)
+        app.router.add_post("/openai/deployments/{name}/chat/completions", self._complete)
+        app.router.add_get("/openai/models", self._list)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -149,7 +152,8 @@ class Answering:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(json.loads(await request.read()))
-        self.keys[request.headers.get("Authorization", "")] += 1
+        self.keys[request.headers.get("Authorization", request.headers.get("api-key", ""))] += 1
+        self.paths.append(request.path_qs)
         act = self.script.pop(0) if self.script else self.always
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

@@ -1,10 +1,24 @@
 """The only user of the model API: many questions at once, retries by class of failure, what each answer cost.
 
-`api` decides (how many at once, what is tried again, who waits how long), `server` talks, `completion` reads, `batches`
-asks many questions for later.
+`api` decides (how many at once, what is tried again, who waits how long), `server` talks, `completion` reads,
+`endpoint` says where servers are, `batches` asks many questions for later.
 """
 
 from evaluator.model.api import INTERRUPTED, POSTPONED, UNFUNDED, Ended, ModelApi
 from evaluator.model.batches import BatchApi
+from evaluator.model.breaker import Breaker
+from evaluator.model.endpoint import Endpoint, Served
+from evaluator.model.panel import CLOSED
 
-__all__ = ["INTERRUPTED", "POSTPONED", "UNFUNDED", "BatchApi", "Ended", "ModelApi"]
+__all__ = [
+    "CLOSED",
+    "INTERRUPTED",
+    "POSTPONED",
+    "UNFUNDED",
+    "BatchApi",
+    "Breaker",
+    "Ended",
+    "Endpoint",
+    "ModelApi",
+    "Served",
+]

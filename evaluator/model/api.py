@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import traceback
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
@@ -18,13 +18,16 @@ from evaluator.errors import Unavailable
 from evaluator.limits import TokenGate
 from evaluator.loop import LoopThread
 from evaluator.model.attaching import Attach, attached, told
+from evaluator.model.breaker import Breaker
 from evaluator.model.completion import TOO_LONG, FinalRefusal
 from evaluator.model.concurrency import Slots
+from evaluator.model.endpoint import Endpoint, Served, fallbacks_of
+from evaluator.model.panel import CLOSED, UNAVAILABLE, Panel
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
 from evaluator.purse import Bill, Purse, Spent
-from judges import Price, Prompt, Question, Reply, combined
+from judges import Price, Prompt, Question, Reply
 from traces import Failure, Outcome, Usage, Verdict
 
 INTERRUPTED: Final = "interrupted"
@@ -63,6 +66,8 @@ class ModelApi:
         first_backoff: float = 0.5,
         attach: Attach | None = None,
         purse: Purse | None = None,
+        entries: Mapping[str, Served] | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         """Open a connection.
 
@@ -79,6 +84,8 @@ class ModelApi:
             first_backoff: seconds before the second attempt, doubled for each one after it.
             attach: gives images and files that prompts refer to; without it judges are told that they are missing.
             purse: where the money for calls comes from; None when nobody counts it.
+            entries: models that are elsewhere, or have limits of their own, by the name rubrics use.
+            breaker: which models are left alone; without it a key that is refused fails each question.
 
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
@@ -94,11 +101,14 @@ class ModelApi:
         self._drained = False
         self._slow = Slow(loop.time)
         self._purse = purse
-
-        async def connected() -> Server:
-            return Server(base_url=base_url, api_key=api_key, gate=gate, prices=prices, timeout=timeout)
-
-        self._server = loop.call(connected())
+        self._breaker = breaker or Breaker(None, loop.time)
+        self._entries = entries or {}
+        self._panel = Panel(self._ask, self._entries, self._breaker)
+        self._server = loop.call(_connected(Endpoint(base_url, api_key, timeout=timeout), gate, prices))
+        self._servers = {
+            model: loop.call(_connected(entry.endpoint, entry.gate, prices, {model: entry.name}))
+            for model, entry in self._entries.items()
+        }
 
     def ask(self, questions: Sequence[Question], patience: float | None = None) -> Generator[list[Ended]]:
         """Ask all questions at once and give their outcomes as they end; a failed question is a `Failure` there.
@@ -111,14 +121,22 @@ class ModelApi:
         ended: deque[Ended] = deque()
         yield from self._loop.stream(self._ask_all(questions, ended, patience), ended)
 
-    def probe(self) -> str:
-        """Say whether the server answers and takes the key.
+    def is_closed(self, models: Iterable[str]) -> bool:
+        """Whether it is known that none of these models, nor any in their place, takes calls now; asks nobody."""
+        return all(
+            self._breaker.is_open(model)
+            for wanted in models
+            for model in (wanted, *fallbacks_of(self._entries, wanted))
+        )
+
+    def probe(self, model: str | None = None) -> str:
+        """Say whether a model's server answers and takes the key; without a model, that of those without an entry.
 
         Raises:
             Unavailable: it does not answer, or not now.
             Refused: it does not take the key.
         """
-        return self._loop.call(self._server.probe())
+        return self._loop.call(self._server_of(model or "").probe([model] if model else []))
 
     def drain(self) -> None:
         """Start no new call; those in flight finish. Questions not asked come back at once, as `INTERRUPTED`."""
@@ -138,7 +156,11 @@ class ModelApi:
         """Close the connections."""
         if self._purse is not None:
             self._loop.call(self._purse.close())
-        self._loop.call(self._server.close())
+        for server in (self._server, *self._servers.values()):
+            self._loop.call(server.close())
+
+    def _server_of(self, model: str) -> Server:
+        return self._servers.get(model, self._server)
 
     def is_unfunded(self, payers: Sequence[str]) -> bool:
         """Whether it is known that there is no money left today for a question of these rubrics."""
@@ -149,16 +171,19 @@ class ModelApi:
             waits.end(INTERRUPTED)
 
     async def _ask_all(self, questions: Sequence[Question], ended: deque[Ended], patience: float | None) -> None:
-        models = {question.prompt.model for question in questions}
+        models = {model for question in questions for model in question.asks}
         away = {model for model in models if patience is not None and self._slow.turns_away(model)}
-        asked = Counter(q.prompt.model for q in questions if q.prompt.model not in away)
+        asked = Counter(model for q in questions if away.isdisjoint(q.asks) for model in q.asks)
         answered: Counter[str] = Counter()
+        await self._breaker.look(models.union(*(fallbacks_of(self._entries, model) for model in models)))
+
+        def heard(model: str, outcome: Outcome) -> None:
+            answered[model] += not _kept_waiting(outcome)
 
         async def one(index: int, question: Question) -> None:
             outcome: Outcome = _AWAY
-            if question.prompt.model not in away:
-                outcome = await self._opinion(question, waits)
-                answered[question.prompt.model] += not _kept_waiting(outcome)
+            if away.isdisjoint(question.asks):
+                outcome = await self._panel.outcome(question, waits, heard)
             ended.append((index, outcome))
 
         def hurry() -> None:
@@ -199,13 +224,6 @@ class ModelApi:
             elif in_time:
                 self._slow.clear(model)
 
-    async def _opinion(self, question: Question, waits: Waits) -> Outcome:
-        """Ask once, or as many as the question wants to hear, whose opinions become one outcome."""
-        asked = question.opinions()
-        if len(asked) == 1:
-            return await self._ask(asked[0], waits)
-        return combined(await asyncio.gather(*(self._ask(each, waits) for each in asked)), question.scale)
-
     async def _ask(self, question: Question, waits: Waits) -> Outcome:
         used = Usage()
         while True:
@@ -223,7 +241,7 @@ class ModelApi:
             except Spent as error:
                 return Failure(UNFUNDED, str(error), retryable=True, usage=used)
             except Unavailable as error:
-                return Failure(waits.ended_by or "model_unavailable", str(error), retryable=True, usage=used)
+                return Failure(waits.ended_by or UNAVAILABLE, str(error), retryable=True, usage=used)
             except Exception as error:  # noqa: BLE001 - a mistake of ours costs one question, not the batch
                 _log.error("a question failed by a mistake of the service", where=_where(error))
                 return Failure("judge_error", _where(error), usage=used)
@@ -233,7 +251,7 @@ class ModelApi:
 
     def _marked(self, outcome: Outcome, asked: str) -> Outcome:
         """Mark a verdict whose cost of 0 only means that nobody told the price."""
-        if not isinstance(outcome, Verdict) or self._server.knows_price(asked, outcome.usage.model):
+        if not isinstance(outcome, Verdict) or self._server_of(asked).knows_price(asked, outcome.usage.model):
             return outcome
         return replace(outcome, details={**outcome.details, "unpriced": True})
 
@@ -263,9 +281,8 @@ class ModelApi:
         raise AssertionError("tenacity returns or raises")
 
     async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
-        slots = self._slots.get(prompt.model)
-        if slots is None:
-            slots = self._slots[prompt.model] = Slots(prompt.model, self._max_in_flight, self._loop.time)
+        slots = self._slots.get(prompt.model) or self._slots_of(prompt.model)
+        server = self._server_of(prompt.model)
         while True:
             with waits:
                 if self._purse is not None:
@@ -274,8 +291,8 @@ class ModelApi:
                 await slots.acquire()
             try:
                 if self._purse is None:
-                    return await self._server.reply(prompt, waits, slots)
-                bill = await self._purse.reserve(prompt.payers, self._server.most(prompt))
+                    return await server.reply(prompt, waits, slots)
+                bill = await self._purse.reserve(prompt.payers, server.most(prompt))
                 if bill is not None:
                     return await self._paid(self._purse, bill, prompt, waits, slots)
             finally:
@@ -284,12 +301,16 @@ class ModelApi:
     async def _paid(self, purse: Purse, bill: Bill, prompt: Prompt, waits: Waits, slots: Slots) -> Reply:
         usd: float | None = 0.0
         try:
-            reply = await self._server.reply(prompt, waits, slots)
+            reply = await self._server_of(prompt.model).reply(prompt, waits, slots)
             # A server that does not say what was used has used something.
             usd = reply.usage.usd if reply.usage.input_tokens or reply.usage.output_tokens else None
             return reply
         finally:
             purse.settle(bill, usd)
+
+    def _slots_of(self, model: str) -> Slots:
+        own = self._entries[model].calls_in_flight if model in self._entries else None
+        return self._slots.setdefault(model, Slots(model, own or self._max_in_flight, self._loop.time))
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -301,9 +322,16 @@ class ModelApi:
         return min(backoff, _LONGEST_BACKOFF) * jitter
 
 
+async def _connected(
+    endpoint: Endpoint, gate: TokenGate, prices: Mapping[str, Price], names: Mapping[str, str] | None = None
+) -> Server:
+    """Return a server; it is made on the event loop it belongs to."""
+    return Server(endpoint, gate=gate, prices=prices, names=names)
+
+
 def _kept_waiting(outcome: Outcome) -> bool:
-    """Whether a question has no outcome because of its model."""
-    return isinstance(outcome, Failure) and outcome.retryable and outcome.kind != UNFUNDED
+    """Whether an opinion is missing because its model is slow or down, and for no other reason."""
+    return isinstance(outcome, Failure) and outcome.retryable and outcome.kind not in {CLOSED, UNFUNDED}
 
 
 def _where(error: BaseException) -> str:

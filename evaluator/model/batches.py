@@ -13,6 +13,7 @@ import structlog
 from evaluator.errors import Refused, Unavailable
 from evaluator.loop import LoopThread
 from evaluator.model.completion import Dialect, read, refusal
+from evaluator.model.endpoint import Endpoint
 from evaluator.model.transport import Transport
 from judges import Price, Prompt, Reply
 
@@ -64,7 +65,7 @@ class BatchApi:
         self._prices = prices
 
         async def connected() -> Transport:
-            return Transport(base_url, api_key, _SECONDS)
+            return Transport(Endpoint(base_url, api_key, timeout=_SECONDS))
 
         self._transport = loop.call(connected())
 

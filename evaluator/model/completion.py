@@ -39,19 +39,31 @@ _CONTEXT: Final = re.compile(
 TOO_LONG: Final = "context_too_long"
 """Kind of the refusal of a prompt that is longer than the model's context."""
 
+KEY_REFUSED: Final = "key_refused"
+"""Kind of the refusal of a key."""
+
+ACCESS_REFUSED: Final = "access_refused"
+"""Kind of the refusal of what a key may not have; a firewall that dislikes a prompt says so too."""
+
+QUOTA_EXHAUSTED: Final = "quota_exhausted"
+"""Kind of the refusal for want of credit."""
+
+MODEL_REFUSED: Final = "model_refused"
+"""Kind of the refusal of a model or an address that is not there."""
+
 _PASSING: Final = frozenset({408, 409, 425, 429})
 """Refusals that pass with time; those from 500 on do too."""
 
 _TOO_LONG: Final = (TOO_LONG, "lower max_tokens of the rubric's inputs")
-_NO_CREDIT: Final = ("quota_exhausted", "the account has no credit left")
-_REDIRECTED: Final = ("model_refused", "it redirects; set OPENAI_BASE_URL to the address it leads to")
+_NO_CREDIT: Final = (QUOTA_EXHAUSTED, "the account has no credit left")
+_REDIRECTED: Final = (MODEL_REFUSED, "it redirects; set {address} to the address it leads to")
 _KINDS: Final = {
     **dict.fromkeys(("301", "302", "303", "307", "308"), _REDIRECTED),
     "insufficient_quota": _NO_CREDIT,
     "402": _NO_CREDIT,
-    "401": ("model_refused", "check OPENAI_API_KEY"),
-    "403": ("model_refused", "check what OPENAI_API_KEY may use"),
-    "404": ("model_refused", "check the rubric's model and OPENAI_BASE_URL"),
+    "401": (KEY_REFUSED, "check {key}"),
+    "403": (ACCESS_REFUSED, "check what {key} may use"),
+    "404": (MODEL_REFUSED, "check the rubric's model and {address}"),
     "content_filter": ("content_filter", "the provider does not read this trace"),
     "context_length_exceeded": _TOO_LONG,
     "413": _TOO_LONG,
@@ -115,8 +127,10 @@ def complaint(error: openai.APIStatusError) -> str:
     return error.param.lower() if isinstance(error.param, str) and error.param else _words(error)
 
 
-def refusal(error: openai.APIStatusError) -> Unavailable | FinalRefusal:
-    """Sort a refusal by what to do.
+def refusal(
+    error: openai.APIStatusError, address: str = "OPENAI_BASE_URL", key: str = "OPENAI_API_KEY"
+) -> Unavailable | FinalRefusal:
+    """Sort a refusal by what to do; `address` and `key` say where a person sets them.
 
     The server's own words may quote the prompt or the key: they stay out of errors and logs.
     """
@@ -126,7 +140,8 @@ def refusal(error: openai.APIStatusError) -> Unavailable | FinalRefusal:
         return Unavailable(f"the model API's {what}", pause(error.response.headers))
     kind, advice = _KINDS.get(code) or _KINDS.get(str(status)) or _by_words(error)
     context = _context(error) if kind == TOO_LONG else None
-    return FinalRefusal(kind, f"the model API answered {status} {code}".rstrip() + f": {advice}", context)
+    said = f"the model API answered {status} {code}".rstrip()
+    return FinalRefusal(kind, f"{said}: {advice.format(address=address, key=key)}", context)
 
 
 def pause(headers: Mapping[str, str]) -> float | None:

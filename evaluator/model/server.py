@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from evaluator.errors import Refused, Unavailable
 from evaluator.limits import TokenGate
 from evaluator.model.completion import Dialect, complaint, read, refusal
 from evaluator.model.concurrency import Slots
+from evaluator.model.endpoint import Endpoint
 from evaluator.model.rate_headers import exhausted
 from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
@@ -34,19 +35,26 @@ class Server:
 
     def __init__(
         self,
+        endpoint: Endpoint,
         *,
-        base_url: str,
-        api_key: str,
         gate: TokenGate,
         prices: Mapping[str, Price],
-        timeout: float,
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        """Talk to `base_url`; `timeout` in seconds for one request, from sending to the last byte.
+        """Talk to an endpoint, within the limits of `gate`.
+
+        Args:
+            endpoint: where it is.
+            gate: its limits.
+            prices: USD per million tokens, by model.
+            names: what the server calls models, where it is not what rubrics call them.
 
         Raises:
-            ConfigError: `base_url` is no address, or holds a password.
+            ConfigError: its address is none, or holds a password.
         """
-        self._transport = Transport(base_url, api_key, timeout)
+        self._endpoint = endpoint
+        self._transport = Transport(endpoint)
+        self._names = names or {}
         self._gate = gate
         self._prices = prices
         self._dialects: dict[str, Dialect] = {}
@@ -63,10 +71,11 @@ class Server:
             FinalRefusal: never an answer to this.
         """
         known = dialect = self._dialects.get(prompt.model, Dialect())
+        name = self._named(prompt.model)
         reserved = prompt.likely_tokens if self._gate.counts_tokens else 0
         while True:
             try:
-                content = await self._post(dialect.body(prompt), reserved, waits, slots)
+                content = await self._post(name, {**dialect.body(prompt), "model": name}, reserved, waits, slots)
                 break
             except openai.APIStatusError as error:
                 simpler = dialect.without(complaint(error))
@@ -75,7 +84,7 @@ class Server:
                 dialect = simpler
         if dialect != known:
             self._remember(prompt.model, dialect)
-        reply = read(content, prompt.model)
+        reply = read(content, name)
         if reserved:
             self._gate.used(reserved, reply.usage.input_tokens + reply.usage.output_tokens or reserved)
         return self._priced(reply, prompt.model)
@@ -89,8 +98,8 @@ class Server:
         price = self._prices.get(prompt.model)
         return price.cost(prompt.most_input_tokens, prompt.max_output_tokens) if price else 0.0
 
-    async def probe(self) -> str:
-        """Say whether the server answers and takes the key.
+    async def probe(self, models: Collection[str] = ()) -> str:
+        """Say whether the server answers, takes the key and lists `models`.
 
         Raises:
             Unavailable: it does not answer, or not now.
@@ -101,18 +110,19 @@ class Server:
             async with asyncio.timeout(_PROBE_SECONDS):
                 answer = await self._transport.get("/models")
         except openai.APIStatusError as error:
-            return _without_models(place, error.status_code)
+            return self._without_models(place, error.status_code)
         except (TimeoutError, Unavailable):
-            raise Unavailable(f"{place} does not answer; check OPENAI_BASE_URL") from None
+            raise Unavailable(f"{place} does not answer; check {self._endpoint.address_in}") from None
         with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            return f"{place} answers, {len(orjson.loads(answer)['data'])} models"
-        return _without_models(place, 404)
+            listed = {str(each["id"]) for each in orjson.loads(answer)["data"]}
+            return f"{place} answers, {len(listed)} models{_not_among(listed, [self._named(m) for m in models])}"
+        return self._without_models(place, 404)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()
 
-    async def _post(self, body: Mapping[str, Any], tokens: int, waits: Waits, slots: Slots) -> bytes:
+    async def _post(self, model: str, body: Mapping[str, Any], tokens: int, waits: Waits, slots: Slots) -> bytes:
         with waits:
             await self._gate.permit(tokens)
         time, pause = asyncio.get_running_loop().time, 0.0
@@ -123,7 +133,7 @@ class Server:
 
         began = time()
         try:
-            content = await self._transport.post("/chat/completions", body, heard)
+            content = await self._transport.post(self._endpoint.chat(model), body, heard)
         except openai.APIStatusError as error:
             if error.status_code in _OVERRUN:
                 slots.refused()
@@ -139,7 +149,7 @@ class Server:
         return content
 
     async def _refused(self, error: openai.APIStatusError) -> Exception:
-        sorted_out = refusal(error)
+        sorted_out = refusal(error, self._endpoint.address_in, self._endpoint.key_in)
         if isinstance(sorted_out, Unavailable) and sorted_out.retry_after is not None:
             await self._gate.pause(sorted_out.retry_after)
         return sorted_out
@@ -155,10 +165,19 @@ class Server:
         usd = price.cost(usage.input_tokens, usage.output_tokens) if price else 0.0
         return replace(reply, usage=replace(usage, usd=usd))
 
+    def _named(self, model: str) -> str:
+        return self._names.get(model, model)
 
-def _without_models(place: str, status: int) -> str:
-    if status in {401, 403}:
-        raise Refused(f"{place} answered {status}; check OPENAI_API_KEY")
-    if status in {404, 405}:
-        return f"{place} answers, but lists no models; does OPENAI_BASE_URL end as it must, usually /v1?"
-    raise Unavailable(f"{place} answered {status}")
+    def _without_models(self, place: str, status: int) -> str:
+        if status in {401, 403}:
+            raise Refused(f"{place} answered {status}; check {self._endpoint.key_in}")
+        if status in {404, 405}:
+            ends = f"does {self._endpoint.address_in} end as it must, usually /v1?"
+            return f"{place} answers, but lists no models; {ends}"
+        raise Unavailable(f"{place} answered {status}")
+
+
+def _not_among(listed: Collection[str], models: Sequence[str]) -> str:
+    """Say which models a server does not list. It may have them all the same, under another name or a tag."""
+    missing = [model for model in models if model not in listed and f"{model}:latest" not in listed]
+    return f", but none is listed as {', '.join(map(repr, missing))}" if missing else ""

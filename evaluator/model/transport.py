@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
@@ -16,8 +15,9 @@ import openai
 import orjson
 from yarl import URL
 
-from evaluator.errors import ConfigError, Problem, Unavailable
+from evaluator.errors import Unavailable
 from evaluator.http import TooLarge, content_of, open_session
+from evaluator.model.endpoint import Endpoint
 from traces import json_text, well_formed
 
 LARGEST_ANSWER: Final = 16 << 20
@@ -31,19 +31,18 @@ Heard = Callable[[Mapping[str, str]], None]
 class Transport:
     """Sends requests. Made on the event loop it is used on: its connections belong to that loop."""
 
-    def __init__(self, base_url: str, api_key: str, timeout: float) -> None:
-        """Talk to `base_url`; `timeout` in seconds for one request, from sending to the last byte.
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Talk to an endpoint.
 
         Raises:
-            ConfigError: `base_url` is no address, or holds a password.
+            ConfigError: its address is none, or holds a password.
         """
-        _check(base_url)
-        sdk = openai.AsyncOpenAI(base_url=base_url, api_key=api_key or "none")
+        sdk = endpoint.client()
         headers = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
-        self._base = sdk.base_url
+        self._base = sdk.base_url.copy_merge_params({name: str(value) for name, value in sdk.default_query.items()})
         self._addresses: dict[str, URL] = {}
-        self._timeout = timeout
-        self._session = open_session(base_url, {**headers, **sdk.auth_headers}, timeout)
+        self._timeout = endpoint.timeout
+        self._session = open_session(endpoint.base_url, {**headers, **sdk.auth_headers}, endpoint.timeout)
 
     @property
     def place(self) -> str:
@@ -122,15 +121,3 @@ def _written(body: Mapping[str, Any]) -> bytes:
         return orjson.dumps(body)
     except TypeError:
         return well_formed(json_text(body)).encode()  # texts that are no Unicode, numbers beyond 64 bits
-
-
-def _check(base_url: str) -> None:
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError([Problem("OPENAI_BASE_URL", "is no address such as https://api.openai.com/v1")])
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError([Problem("OPENAI_BASE_URL", "holds a user name or password; use OPENAI_API_KEY")])

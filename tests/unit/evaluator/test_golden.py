@@ -76,7 +76,7 @@ class TestAnExample:
             ([Failure("bad_answer", "no JSON")], 1.0, Result.FAILED),
             ([NotApplicable("no answer")], 1.0, Result.FAILED),
             ([AWAY], 1.0, Result.NOT_ASKED),
-            ([Failure("model_refused", "check OPENAI_API_KEY")], 1.0, Result.NOT_ASKED),
+            ([Failure("key_refused", "check OPENAI_API_KEY")], 1.0, Result.NOT_ASKED),
             ([four(), four(), four(value=1)], 1.0, Result.FAILED),
             ([four(), four(), four(value=1)], 0.6, Result.PASSED),
             # One more answer could not save it, or could not spoil it.

@@ -100,9 +100,9 @@ class TestRefusal:
         ("status", "code", "kind"),
         [
             (400, None, "request_refused"),
-            (401, "invalid_api_key", "model_refused"),
+            (401, "invalid_api_key", "key_refused"),
             (402, None, "quota_exhausted"),
-            (403, None, "model_refused"),
+            (403, None, "access_refused"),
             (404, "model_not_found", "model_refused"),
             (413, None, "context_too_long"),
             (400, "context_length_exceeded", "context_too_long"),

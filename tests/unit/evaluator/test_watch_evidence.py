@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
+from evaluator.evidence import evidence
 from monitors import MonitorSpec
 from tests.watching import START, House, recorded
 from traces import RecordedScore, TraceRef, TraceRoot
@@ -26,6 +27,19 @@ def test_weights_are_one_over_the_inclusion_probability() -> None:
             house.langfuse.held.append(score)
     house.watch.digest()
     assert "*4.64*" in json.dumps(house.slack.got[0])  # (250 x 5 + 25 x 1) / 275
+
+
+def ruler(**metadata: object) -> str:
+    score = recorded(1.0, START, "t", metadata={"evaluator_version": "v1", **metadata})
+    return evidence(score, None).version
+
+
+def test_a_missing_juror_is_no_other_judge_and_another_judge_is() -> None:
+    whole = ruler(judge_model="big-2026 + small-2026", panel="big + small")
+    assert ruler(judge_model="big-2026", panel="big + small") == whole
+    assert ruler(judge_model="big-2026") != whole
+    assert ruler(judge_model="big-2026") != ruler(judge_model="big-2027")
+    assert ruler(judge_model=None) == "v1"
 
 
 @pytest.mark.parametrize("odd", [0, -1, 7, "0.5", None, True])

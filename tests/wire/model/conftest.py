@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import pytest
 
+from evaluator.circuits import Circuits
 from evaluator.loop import LoopThread
-from evaluator.model import ModelApi
+from evaluator.model import Breaker, ModelApi
+from evaluator.model.breaker import Tell
 from judges import Price
 from tests.answering import KEY, Answering, Gate, Open
 
@@ -33,7 +35,9 @@ def opened(server: Answering, gate: Gate) -> Iterator[Open]:
     """Open a client of the server, quick to try again: `opened(attempts=3)`."""
     with LoopThread() as loop, contextlib.ExitStack() as stack:
 
-        def open_api(**changes: Any) -> ModelApi:
+        def open_api(
+            circuits: Circuits | None = None, tell: Tell = lambda _model, _why: None, **changes: Any
+        ) -> ModelApi:
             arguments: dict[str, Any] = {
                 "base_url": server.url,
                 "api_key": KEY,
@@ -41,6 +45,7 @@ def opened(server: Answering, gate: Gate) -> Iterator[Open]:
                 "prices": PRICES,
                 "random": Random(1),
                 "first_backoff": 0.001,
+                "breaker": Breaker(circuits, loop.time, tell),
                 **changes,
             }
             return stack.enter_context(contextlib.closing(ModelApi(loop=loop, **arguments)))

@@ -188,8 +188,8 @@ class TestRetries:
         ("status", "code", "kind"),
         [
             (400, None, "request_refused"),
-            (401, "invalid_api_key", "model_refused"),
-            (403, None, "model_refused"),
+            (401, "invalid_api_key", "key_refused"),
+            (403, None, "access_refused"),
             (404, "model_not_found", "model_refused"),
             (429, "insufficient_quota", "quota_exhausted"),
             (400, "context_length_exceeded", "context_too_long"),

@@ -147,6 +147,25 @@ class TestPatience:
         assert isinstance(ask(api)[0], Verdict)
         assert isinstance(ask(api, patience=5)[0], Failure)
 
+    def test_a_slow_juror_is_known_as_slow(self, opened: Open, server: Answering) -> None:
+        async def by_model(request: web.Request) -> web.StreamResponse:
+            slow = (await request.json())["model"] == "slow"
+            return await (refuses(500) if slow else scores(4))(request)
+
+        server.always = by_model
+        api = opened(attempts=1)
+        jury = question(models=("gpt", "fine", "slow"))
+        (outcome,) = ask(api, jury, patience=5)
+        assert isinstance(outcome, Verdict)
+        assert (outcome.details["panel"], outcome.details["opinions"][2]) == (
+            "fine + gpt + slow",
+            {"failed": "model_unavailable"},
+        )
+        asked = len(server.requests)
+        outcomes = ask(api, jury, question(), question(model="fine"), patience=5)
+        assert [getattr(outcome, "kind", "answered") for outcome in outcomes] == [POSTPONED, "answered", "answered"]
+        assert len(server.requests) == asked + 2
+
     def test_a_few_without_an_answer_are_bad_luck(self, opened: Open, server: Answering) -> None:
         api = opened(attempts=1, max_in_flight=1)
         server.script.extend([refuses(500), scores(4), scores(4)])

@@ -1,0 +1,102 @@
+"""Who answers a question: one model or several, and others in the place of those that do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from evaluator.model.breaker import Breaker
+from evaluator.model.completion import ACCESS_REFUSED, KEY_REFUSED, MODEL_REFUSED, QUOTA_EXHAUSTED
+from evaluator.model.endpoint import Served, fallbacks_of
+from evaluator.model.waits import Waits
+from judges import PANEL, Question, combined
+from traces import Failure, Outcome, Unscored, Usage, Verdict
+
+UNAVAILABLE: Final = "model_unavailable"
+"""Kind of failure of a question whose model did not answer, whatever was tried."""
+
+CLOSED: Final = "model_closed"
+"""Kind of failure of a question whose model takes no calls until a person mends its key or its quota.
+
+It waits, and costs no attempt.
+"""
+
+_PASSED_ON: Final = frozenset({UNAVAILABLE, CLOSED, KEY_REFUSED, ACCESS_REFUSED, QUOTA_EXHAUSTED, MODEL_REFUSED})
+"""What another model may answer in the place of the one that failed so."""
+
+AskOne = Callable[[Question, Waits], Awaitable[Outcome]]
+"""Asks one model one question: with all repairs and repetitions, but nobody else."""
+
+Heard = Callable[[str, Outcome], None]
+"""Is told what came of an opinion, by the model it was asked of."""
+
+
+class Panel:
+    """Asks the models of a question, and those in their place. Belongs to one event loop."""
+
+    def __init__(self, ask: AskOne, entries: Mapping[str, Served], breaker: Breaker) -> None:
+        """Ask by `ask`; `entries` name fallbacks, `breaker` knows which models take no calls."""
+        self._ask = ask
+        self._entries = entries
+        self._breaker = breaker
+
+    async def outcome(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
+        """Ask once, or as many as the question wants to hear, whose opinions become one outcome."""
+        asked = question.opinions()
+        if len(asked) == 1:
+            return await self._heard(asked[0], waits, heard)
+        outcomes = await asyncio.gather(*(self._heard(each, waits, heard) for each in asked))
+        return _of_panel(combined(outcomes, question.scale), question)
+
+    async def _heard(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
+        outcome = await self._answered(question, waits)
+        heard(question.prompt.model, outcome)
+        return outcome
+
+    async def _answered(self, question: Question, waits: Waits) -> Outcome:
+        """Ask a model, then each that answers in its place; of failures the first that may pass is the outcome."""
+        wanted = question.prompt.model
+        failures: list[Failure] = []
+        for model in (wanted, *fallbacks_of(self._entries, wanted)):
+            outcome = await self._asked(question if model == wanted else question.of(model), waits)
+            if not isinstance(outcome, Failure) or outcome.kind not in _PASSED_ON or waits.ended_by:
+                return _told(outcome, wanted, failures) if failures else outcome
+            failures.append(outcome)
+        first = next((failure for failure in failures if failure.retryable), failures[0])
+        return first if len(failures) == 1 else replace(first, usage=_used(failures))
+
+    async def _asked(self, question: Question, waits: Waits) -> Outcome:
+        model = question.prompt.model
+        trial = self._breaker.tries(model)
+        why = None if trial else self._breaker.keeps_off(model)
+        if why is not None:
+            return Failure(CLOSED, why, retryable=True)
+        outcome = await self._ask(question, waits)
+        if await self._breaker.learn(model, outcome, trial=trial) and isinstance(outcome, Failure):
+            return replace(outcome, kind=CLOSED, retryable=True)
+        return outcome
+
+
+def _told(outcome: Outcome, wanted: str, failures: list[Failure]) -> Outcome:
+    """Return an outcome that says whose place was taken; what the others cost was paid too."""
+    used = _used(failures)
+    match outcome:
+        case Verdict():
+            told = {"fallback_from": wanted, "fallback_because": failures[0].kind}
+            return replace(outcome, usage=used + outcome.usage, details={**outcome.details, **told})
+        case Unscored() | Failure():
+            return replace(outcome, usage=used + outcome.usage)
+    return outcome
+
+
+def _used(failures: list[Failure]) -> Usage:
+    return sum((failure.usage for failure in failures), Usage())
+
+
+def _of_panel(outcome: Outcome, question: Question) -> Outcome:
+    models = sorted(set(question.asks))
+    if len(models) < 2 or not isinstance(outcome, Verdict):
+        return outcome
+    return replace(outcome, details={**outcome.details, PANEL: " + ".join(models)})
