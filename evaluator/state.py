@@ -1,8 +1,7 @@
 """What the fleet remembers: the only module that knows Redis keys.
 
-Redis may be wiped at any time: what is lost is only repeated, but for what the last column names, since scores live in
-Langfuse under deterministic ids. `N` is the namespace (setting EVALUATOR_NAMESPACE). No key holds trace content, except
-that a judge's reason, in N:outcomes and N:outbox, may quote some (docs: security).
+Redis may be wiped: work is repeated, and lost is only what the last column names. `N` is the setting EVALUATOR_NAMESPACE.
+No key holds trace content, except that a judge's reason, in N:outcomes and N:outbox, may quote some (docs: security).
 
 | key | type | kept for | holds | if it vanishes |
 |---|---|---|---|---|
