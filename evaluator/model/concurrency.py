@@ -21,7 +21,7 @@ _NOTICEABLE_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 10.0
 _LEAST_SAMPLE: Final = 20
 _SAMPLES_KEPT: Final = 20
-_SHORTEST_CALM: Final = 1.0
+_SHORTEST_CALM: Final = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +39,7 @@ class Slots:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._cut_at = -1e9
         self._latencies: list[float] = []
+        self._lately = 1.0
         self._medians: deque[float] = deque(maxlen=_SAMPLES_KEPT)
 
     @property
@@ -73,6 +74,7 @@ class Slots:
         """Learn from an answer that took so long."""
         if self._limit < self._most:
             self._limit = min(self._most, self._limit + 1 / self._limit)
+        self._lately += (seconds - self._lately) / 8
         self._latencies.append(seconds)
         if len(self._latencies) >= max(_LEAST_SAMPLE, self.limit):
             median = statistics.median(self._latencies)
@@ -94,7 +96,7 @@ class Slots:
     def _cut(self, share: float, why: str) -> None:
         """Let fewer through, once for all the calls that met the same."""
         now = self._now()
-        if now - self._cut_at < max(_SHORTEST_CALM, self._medians[-1] if self._medians else 0.0):
+        if now - self._cut_at < max(_SHORTEST_CALM, 1.5 * self._lately):
             return
         self._cut_at = now
         before, self._limit = self.limit, max(1.0, min(self._limit, max(self._taken, 1)) * share)

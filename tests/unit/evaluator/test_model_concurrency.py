@@ -75,7 +75,7 @@ def test_a_wave_of_refusals_takes_a_third_away_once(time: Time) -> None:
         for _ in range(60):
             slots.refused()
         assert slots.limit == 42
-        time.now += 1.5
+        time.now += 2
         slots.refused()
         assert slots.limit == 29
 
