@@ -85,7 +85,7 @@ def open_app(
     if missing := settings.missing():
         raise ConfigError(missing)
     definitions = definitions or load(settings.evaluator_config)
-    clock = clock or SystemClock()
+    clock, service = clock or SystemClock(), definitions.service
     with contextlib.ExitStack() as stack:
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         client, namespace = stack.enter_context(connect(url)), settings.evaluator_namespace
@@ -97,7 +97,7 @@ def open_app(
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
-        circuits = Circuits(stack.enter_context(connect(url)), settings.evaluator_namespace)
+        circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, model_closed) if slack is not None else Breaker(circuits, loop.time)
         model = stack.enter_context(
             contextlib.closing(_model(settings, definitions, state, loop, langfuse, breaker=breaker, purse=money.purse))
@@ -106,17 +106,16 @@ def open_app(
         kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
         prompts.start()
-        explained = definitions.service.judges.event_explanations
-        events = open_events(settings, lambda: clock.now().timestamp(), explanations=explained)
+        told = service.judges.event_explanations
+        events = open_events(settings, lambda: clock.now().timestamp(), explanations=told)
         stack.enter_context(contextlib.closing(events))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
-        every, size = definitions.service.batches.every, definitions.service.batch_size
         batched = Batched(room, seen, clock.now)
         evaluation = Evaluation(
             definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, events.tell, batched
         )
-        batches = BatchLane(room, api, state, clock, evaluation.questions, every, size)
+        batches = BatchLane(room, api, state, clock, evaluation.questions, service.batches.every, service.batch_size)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(
             settings,

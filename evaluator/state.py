@@ -1,6 +1,6 @@
 """What the fleet remembers: the only module that knows Redis keys.
 
-Redis may be wiped: work is repeated, and lost is only what the last column names. `N` is the setting EVALUATOR_NAMESPACE.
+Redis may be wiped: work is repeated, only what the last column names is lost. `N` is the setting EVALUATOR_NAMESPACE.
 No key holds trace content, except that a judge's reason, in N:outcomes and N:outbox, may quote some (docs: security).
 
 | key | type | kept for | holds | if it vanishes |
