@@ -50,6 +50,7 @@ def _served(settings: Settings, definitions: Definitions, everybody: TokenGate, 
             entry.model or name,
             entry.calls_in_flight,
             entry.fallback,
+            entry.context,
         )
     return served
 

@@ -19,7 +19,7 @@ from evaluator.limits import TokenGate
 from evaluator.loop import LoopThread
 from evaluator.model.attaching import Attach, attached, told
 from evaluator.model.breaker import Breaker
-from evaluator.model.completion import TOO_LONG, FinalRefusal
+from evaluator.model.completion import ACCESS_REFUSED, TOO_LONG, FinalRefusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint, Served, fallbacks_of
 from evaluator.model.panel import CLOSED, UNAVAILABLE, Panel
@@ -41,6 +41,9 @@ UNFUNDED: Final = "budget_spent"
 
 Ended = tuple[int, Outcome]
 """The place of a question and its outcome."""
+
+_NOT_SLOW: Final = frozenset({CLOSED, UNFUNDED, ACCESS_REFUSED})
+"""Kinds of passing failures that say nothing of how fast a model is."""
 
 _LONGEST_BACKOFF: Final = 20.0
 _AWAY: Final = Failure(POSTPONED, "its model is slow or down", retryable=True)
@@ -331,7 +334,7 @@ async def _connected(
 
 def _kept_waiting(outcome: Outcome) -> bool:
     """Whether an opinion is missing because its model is slow or down, and for no other reason."""
-    return isinstance(outcome, Failure) and outcome.retryable and outcome.kind not in {CLOSED, UNFUNDED}
+    return isinstance(outcome, Failure) and outcome.retryable and outcome.kind not in _NOT_SLOW
 
 
 def _where(error: BaseException) -> str:

@@ -61,6 +61,11 @@ class Breaker:
         self._denied: Counter[str] = Counter()
         self._look_at = 0.0
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is refused is known to the fleet, so that it may wait until it is mended."""
+        return self._circuits is not None
+
     async def look(self, models: Iterable[str]) -> None:
         """Learn which circuits are open, when that was long ago; where Redis is away, what was known counts."""
         self._models.update(models)
@@ -104,7 +109,7 @@ class Breaker:
         if self._circuits is None:
             return False
         if isinstance(outcome, Failure):
-            if self._is_refused(model, outcome.kind):
+            if self._is_refused(model, outcome.kind, trial=trial):
                 await self._opened(self._circuits, model, outcome.reason, trial=trial)
                 return True
         elif self._denied:
@@ -113,10 +118,10 @@ class Breaker:
             await self._closed(self._circuits, model)
         return False
 
-    def _is_refused(self, model: str, kind: str) -> bool:
+    def _is_refused(self, model: str, kind: str, *, trial: bool) -> bool:
         if kind == ACCESS_REFUSED:
             self._denied[model] += 1
-            return self._denied[model] >= _DENIALS
+            return trial or self._denied[model] >= _DENIALS
         return kind in _OPENING
 
     async def _opened(self, circuits: Circuits, model: str, why: str, *, trial: bool) -> None:

@@ -72,6 +72,7 @@ class Served:
         name: what the server calls it.
         calls_in_flight: at once; None for as many as others.
         fallback: models that answer in its place, in order.
+        context: tokens it reads and writes at once; None where nobody told.
     """
 
     endpoint: Endpoint
@@ -79,6 +80,7 @@ class Served:
     name: str
     calls_in_flight: int | None = None
     fallback: tuple[str, ...] = ()
+    context: int | None = None
 
 
 def fallbacks_of(entries: Mapping[str, Served], model: str) -> tuple[str, ...]:

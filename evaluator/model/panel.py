@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from evaluator.model.breaker import Breaker
-from evaluator.model.completion import ACCESS_REFUSED, KEY_REFUSED, MODEL_REFUSED, QUOTA_EXHAUSTED
+from evaluator.model.completion import ACCESS_REFUSED, KEY_REFUSED, MODEL_REFUSED, QUOTA_EXHAUSTED, TOO_LONG
 from evaluator.model.endpoint import Served, fallbacks_of
 from evaluator.model.waits import Waits
-from judges import PANEL, Question, combined
+from judges import DEFAULT_CONTEXT, PANEL, Question, combined
 from traces import Failure, Outcome, Unscored, Usage, Verdict
 
 UNAVAILABLE: Final = "model_unavailable"
@@ -23,8 +23,10 @@ CLOSED: Final = "model_closed"
 It waits, and costs no attempt.
 """
 
-_PASSED_ON: Final = frozenset({UNAVAILABLE, CLOSED, KEY_REFUSED, ACCESS_REFUSED, QUOTA_EXHAUSTED, MODEL_REFUSED})
-"""What another model may answer in the place of the one that failed so."""
+_PASSED_ON: Final = frozenset(
+    {UNAVAILABLE, CLOSED, KEY_REFUSED, ACCESS_REFUSED, QUOTA_EXHAUSTED, MODEL_REFUSED, TOO_LONG}
+)
+"""What another model may answer in the place of the one that failed so: what is too long, one that reads more."""
 
 AskOne = Callable[[Question, Waits], Awaitable[Outcome]]
 """Asks one model one question: with all repairs and repetitions, but nobody else."""
@@ -58,14 +60,26 @@ class Panel:
     async def _answered(self, question: Question, waits: Waits) -> Outcome:
         """Ask a model, then each that answers in its place; of failures the first that may pass is the outcome."""
         wanted = question.prompt.model
-        failures: list[Failure] = []
+        failed: dict[str, Failure] = {}
         for model in (wanted, *fallbacks_of(self._entries, wanted)):
+            if failed and self._context(model) <= self._too_short(failed):
+                continue
             outcome = await self._asked(question if model == wanted else question.of(model), waits)
             if not isinstance(outcome, Failure) or outcome.kind not in _PASSED_ON or waits.ended_by:
-                return _told(outcome, wanted, failures) if failures else outcome
-            failures.append(outcome)
+                return _told(outcome, failed) if failed else outcome
+            failed[model] = outcome
+        failures = list(failed.values())
         first = next((failure for failure in failures if failure.retryable), failures[0])
         return first if len(failures) == 1 else replace(first, usage=_used(failures))
+
+    def _context(self, model: str) -> int:
+        """Return how many tokens a model reads and writes at once, as far as anybody told."""
+        told = self._entries[model].context if model in self._entries else None
+        return told or DEFAULT_CONTEXT
+
+    def _too_short(self, failed: Mapping[str, Failure]) -> int:
+        """Return the longest context that was too short for a question; 0 where none was."""
+        return max((self._context(model) for model, failure in failed.items() if failure.kind == TOO_LONG), default=0)
 
     async def _asked(self, question: Question, waits: Waits) -> Outcome:
         model = question.prompt.model
@@ -74,24 +88,28 @@ class Panel:
         if why is not None:
             return Failure(CLOSED, why, retryable=True)
         outcome = await self._ask(question, waits)
-        if await self._breaker.learn(model, outcome, trial=trial) and isinstance(outcome, Failure):
+        is_open = await self._breaker.learn(model, outcome, trial=trial)
+        if not isinstance(outcome, Failure) or not self._breaker.is_shared:
+            return outcome
+        if is_open:
             return replace(outcome, kind=CLOSED, retryable=True)
-        return outcome
+        # Somebody's firewall may dislike this prompt, or everything is forbidden: the next ones tell.
+        return replace(outcome, retryable=True) if outcome.kind == ACCESS_REFUSED else outcome
 
 
-def _told(outcome: Outcome, wanted: str, failures: list[Failure]) -> Outcome:
+def _told(outcome: Outcome, failed: Mapping[str, Failure]) -> Outcome:
     """Return an outcome that says whose place was taken; what the others cost was paid too."""
-    used = _used(failures)
+    used = _used(failed.values())
     match outcome:
         case Verdict():
-            told = {"fallback_from": wanted, "fallback_because": failures[0].kind}
+            told = {"fallback_from": [*failed], "fallback_because": next(iter(failed.values())).kind}
             return replace(outcome, usage=used + outcome.usage, details={**outcome.details, **told})
         case Unscored() | Failure():
             return replace(outcome, usage=used + outcome.usage)
     return outcome
 
 
-def _used(failures: list[Failure]) -> Usage:
+def _used(failures: Iterable[Failure]) -> Usage:
     return sum((failure.usage for failure in failures), Usage())
 
 

@@ -61,7 +61,7 @@ class TestFallback:
         prices = {"deputy": Price(input=10, output=100)}
         api = opened(entries=entries(server, other, "deputy"), attempts=3, prices=prices)
         (outcome,) = ask(api)
-        told = {"judge_model": "deputy-2026", "fallback_from": "gpt", "fallback_because": kind}
+        told = {"judge_model": "deputy-2026", "fallback_from": ["gpt"], "fallback_because": kind}
         assert outcome == Verdict(2, "Because.", usage=Usage("deputy-2026", 1, 100, 20, 0.003), details=told)
         assert len(server.requests) == calls
 
@@ -82,6 +82,27 @@ class TestFallback:
         server.always = act
         assert not failure(opened(entries=entries(server, other, "deputy"))).retryable
         assert other.requests == []
+
+    def test_what_is_too_long_goes_to_who_reads_more_and_to_nobody_else(
+        self, opened: Open, server: Answering, other: Answering
+    ) -> None:
+        server.always = refuses(400, code="context_length_exceeded")
+        models = entries(server, other, "small", "deputy")
+        models["small"] = Served(Endpoint(server.url, KEY), Gate(), "small", context=8_000)
+        models["deputy"] = Served(Endpoint(other.url), Gate(), "deputy", context=400_000)
+        (outcome,) = ask(opened(entries=models))
+        assert isinstance(outcome, Verdict)
+        assert outcome.details["fallback_from"] == ["gpt"]
+        assert outcome.details["fallback_because"] == "context_too_long"
+        assert [body["model"] for body in server.requests] == ["gpt"]
+
+    def test_the_score_names_everybody_whose_place_was_taken(
+        self, opened: Open, server: Answering, other: Answering
+    ) -> None:
+        server.always = refuses(401)
+        (outcome,) = ask(opened(entries=entries(server, other, "unlisted", "deputy")))
+        assert isinstance(outcome, Verdict)
+        assert outcome.details["fallback_from"] == ["gpt", "unlisted"]
 
     def test_a_refused_try_is_paid_beside_the_answer(self, opened: Open, server: Answering, other: Answering) -> None:
         server.script = [scores(99), refuses(401)]
@@ -172,6 +193,25 @@ class TestCircuit:
         assert kinds == ["access_refused", "access_refused", "answered", "access_refused", "access_refused"]
         server.always = refuses(403)
         assert failure(api).kind == CLOSED
+
+    def test_a_trial_that_is_forbidden_leaves_it_open(
+        self, opened: Open, server: Answering, circuits: Circuits, valkey: redis.Redis
+    ) -> None:
+        server.always = refuses(403)
+        api = opened(circuits=circuits)
+        assert [failure(api).kind for _ in range(3)] == ["access_refused", "access_refused", CLOSED]
+        waits(valkey)
+        assert failure(opened(circuits=circuits)).kind == CLOSED
+        assert circuits.look(["gpt"]).keys() == {"gpt"}
+
+    def test_what_is_forbidden_before_that_is_known_is_not_given_up(
+        self, opened: Open, server: Answering, circuits: Circuits
+    ) -> None:
+        server.always = refuses(403)
+        api = opened(circuits=circuits)
+        outcomes = ask(api, *(question(str(n)) for n in range(3)), patience=5)
+        assert [outcome.retryable for outcome in outcomes if isinstance(outcome, Failure)] == [True] * 3
+        assert "model_slow" not in {getattr(outcome, "kind", "") for outcome in ask(api, patience=5)}
 
     def test_the_deputy_takes_over_at_once(
         self, opened: Open, server: Answering, other: Answering, circuits: Circuits
