@@ -125,6 +125,24 @@ def test_questions_wait_outside_the_queue_for_others(
     assert len(values(sandbox)) == 3
 
 
+def test_replies_are_taken_though_their_model_takes_no_calls(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    tone = RUBRIC.replace("helpfulness", "tone").replace("lane: batch", "lane: live")
+    folder = config(rules="[]", rubrics={"helpfulness": RUBRIC, "tone": tone}, service=SERVICE)
+    traffic.add(3)
+    back: list[Job] = []
+    with service(folder) as app:
+        app.circuits.open("gpt-5.4-mini", "the credit is used up")
+        ((_, lane),) = by_hand(app, discovered(app))
+        assert lane is Lane.PATIENT
+        app.batches.step(back.extend, "me", at_once=True)
+        app.batches.step(back.extend, "me")
+        assert app.evaluation.evaluate(back, Lane.PATIENT) == []
+    assert len(values(sandbox)) == 3
+    assert sandbox.model.counts()["calls"] == 0
+
+
 def test_a_restart_goes_on_where_it_was(sandbox: Sandbox, service: OpenService, traffic: Traffic, folder: Path) -> None:
     ids = traffic.add(5)
     sandbox.model.batches.faults.seconds = 3600
