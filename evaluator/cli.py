@@ -24,6 +24,7 @@ from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, to
 if TYPE_CHECKING:
     from evaluator.app import App
     from evaluator.discovery import Found
+    from evaluator.service import Swept
     from evaluator.state import Funnel
 
 cli = typer.Typer(
@@ -109,7 +110,14 @@ def sweep(
     summary = swept.as_json()
     if as_json:
         sys.stdout.write(json.dumps(summary) + "\n")
-        return
+    else:
+        _print_swept(swept, since)
+    if swept.closed:
+        raise typer.Exit(1)
+
+
+def _print_swept(swept: Swept, since: str) -> None:
+    summary = swept.as_json()
     _out.print(f"{summary['traces']} traces finished since {since} that were not known before")
     if summary["sessions"]:
         _out.print(f"{summary['sessions']} sessions had been idle for long enough")
@@ -118,6 +126,8 @@ def sweep(
     for reason, count in summary["reasons"].items():
         _out.print(f"  {count:>8,} {spelled_out(reason)}", style="dim", markup=False, highlight=False)
     _out.print(f"{swept.used.calls:,} judge calls, {swept.used.usd:.4f} USD; {swept.left} messages left in the queue")
+    for model, why in swept.closed.items():
+        _out.print(f"not waited for: {model} takes no calls: {why}", style="red", markup=False, highlight=False)
 
 
 @cli.command()

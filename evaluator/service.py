@@ -9,8 +9,8 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import FrameType
 from typing import Any, Final
@@ -29,6 +29,9 @@ from traces import Usage
 _POLL_SECONDS: Final = 0.25
 _FIRST_LOOK_SECONDS: Final = 0.5
 _LONGEST_LOOK_SECONDS: Final = 30.0
+
+STANDSTILL_SECONDS: Final = 30.0
+"""When nothing has ended for so long and a model takes no calls, a sweep does not wait for a person to mend it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -68,12 +71,16 @@ def serve(app: App, told: threading.Event, *, schedule: bool, work: bool, thread
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep came to. `funnel` and `used` hold what was added while it ran."""
+    """What a sweep came to. `funnel` and `used` hold what was added while it ran.
+
+    `closed` are the models for which the work that is left waits, with why they take no calls.
+    """
 
     found: Found
     funnel: Funnel
     used: Usage
     left: int
+    closed: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON."""
@@ -95,6 +102,7 @@ class Swept:
                 "usd": round(self.used.usd, 6),
             },
             "left_in_queue": self.left,
+            "closed_models": dict(self.closed),
         }
 
 
@@ -107,6 +115,7 @@ def sweep(
     threads: int | None = None,
     progress: Callable[[Found, Funnel], None] | None = None,
     told: threading.Event | None = None,
+    standstill: float = STANDSTILL_SECONDS,
 ) -> Swept:
     """Hand over what finished since then on the backfill lane, and with `drain` wait until the queue is empty.
 
@@ -118,34 +127,66 @@ def sweep(
         threads: worker threads, by default as many as the limits call for.
         progress: told from time to time what was found and how far its evaluation is.
         told: set when the wait should be given up.
+        standstill: seconds without an ending after which it is given up when a model takes no calls.
     """
     queue = open_queue(app)
-    before, paid = app.state.funnel(), app.state.spending()
+    before, paid, closed = app.state.funnel(), app.state.spending(), dict[str, str]()
     with contextlib.ExitStack() as stack:
         if drain and work:
             stack.enter_context(working(app, queue, threads))
         old = functools.partial(queue.put, lane=Lane.BACKFILL)
         found = app.discovery(old).since(app.clock.now() - since)
         if drain:
-            _wait_until_empty(app, queue, told or threading.Event(), lambda: _report(app, before, found, progress))
+            still = _Standstill(app, queue, standstill)
+            report = functools.partial(_report, app, before, found, progress)
+            closed = _wait_until_empty(app, queue, told or threading.Event(), report, still)
     used = _added(app.state.spending(), paid)
-    return Swept(found, app.state.funnel() - before, used, queue.size())
+    return Swept(found, app.state.funnel() - before, used, queue.size(), closed)
 
 
-def _wait_until_empty(app: App, queue: Queue, told: threading.Event, report: Callable[[], None]) -> None:
+class _Standstill:
+    """Notices that all that is left waits for models that take no calls."""
+
+    def __init__(self, app: App, queue: Queue, seconds: float) -> None:
+        self._app = app
+        self._queue = queue
+        self._seconds = seconds
+        self._since = self._next_look = app.clock.monotonic()
+        self._seen: Funnel | None = None
+
+    def closed(self) -> dict[str, str]:
+        """Return these models with why, when nothing but them can go on; else nothing."""
+        now = self._app.clock.monotonic()
+        if now < self._next_look:
+            return {}
+        self._next_look = now + self._seconds / 10
+        circuits = self._app.circuits.look(self._app.definitions.models)
+        seen = self._app.state.funnel() if circuits else None
+        if not circuits or seen != self._seen or any(self._queue.waiting(lane) for lane in Lane):
+            self._seen, self._since = seen, now
+        return {name: one.why for name, one in circuits.items()} if now - self._since >= self._seconds else {}
+
+
+def _wait_until_empty(
+    app: App, queue: Queue, told: threading.Event, report: Callable[[], None], standstill: _Standstill
+) -> dict[str, str]:
+    """Wait; return the models for which it was given up, with why they take no calls."""
     look, pause = app.clock.monotonic(), _FIRST_LOOK_SECONDS
     while not told.wait(_POLL_SECONDS):
         try:
             report()
+            if closed := standstill.closed():
+                return closed
             if queue.size() > 0 or app.clock.monotonic() < look:
                 continue
             if _move_batches(app, queue, at_once=True) == 0 and queue.size() == 0:
-                return
+                return {}
         except (Unavailable, Refused) as error:
             _log.warning("cannot see what is left", reason=str(error))
             app.clock.sleep(_POLL_SECONDS)
         # A provider may take a day over a batch.
         look, pause = app.clock.monotonic() + pause, min(2 * pause, _LONGEST_LOOK_SECONDS)
+    return {}
 
 
 def _move_batches(app: App, queue: Queue, *, at_once: bool = False) -> int:

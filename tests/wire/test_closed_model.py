@@ -11,6 +11,7 @@ from rich.console import Console
 
 from evaluator.app import App
 from evaluator.batch import Job, Lane
+from evaluator.service import sweep
 from evaluator.status import look, show
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
@@ -67,6 +68,20 @@ def test_questions_wait_for_a_key_that_is_refused_and_nothing_is_given_up(
         assert [one for one in app.evaluation.evaluate(left, Lane.PATIENT) if one.jobs] == []
         assert look(app, open_queue(app), datetime.now(UTC)).closed == {}
     assert scored(sandbox) == {"answered": 5, "no-errors": 5, "helpfulness": 5}
+
+
+def test_a_sweep_does_not_wait_for_a_person_and_says_for_what_work_waits(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic
+) -> None:
+    traffic.add(3)
+    sandbox.model.wanted_key = "sk-new"
+    with service() as app:
+        swept = sweep(app, timedelta(hours=1), drain=True, threads=2, standstill=0.5)
+    assert swept.closed.keys() == {MODEL}
+    assert swept.left == 1
+    assert swept.as_json()["closed_models"] == {MODEL: swept.closed[MODEL]}
+    assert "check OPENAI_API_KEY" in swept.closed[MODEL]
+    assert scored(sandbox) == {"answered": 3, "no-errors": 3}
 
 
 def test_an_account_without_credit_waits_too(sandbox: Sandbox, service: OpenService, traffic: Traffic) -> None:
