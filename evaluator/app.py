@@ -69,7 +69,8 @@ class App:
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
         idle = IdleSessions(self.definitions, self.langfuse, self.state, self.sessions, self.money.rations, self.clock)
-        return Discovery(self.definitions, self.langfuse, self.state, idle, self.money.rations, self.clock, enqueue)
+        rations, owing = self.money.rations, self.money.owing
+        return Discovery(self.definitions, self.langfuse, self.state, idle, rations, self.clock, enqueue, owing)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from datetime import datetime
+from typing import NamedTuple, cast
 
 import orjson
 import redis
 
 from evaluator.batch import Job, from_message, to_message
 from evaluator.connection import reachable
+
+
+class Span(NamedTuple):
+    """From `start` up to, not including, `end`."""
+
+    start: datetime
+    end: datetime
 
 
 class Arrears:
@@ -57,6 +65,36 @@ class Arrears:
             pipe.lpop(self._list(evaluator))
             pipe.hincrby(self._key("parked"), evaluator, -len(jobs))
             pipe.execute()
+
+    def owe(self, evaluator: str, span: Span) -> None:
+        """Note that what ended within a span of time is left to later; it continues the last one where they meet."""
+        spans = self.owed().get(evaluator, [])
+        if spans and spans[-1].end >= span.start:
+            last = spans.pop()
+            span = Span(min(last.start, span.start), max(last.end, span.end))
+        self._keep(evaluator, [*spans, span])
+
+    def owed(self) -> dict[str, list[Span]]:
+        """Return the spans of time that are left to later, by evaluator, oldest first."""
+        with reachable():
+            kept = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("owed")))
+        return {
+            name.decode(): [Span(*map(datetime.fromisoformat, span)) for span in orjson.loads(spans)]
+            for name, spans in kept.items()
+        }
+
+    def caught_up(self, evaluator: str, until: datetime) -> None:
+        """Note that what ended before `until` has been taken up."""
+        spans = [span for span in self.owed().get(evaluator, []) if span.end > until]
+        self._keep(evaluator, [span._replace(start=max(span.start, until)) for span in spans])
+
+    def _keep(self, evaluator: str, spans: Sequence[Span]) -> None:
+        with reachable():
+            if spans:
+                written = [[span.start.isoformat(), span.end.isoformat()] for span in spans]
+                self._redis.hset(self._key("owed"), evaluator, orjson.dumps(written))
+            else:
+                self._redis.hdel(self._key("owed"), evaluator)
 
     def _list(self, evaluator: str) -> str:
         return self._key("parked", evaluator)

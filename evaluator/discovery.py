@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,8 +24,9 @@ from evaluator.filter_scores import with_scores
 from evaluator.idle_sessions import IdleSessions
 from evaluator.langfuse import Langfuse, Window
 from evaluator.overload import Pace, next_share
+from evaluator.owing import Owing
 from evaluator.rations import Rations
-from evaluator.sampling import Choice, Sampled
+from evaluator.sampling import Choice, NotTaken, Sampled
 from evaluator.state import Load, State
 from traces import TraceRef, TraceRoot
 
@@ -71,6 +72,7 @@ class Discovery:
         rations: Rations,
         clock: Clock,
         enqueue: Enqueue,
+        owing: Owing | None = None,
     ) -> None:
         self._definitions = definitions
         self._langfuse = langfuse
@@ -79,6 +81,7 @@ class Discovery:
         self._rations = rations
         self._clock = clock
         self._enqueue = enqueue
+        self._owing = owing
         self._traced = [each for each in definitions.evaluators if each.target != "session"]
         self._stopped = threading.Event()
         self._pace = Pace()
@@ -107,6 +110,8 @@ class Discovery:
         self._sample(self._shed(backlog))
         # A mark in the future is of a clock that was wrong: to wait for it would leave out what finishes until then.
         mark = min(mark, until)
+        if self._owing is not None:
+            self._owing.begin(self._rations.spent(), mark, until)
         found = Found()
         for window in _steps(mark - self._reach(), until):
             found += self.sweep(window)
@@ -122,17 +127,37 @@ class Discovery:
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         return sum((self.sweep(window) for window in _steps(start, until)), Found()) + self._idle(until)
 
+    def make_up(self, evaluator: str, window: Window) -> Found:
+        """Let one evaluator decide about what ended in `window`, of which it had decided nothing yet.
+
+        What was claimed is noted for this evaluator alone: a crash in between repeats one batch.
+        """
+        asked = [each for each in self._traced if each.name == evaluator]
+        found = Found()
+        for page in self._pages(window):
+            own = {root.ref.id: replace(root.ref, id=f"{root.ref.id}/{evaluator}") for root in page}
+            fresh = self._state.unclaimed(list(own.values()))
+            unseen = [root for root in page if own[root.ref.id].id in fresh]
+            sampler = self._rations.sampler(asked, 1.0, len(unseen), live=False)
+            roots = with_scores(unseen, self._definitions, self._langfuse, self._clock.now())
+            choices = (tuple(each for each in sampler.choose(root) if each.tier is not None) for root in roots)
+            found += self._decide(zip((own[root.ref.id] for root in roots), roots, choices, strict=True))
+            self._rations.count(live=False)
+        return found
+
     def sweep(self, window: Window) -> Found:
         """Hand over every unclaimed trace whose root ended in `window`."""
+        found = sum((self._take(page) for page in self._pages(window)), Found())
+        if found.traces:
+            _log.info("traces found", traces=found.traces, enqueued=found.enqueued, until=window.end.isoformat())
+        return found
+
+    def _pages(self, window: Window) -> Iterator[list[TraceRoot]]:
         discovery = self._definitions.service.discovery
         pages = self._langfuse.finished_roots(
             window, longest=discovery.longest_trace, exclude_environments=discovery.exclude_environments
         )
-        unstopped = itertools.takewhile(lambda _: not self._stopped.is_set(), pages)
-        found = sum((self._take(page) for page in unstopped), Found())
-        if found.traces:
-            _log.info("traces found", traces=found.traces, enqueued=found.enqueued, until=window.end.isoformat())
-        return found
+        return itertools.takewhile(lambda _: not self._stopped.is_set(), pages)
 
     def _shed(self, backlog: Backlog) -> float:
         """Return which share of the sampling rates the workers can keep up with."""
@@ -169,12 +194,23 @@ class Discovery:
         self._sessions.touch(roots)
         if self._rations.are_needed:
             self._sample(self._share, coming=len(roots), live=self._live)
+        found = self._decide((root.ref, root, self._choices(root)) for root in roots)
+        self._rations.count(live=self._live)
+        return found
+
+    def _choices(self, root: TraceRoot) -> tuple[Choice, ...]:
+        choices = self._sampler.choose(root)
+        return self._owing.left(choices, root.ref.ended) if self._live and self._owing is not None else choices
+
+    def _decide(self, decisions: Iterable[tuple[TraceRef, TraceRoot, tuple[Choice, ...]]]) -> Found:
+        """Hand over traces in batches; each comes with what it is claimed as, and what was decided about it."""
         jobs: list[Job] = []
         decided: dict[TraceRef, tuple[str, ...]] = {}
-        found = Found(traces=len(roots))
-        for root in roots:
-            choices = self._sampler.choose(root)
-            samples, decided[root.ref] = self._decided(choices)
+        found = Found()
+        number = 0
+        for claim, root, choices in decisions:
+            number += 1
+            samples, decided[claim] = self._decided(choices)
             if self._rations.are_needed:
                 self._rations.note(choices)
             if samples:
@@ -182,9 +218,7 @@ class Discovery:
             if len(jobs) == self._definitions.service.batch_size:
                 found += self._hand_over(jobs, decided)
                 jobs, decided = [], {}
-        found += self._hand_over(jobs, decided)
-        self._rations.count(live=self._live)
-        return found
+        return found + self._hand_over(jobs, decided) + Found(traces=number)
 
     def _hand_over(self, jobs: Sequence[Job], decided: Mapping[TraceRef, tuple[str, ...]]) -> Found:
         """Enqueue one batch, then claim what was decided up to it: a crash in between repeats no more than this."""
@@ -221,4 +255,5 @@ def _steps(start: datetime, end: datetime) -> Iterator[Window]:
 def _decided(choices: tuple[Choice, ...]) -> tuple[tuple[Sampled, ...], tuple[str, ...]]:
     """Return who takes a trace, and how all the decisions are counted."""
     samples = tuple(choice.decision for choice in choices if isinstance(choice.decision, Sampled))
-    return samples, tuple(f"{choice.evaluator}/{choice.state}/" for choice in choices)
+    told = (choice for choice in choices if choice.decision is not NotTaken.OWED)
+    return samples, tuple(f"{choice.evaluator}/{choice.state}/" for choice in told)

@@ -14,6 +14,7 @@ from evaluator.catching_up import CatchingUp
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.ledger import Ledger
+from evaluator.owing import Owing
 from evaluator.purse import FleetPurse
 from evaluator.rations import Rations
 from evaluator.state import State
@@ -33,6 +34,7 @@ class Money:
     purse: FleetPurse | None
     rations: Rations
     catching_up: CatchingUp
+    owing: Owing
     notices: BudgetNotices
 
     def tell(self) -> None:
@@ -59,5 +61,6 @@ def open_money(
         FleetPurse(ledger, budgets.limits, clock, Random()) if budgets.are_set else None,
         Rations(definitions, state, ledger, volumes, clock),
         CatchingUp(arrears, ledger, budgets, clock),
+        Owing(arrears, budgets.catch_up if budgets.are_set else ()),
         BudgetNotices(state, budgets, clock, delivers=delivers),
     )

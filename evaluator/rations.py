@@ -153,6 +153,15 @@ class Rations:
         """Return how each budget does today, as of the last look."""
         return self._outlook
 
+    def spent(self) -> list[str]:
+        """Return the rubrics without money, as of the last look."""
+        known = self._known.spent
+        return [
+            name
+            for name in self._known.costs
+            if any(known.get(payer, 0.0) >= limit for payer, limit in self._budgets.holding(name).items())
+        ]
+
     def _look_ahead(self) -> dict[str, Outlook]:
         expected = self._expected()
         rates = {tier: self._rate(tier, line, expected[tier]) for tier, line in self._lines.items()}

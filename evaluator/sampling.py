@@ -25,6 +25,9 @@ class NotTaken(StrEnum):
     SHED = "shed"
     """Taken at the configured rate, but not while workers cannot keep up, or the money runs low."""
 
+    OWED = "owed"
+    """Not decided yet: there is no money now, and it is caught up with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampled:

@@ -20,7 +20,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:spent:DAY | hash | 40 days | what judging cost, by rubric (ledger.py) | the day's budget begins anew |
 | N:held:DAY, N:held:by:DAY, N:payers:DAY | hash, zset | 2 days | money reserved, by whom, who lives | as above |
 | N:volume:DAY, N:rates | hash | 9 days, now | what a line of `sample` matched (volumes.py) | it is learned anew |
-| N:parked, N:parked:RUBRIC | hash, list | until paid | what waits for money (arrears.py) | **it is not caught up** |
+| N:parked, N:parked:RUBRIC, N:owed | hash, list | until paid | see arrears.py | **it is not caught up** |
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |

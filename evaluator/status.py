@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluator.app import App
+from evaluator.arrears import Span
 from evaluator.batch import Backlog, Lane
 from evaluator.budgets import budgets_of, whose
 from evaluator.state import Funnel, Load
@@ -47,6 +48,7 @@ class Status:
         budgets: what was spent today of each limit, in USD, by whose it is.
         parked: pairs that wait for money, by evaluator.
         closed: models that take no calls, with why.
+        owed: when traces ended that an evaluator will look at when there is money.
     """
 
     leader: str | None
@@ -62,6 +64,7 @@ class Status:
     budgets: Mapping[str, Spending] = field(default_factory=dict)
     parked: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
+    owed: Mapping[str, Sequence[Span]] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -108,6 +111,10 @@ class Status:
                 for whose, known in self.budgets.items()
             },
             "waiting_for_money": dict(self.parked),
+            "left_for_later": {
+                name: [[span.start.isoformat(), span.end.isoformat()] for span in spans]
+                for name, spans in self.owed.items()
+            },
         }
 
 
@@ -134,6 +141,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         budgets=_budgets(app, now),
         parked=app.money.arrears.parked(),
         closed={model: circuit.why for model, circuit in app.circuits.look(app.definitions.models).items()},
+        owed=app.money.arrears.owed(),
     )
 
 
@@ -169,6 +177,9 @@ def show(status: Status, out: Console) -> None:
         out.print(f"no money yet  {waiting}", markup=False, highlight=False)
     for model, why in status.closed.items():
         out.print(f"closed        {model}, its questions wait: {why}", style="red", markup=False, highlight=False)
+    for name, spans in status.owed.items():
+        said = ", ".join(f"{span.start:%d %b %H:%M} to {span.end:%d %b %H:%M}" for span in spans)
+        out.print(f"no money yet  {name}: what ended {said} UTC", markup=False, highlight=False)
     if status.undelivered:
         out.print(f"Slack         {status.undelivered} not delivered yet", style="red", highlight=False)
     if status.counts:

@@ -22,10 +22,13 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, TimeLimit
 
 from evaluator.app import App, open_app
+from evaluator.arrears import Span
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
 from evaluator.broker import Broker, PatientRetries
+from evaluator.catching_up import MadeUp
 from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
+from evaluator.langfuse import Window
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
@@ -96,7 +99,14 @@ def open_queue(app: App) -> Queue:
 
 def take_up(app: App, queue: Queue) -> int:
     """Hand out what waited for money and may be paid for now, behind live traffic; return how many pairs."""
-    return app.money.catching_up.take_up(functools.partial(queue.put, lane=Lane.BACKFILL), queue.waiting(Lane.BACKFILL))
+    put = functools.partial(queue.put, lane=Lane.BACKFILL)
+    discovery = app.discovery(put)
+
+    def make_up(evaluator: str, span: Span) -> MadeUp:
+        found = discovery.make_up(evaluator, Window(*span))
+        return MadeUp(math.ceil(found.enqueued / app.definitions.service.batch_size), found.sampled)
+
+    return app.money.catching_up.take_up(put, make_up, queue.waiting(Lane.BACKFILL))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import pytest
 
 from evaluator.app import App
 from evaluator.batch import Job
-from evaluator.ledger import EVERYBODY
+from evaluator.ledger import EVERYBODY, Settlement, billionths
+from evaluator.sampling import position
 from evaluator.worker import Queue, open_queue, take_up, working
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic, WrongClock
@@ -163,3 +164,55 @@ def test_a_line_with_a_budget_is_sampled_at_the_rate_it_lasts_for(
         assert today.taken["helpfulness", 0] == len(taken)
         assert not today.matched  # a sweep over what is old says nothing of the traffic to come
         assert ("helpfulness", 0) in app.money.volumes.rates()
+
+
+def test_what_ends_while_there_is_no_money_stays_in_langfuse_and_is_decided_when_there_is(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    half = SHORT.replace("[{rate: 1}]", "[{rate: 0.5}]")
+    folder = config(
+        service=SERVICE + MODELS + "budget: {usd_per_day: 1, catch_up: true}\n", rubrics={"helpfulness": half}
+    )
+    clock, jobs = WrongClock(), list[Job]()
+    with service(folder, clock=clock) as app:
+        finder = app.discovery(jobs.extend)
+        before = traffic.add(40, ended_ago=30)
+        app.state.advance(clock.now() - timedelta(seconds=60))
+        finder.catch_up()
+        taken = of_rubric(jobs)
+        assert len(jobs) == 40
+        assert 5 < len(taken) < 35
+        jobs.clear()
+        app.money.ledger.pay(clock.now().date(), "w", {}, Settlement({EVERYBODY: billionths(1)}), [])
+        later = traffic.add(60, first=100, ended_ago=-2)
+        clock.wrong = timedelta(seconds=10)
+        finder.catch_up()
+        assert len(jobs) == 60  # rules see them
+        assert of_rubric(jobs) == {}
+        assert app.state.funnel()["helpfulness", "sampled", ""] == len(taken)
+        (span,) = app.money.arrears.owed()["helpfulness"]
+        assert app.money.arrears.parked() == {}
+        assert set(before + later) == {job.ref.id for job in jobs} | set(before)
+        assert span.end - span.start < timedelta(minutes=2)
+    clock.wrong = timedelta(days=1)
+    with service(folder, clock=clock) as app:
+        queue = open_queue(app)
+        number = take_up(app, queue)
+        assert take_up(app, queue) == 0
+        assert app.money.arrears.owed() == {}
+        with working(app, queue, threads=2):
+            assert eventually(is_empty(queue))
+        counts = app.state.funnel()
+    expected = {i for i in later if position(i, "evaluator") < 0.5}
+    assert number == len(expected)
+    scores = {s["traceId"]: s["metadata"] for s in sandbox.langfuse.all_scores() if s["name"] == "helpfulness"}
+    assert scores.keys() == expected
+    assert {metadata["inclusion_probability"] for metadata in scores.values()} == {0.5}
+    assert counts["helpfulness", "sampled", ""] == len(taken) + len(expected)
+    assert counts["helpfulness", "sampled_out", ""] == 100 - len(taken) - len(expected)
+
+
+def of_rubric(jobs: list[Job]) -> dict[str, float]:
+    return {
+        job.ref.id: sampled.probability for job in jobs for sampled in job.samples if sampled.evaluator == "helpfulness"
+    }
