@@ -1,7 +1,7 @@
 """LLM-as-judge without IO: a rubric becomes questions, replies become outcomes."""
 
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
-from judges.asking import DECLINED, NO_CHOICE, Attachment, Member, Prompt, Question, Reply
+from judges.asking import DECLINED, NO_CHOICE, NO_LOGPROBS, UNTOLD_LOGPROBS, Attachment, Member, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables
@@ -18,8 +18,10 @@ __all__ = [
     "DECLINED",
     "DEFAULT_CONTEXT",
     "NO_CHOICE",
+    "NO_LOGPROBS",
     "NO_PROMPT",
     "PANEL",
+    "UNTOLD_LOGPROBS",
     "Attachment",
     "BaseScale",
     "BooleanScale",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
+from judges.weighing import Token, weighed
 from traces import Failure, Outcome, Unscored, Usage, Verdict, tokens, well_formed
 
 LONGEST_REASON: Final = 4000
@@ -25,6 +26,14 @@ WITHHELD: Final = "content_filter"
 
 DECLINED: Final = "refusal"
 """Finish reason of a model that declines to answer; it would decline again."""
+
+NO_LOGPROBS: Final = "no_logprobs"
+"""Kind of failure of a question that wants probabilities, asked of a server that tells none."""
+
+UNTOLD_LOGPROBS: Final = (
+    "the model's server tells no probabilities: leave out judge.logprobs, or name a model whose server does"
+)
+"""Its reason."""
 
 NO_CHOICE: Final = "no_choice"
 """Finish reason given to a response that holds no answer at all."""
@@ -57,7 +66,8 @@ class Prompt:
     `schema` is the strict JSON Schema of the answer, `max_output_tokens` its limit, thinking included; a `temperature`
     of None leaves it to the model. `repair` marks the second and last try. `media` are the ids of images and files to
     be shown behind the text, `attached` what became of them. `payers` are the rubrics whose budgets it is paid from, in
-    equal parts.
+    equal parts. With `logprobs` the answer's probabilities
+    are wanted.
     """
 
     model: str
@@ -70,6 +80,7 @@ class Prompt:
     media: tuple[str, ...] = ()
     attached: tuple[Attachment, ...] = ()
     payers: tuple[str, ...] = ()
+    logprobs: bool = False
 
     @property
     def likely_tokens(self) -> int:
@@ -86,12 +97,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model answered. `usage` counts this and every earlier call for the same question."""
+    """What a model answered. `usage` counts this and every earlier call for the same question.
+
+    `tokens` are those of the text with their probabilities, where they were wanted and told.
+    """
 
     text: str
     model: str
     finish_reason: str
     usage: Usage
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +123,20 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalation:
+    """The `model` that is asked too when the confidence of the others is lower than `below`."""
+
+    model: str
+    below: float
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A prompt and the scale its answer must lie on. `details` go into the verdict.
 
     `models` are those whose opinions are asked, each as often as it stands there; none is the prompt's alone. `member`
     says how it may be asked together with others; None when it is asked alone. `repack` gives the same question for a
-    context of so many tokens.
+    context of so many tokens. `escalate` says who is asked when those are unsure.
     """
 
     prompt: Prompt
@@ -122,17 +145,30 @@ class Question:
     models: tuple[str, ...] = ()
     member: Member | None = None
     repack: Callable[[int], Question] | None = field(default=None, repr=False, compare=False)
+    escalate: Escalation | None = None
 
     @property
     def asks(self) -> tuple[str, ...]:
         """The model of each opinion."""
         return self.models or (self.prompt.model,)
 
+    @property
+    def may_ask(self) -> frozenset[str]:
+        """Each model that may have a part in the answer."""
+        return frozenset(self.asks if self.escalate is None else (*self.asks, self.escalate.model))
+
     def opinions(self) -> tuple[Question, ...]:
         """Return the questions to ask, one for each opinion."""
         if len(self.models) < 2:
             return (self,)
         return tuple(replace(self.of(model), models=()) for model in self.models)
+
+    @property
+    def stronger(self) -> Question | None:
+        """The same question to whom it escalates to, whose word counts as it is; None when it does not escalate."""
+        if self.escalate is None:
+            return None
+        return replace(self, prompt=replace(self.prompt, model=self.escalate.model, logprobs=False), models=())
 
     def of(self, model: str) -> Question:
         """Return the same question to another model."""
@@ -146,9 +182,14 @@ class Question:
         if (kept := kept_from_reading(reply)) is not None:
             return kept
         try:
-            return self._verdict(reply)
+            outcome = self._verdict(reply)
         except OffScale as problem:
             return self._repair_or_fail(reply, problem)
+        if not self.prompt.logprobs or not isinstance(outcome, Verdict):
+            return outcome
+        if not reply.tokens:
+            return Failure(NO_LOGPROBS, UNTOLD_LOGPROBS, usage=reply.usage)
+        return weighed(outcome, reply.tokens, self.scale)
 
     def again(self, prompt: Prompt) -> Question:
         """Return the question as it stands after a repair."""

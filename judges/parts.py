@@ -92,6 +92,7 @@ class Script:
             schema=self.last.schema if is_last else _SCHEMA,
             temperature=self.last.temperature,
             max_output_tokens=self.last.max_output_tokens if is_last else _NOTES_ROOM,
+            logprobs=self.last.logprobs and is_last,
             media=media_in([*self.parts.beside.values(), self.parts.texts[part - 1]])[: self.most_media],
             payers=self.last.payers,
             notes=notes,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from judges.answer import CANNOT_JUDGE
-from judges.asking import Member, Prompt, Question, answer_schema
+from judges.asking import Escalation, Member, Prompt, Question, answer_schema
 from judges.fence import CODE, MATERIAL, boundary_for, fenced
 from judges.fitting import Inputs, Parts
 from judges.parts import PartsQuestion, Script
@@ -63,6 +63,8 @@ class Prompting:
         self._words = tokens(self._system) + tokens(self._reminder) + tokens(CODE)
         self._schema = answer_schema(spec.score)
         self._sees = spec.vision
+        stronger = spec.judge.escalate
+        self._escalate = None if stronger is None else Escalation(stronger.model, stronger.below)
         self._details = {} if spec.prompt is None else {"judge_prompt": str(spec.prompt)}
 
     def ask(self, inputs: Inputs, context: int) -> Question:
@@ -96,7 +98,8 @@ class Prompting:
             **details,
             **_left_out({name: part.left_out for name, part in shown.items()}),
         }
-        return Question(prompt, self._scale, told, self._judge.models, member, partial(self.ask, inputs))
+        repack = partial(self.ask, inputs)
+        return Question(prompt, self._scale, told, self._judge.models, member, repack, self._escalate)
 
     def _in_parts(self, inputs: Inputs, parts: Parts) -> Question:
         script = Script(
@@ -110,6 +113,7 @@ class Prompting:
             told,
             self._judge.models,
             repack=partial(self.ask, inputs),
+            escalate=self._escalate,
             script=script,
         )
 
@@ -124,6 +128,7 @@ class Prompting:
             judge.max_output_tokens,
             media=media,
             payers=(self._name,),
+            logprobs=judge.logprobs,
         )
 
 

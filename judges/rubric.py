@@ -141,4 +141,6 @@ def _decisive(spec: RubricSpec) -> str:
     # nothing in it: none of these is another ruler.
     unread = ("description", "enabled", "when", "sample", "examples", "observe", "idle", "budget")
     without: dict[str, Any] = dict.fromkeys(unread, True)
-    return spec.model_dump_json(exclude={**without, "score": {"each"}, "judge": {"group", "lane"}})
+    # What is not used is not in it either: the rulers of those who never heard of it stay what they were.
+    unused = {name for name in ("logprobs", "escalate") if not getattr(spec.judge, name)}
+    return spec.model_dump_json(exclude={**without, "score": {"each"}, "judge": {"group", "lane", *unused}})

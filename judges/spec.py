@@ -20,8 +20,10 @@ from pydantic_core import CoreSchema
 
 from judges.answer import CANNOT_JUDGE
 from judges.checklist import ChecklistScale
+from judges.judge import Judge
 from judges.managed import ManagedPrompt, PromptSource, without_variables
 from judges.scale import NumericScale, Scale
+from judges.weighing import unweighable
 from traces import (
     DataType,
     Interval,
@@ -44,7 +46,6 @@ from traces import (
 from traces.targets import never_selects, only_with_observations
 
 TRANSCRIPT: Final = "transcript"
-DEFAULT_MODEL: Final = "gpt-5.4-mini"
 
 LONGEST_VALUE: Final = 20_000
 """Characters shown of an input that gives no limit of its own; a transcript has none."""
@@ -130,58 +131,6 @@ class Input(_Part):
     def passage(self, material: Material) -> Passage:
         """Return what the input selects, as it may be packed or divided when it is too long."""
         return Passage.of(self.text(material)) if isinstance(self.path, Path) else material.passage()
-
-
-class Judge(_Part):
-    """Which model answers, and how."""
-
-    model: str = Field(default=DEFAULT_MODEL, description="name of the model at OPENAI_BASE_URL")
-    temperature: float | None = Field(default=0.0, ge=0, le=2, description="null leaves it to the model")
-    max_output_tokens: int = Field(default=1500, ge=50, description="of one answer, thinking included")
-    samples: int = Field(default=1, ge=1, le=9, description="opinions of each model on each trace")
-    jury: tuple[str, ...] = Field(
-        default=(), max_length=8, description="models that are asked too; the opinions become one"
-    )
-    group: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,34}$",
-        description="rubrics of the same group and model are answered in one call",
-    )
-
-    lane: Literal["live", "batch"] = Field(
-        default="live", description="`batch` answers within a day at half the price, through the provider's batch API"
-    )
-    long: Literal["pack", "parts"] = Field(
-        default="pack",
-        description="material longer than the model's context: pack the most important of it into one prompt, or read "
-        "it in parts, with notes carried over",
-    )
-
-    @model_validator(mode="after")
-    def _one_opinion_in_a_group(self) -> Self:
-        if self.group is not None and len(self.models) > 1:
-            raise ValueError("several opinions are asked for one by one: leave out group, or samples and jury")
-        if self.lane == "batch" and (self.group is not None or len(self.models) > 1):
-            raise ValueError("a batch holds single questions: leave out group, samples and jury, or lane")
-        return self
-
-    @model_validator(mode="after")
-    def _opinions_differ(self) -> Self:
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError("samples of a model at temperature 0 are all the same: set a temperature, such as 0.7")
-        if self.model in self.jury or len(set(self.jury)) < len(self.jury):
-            raise ValueError("jury names a model twice; use samples to ask one several times")
-        return self
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models asked, one for each opinion."""
-        return (self.model, *self.jury) * self.samples
-
-    @property
-    def every_model(self) -> tuple[str, ...]:
-        """Each model that may be asked, once."""
-        return (self.model, *self.jury)
 
 
 class Budget(_Part):
@@ -312,6 +261,12 @@ class RubricSpec(_Part):
     def part_name(self, criterion: str) -> str:
         """Return the name of the score of one criterion."""
         return f"{self.name}.{criterion}"
+
+    @model_validator(mode="after")
+    def _can_be_weighed(self) -> Self:
+        if self.judge.logprobs and (problem := unweighable(self.score)):
+            raise ValueError(f"judge.logprobs: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _target_fits(self) -> Self:

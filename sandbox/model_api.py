@@ -15,6 +15,7 @@ from aiohttp import web
 
 from sandbox.batches import BatchDesk
 from sandbox.faults import CONTROL, Fault, FaultKind, Faults, Handler, controlling, injecting
+from sandbox.logprobs import told
 from sandbox.quality import hardness, quality
 
 _CHARACTERS_A_TOKEN: Final = 4
@@ -55,6 +56,9 @@ class ModelStandIn:
         context_of: Tokens a model takes, by name; a prompt that is longer is refused. Without it, any number.
         wanted_key: The one key that is taken; empty takes any.
         out_of_credit: Answer 429 with insufficient_quota, as an account does that has used up its credit.
+        most_logprobs: Likeliest tokens told at each place; asked for more, it answers 400. 0 refuses to tell any.
+        leave_out_logprobs: Tell no probabilities and say nothing of it, as many compatible servers do.
+        doubt: Share of the probability that lies beside the level that is said; `astray` lies outside the scale.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         tells_usage: Whether answers say how many tokens were used; some servers do not.
         calls: Completions answered.
@@ -69,6 +73,10 @@ class ModelStandIn:
         self.latency_of: dict[str, float] = {}
         self.context_of: dict[str, int] = {}
         self.wanted_key = ""
+        self.most_logprobs = 20
+        self.leave_out_logprobs = False
+        self.doubt = 0.2
+        self.astray = 0.0
         self.out_of_credit = False
         self.refuse_json_schema = False
         self.refuse_json_object = False
@@ -178,6 +186,8 @@ class ModelStandIn:
         return self.latency_seconds * self._random.lognormvariate(0, self.latency_spread)
 
     def _problem(self, body: dict[str, Any]) -> str | None:
+        if body.get("logprobs") and (problem := self._too_many_logprobs(body.get("top_logprobs", 0))) is not None:
+            return problem
         wanted = body.get("response_format", {"type": "text"})
         match wanted.get("type"):
             case "json_schema":
@@ -193,6 +203,13 @@ class ModelStandIn:
                     return "'messages' must contain the word 'json' in some form, to use 'response_format' json_object."
         return None
 
+    def _too_many_logprobs(self, wanted: int) -> str | None:
+        if self.most_logprobs == 0:
+            return "'logprobs' is not supported with this model."
+        if wanted > self.most_logprobs:
+            return f"Invalid value for 'top_logprobs': must be less than or equal to {self.most_logprobs}."
+        return None
+
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         prompt = _prompt(body)
         text, reason = self._spoilt(json.dumps(_verdict(body, prompt)))
@@ -200,6 +217,8 @@ class ModelStandIn:
         self._tokens.update(input=read, output=written)
         used = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
         choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}
+        if body.get("logprobs") and not self.leave_out_logprobs:
+            choice["logprobs"] = {"content": told(text, self.doubt, self.astray)}
         return {
             "id": f"chatcmpl-{self.calls}",
             "object": "chat.completion",

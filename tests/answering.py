@@ -25,10 +25,18 @@ FIVE: Final = NumericScale(type="numeric", min=1, max=5)
 
 
 def says(
-    text: str | None, finish: str = "stop", *, model: str = "gpt-2026", read: int = 100, written: int = 20, **more: Any
+    text: str | None,
+    finish: str = "stop",
+    *,
+    model: str = "gpt-2026",
+    read: int = 100,
+    written: int = 20,
+    told: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Act:
-    """Answer with a completion that holds `text`."""
-    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
+    """Answer with a completion that holds `text`; what is `told` of it stands beside the message."""
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "finish_reason": finish, "message": message, **(told or {})}
     usage = {"prompt_tokens": read, "completion_tokens": written}
     return sends(200, {"model": model, "choices": [choice], "usage": usage, **more})
 

@@ -178,7 +178,8 @@ class ModelApi:
         away = {model for model in models if patience is not None and self._slow.turns_away(model)}
         asked = Counter(model for q in questions if away.isdisjoint(q.asks) for model in q.asks)
         answered: Counter[str] = Counter()
-        await self._breaker.look(models.union(*(fallbacks_of(self._entries, model) for model in models)))
+        may_be = models.union(*(question.may_ask for question in questions if question.escalate is not None))
+        await self._breaker.look(may_be.union(*(fallbacks_of(self._entries, model) for model in may_be)))
 
         def heard(model: str, outcome: Outcome) -> None:
             answered[model] += not _kept_waiting(outcome)

@@ -15,7 +15,7 @@ import orjson
 from evaluator.errors import Refused, Unavailable
 from evaluator.model.attaching import content
 from evaluator.model.rate_headers import exhausted
-from judges import DECLINED, NO_CHOICE, Prompt, Reply
+from judges import DECLINED, NO_CHOICE, Prompt, Reply, Token
 from traces import Usage
 
 LONGEST_PAUSE: Final = 300.0
@@ -25,6 +25,9 @@ _MOST_TOKENS: Final = 1_000_000_000
 """Of one answer, as far as is believed: what a server makes up must still fit into a counter."""
 
 _FORMS: Final = ("json_schema", "json_object", "text")
+_MOST_LIKELY: Final = (20, 5, 0)
+"""Likeliest tokens asked for at each place; what OpenAI gives at most, what older servers do, none."""
+
 _LONGEST_COMPLAINT: Final = 2000
 _CONTEXT_WORDS: Final = (
     "context length", "context window", "context_length", "context size", "prompt is too long",
@@ -86,11 +89,15 @@ class FinalRefusal(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a model's server understands: the form of its answers, its word for their limit, whether a temperature."""
+    """What a model's server understands: the form of its answers, its word for their limit, whether a temperature.
+
+    `logprobs` are the likeliest tokens it tells of at each place; 0 when it tells none.
+    """
 
     form: str = _FORMS[0]
     limit: str = "max_completion_tokens"
     temperature: bool = True
+    logprobs: int = _MOST_LIKELY[0]
 
     def body(self, prompt: Prompt) -> dict[str, Any]:
         """Return the body of a request."""
@@ -101,6 +108,8 @@ class Dialect:
         }
         if self.temperature and prompt.temperature is not None:
             body["temperature"] = prompt.temperature
+        if prompt.logprobs:
+            body |= {"logprobs": True, "top_logprobs": self.logprobs}
         if self.form == "json_schema":
             schema = {"name": "verdict", "strict": True, "schema": prompt.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -108,8 +117,15 @@ class Dialect:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def without(self, said: str) -> Dialect | None:
-        """Return the dialect without what a server complains of; None when it complains of something else."""
+    def without(self, said: str, *, logprobs: bool = False) -> Dialect | None:
+        """Return the dialect without what a server complains of; None when it complains of something else.
+
+        Args:
+            said: the complaint, in lower case.
+            logprobs: whether it was asked for them.
+        """
+        if logprobs and "logprobs" in said and self.logprobs:
+            return replace(self, logprobs=_MOST_LIKELY[_MOST_LIKELY.index(self.logprobs) + 1])
         if "temperature" in said and self.temperature:
             return replace(self, temperature=False)
         if "max_completion_tokens" in said and self.limit == "max_completion_tokens":
@@ -172,7 +188,8 @@ def read(content: bytes, asked: str) -> Reply:
     choice = choices[0] if choices and isinstance(choices[0], dict) else {"finish_reason": NO_CHOICE}
     message = choice.get("message")
     text, declined = _text(message) if isinstance(message, dict) else ("", False)
-    return Reply(text, usage.model, DECLINED if declined else str(choice.get("finish_reason") or ""), usage)
+    finish = DECLINED if declined else str(choice.get("finish_reason") or "")
+    return Reply(text, usage.model, finish, usage, _tokens(choice["logprobs"]) if choice.get("logprobs") else ())
 
 
 def _text(message: Mapping[str, Any]) -> tuple[str, bool]:
@@ -182,6 +199,31 @@ def _text(message: Mapping[str, Any]) -> tuple[str, bool]:
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     text = content if isinstance(content, str) else ""
     return text, not text and bool(message.get("refusal"))
+
+
+def _tokens(told: object) -> tuple[Token, ...]:
+    """Return the tokens of an answer with the likeliest ones at each place; none where they are not told."""
+    listed = told.get("content") if isinstance(told, dict) else None
+    if not isinstance(listed, list):
+        return ()
+    return tuple(
+        Token(str(one["token"]), dict(filter(None, map(_likely, [one, *_listed(one.get("top_logprobs"))]))))
+        for one in listed
+        if isinstance(one, dict) and "token" in one
+    )
+
+
+def _likely(one: object) -> tuple[str, float] | None:
+    if not isinstance(one, dict):
+        return None
+    text, logarithm = one.get("token"), one.get("logprob")
+    if not isinstance(text, str) or not isinstance(logarithm, int | float) or math.isnan(logarithm):
+        return None
+    return text, float(logarithm)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _usage(answer: Mapping[str, Any], asked: str) -> Usage:

@@ -11,7 +11,7 @@ from evaluator.model.breaker import Breaker
 from evaluator.model.completion import ACCESS_REFUSED, KEY_REFUSED, MODEL_REFUSED, QUOTA_EXHAUSTED, TOO_LONG
 from evaluator.model.endpoint import Served, fallbacks_of
 from evaluator.model.waits import Waits
-from judges import DEFAULT_CONTEXT, PANEL, Question, combined
+from judges import DEFAULT_CONTEXT, PANEL, Question, combined, escalated, unsure
 from traces import Failure, Outcome, Unscored, Usage, Verdict
 
 UNAVAILABLE: Final = "model_unavailable"
@@ -46,11 +46,17 @@ class Panel:
 
     async def outcome(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
         """Ask once, or as many as the question wants to hear, whose opinions become one outcome."""
+        outcome = await self._together(question, waits, heard)
+        stronger = question.stronger
+        if stronger is None or question.escalate is None or not unsure(outcome, question.escalate.below):
+            return _of_panel(outcome, question)
+        return _of_panel(escalated(outcome, await self._heard(stronger, waits, heard)), question)
+
+    async def _together(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
         asked = question.opinions()
         if len(asked) == 1:
             return await self._heard(asked[0], waits, heard)
-        outcomes = await asyncio.gather(*(self._heard(each, waits, heard) for each in asked))
-        return _of_panel(combined(outcomes, question.scale), question)
+        return combined(await asyncio.gather(*(self._heard(each, waits, heard) for each in asked)), question.scale)
 
     async def _heard(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
         outcome = await self._answered(question, waits)
@@ -114,7 +120,7 @@ def _used(failures: Iterable[Failure]) -> Usage:
 
 
 def _of_panel(outcome: Outcome, question: Question) -> Outcome:
-    models = sorted(set(question.asks))
+    models = question.may_ask
     if len(models) < 2 or not isinstance(outcome, Verdict):
         return outcome
-    return replace(outcome, details={**outcome.details, PANEL: " + ".join(models)})
+    return replace(outcome, details={**outcome.details, PANEL: " + ".join(sorted(models))})

@@ -14,13 +14,13 @@ import structlog
 
 from evaluator.errors import Refused, Unavailable
 from evaluator.limits import TokenGate
-from evaluator.model.completion import Dialect, complaint, read, refusal
+from evaluator.model.completion import Dialect, FinalRefusal, complaint, read, refusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint
 from evaluator.model.rate_headers import exhausted
 from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
-from judges import Price, Prompt, Reply
+from judges import NO_LOGPROBS, UNTOLD_LOGPROBS, Price, Prompt, Reply
 
 _PROBE_SECONDS: Final = 10.0
 
@@ -78,9 +78,11 @@ class Server:
                 content = await self._post(name, {**dialect.body(prompt), "model": name}, reserved, waits, slots)
                 break
             except openai.APIStatusError as error:
-                simpler = dialect.without(complaint(error))
+                simpler = dialect.without(complaint(error), logprobs=prompt.logprobs)
                 if simpler is None:
                     raise await self._refused(error) from None
+                if prompt.logprobs and not simpler.logprobs:
+                    raise FinalRefusal(NO_LOGPROBS, UNTOLD_LOGPROBS) from None
                 dialect = simpler
         if dialect != known:
             self._remember(prompt.model, dialect)

@@ -77,7 +77,7 @@ def test_one_that_could_not_be_asked_has_an_exit_code_of_its_own(
     assert done.returncode == 3
     assert "2 could not be asked" in done.stdout
     assert done.stdout.count("check the rubric's model and OPENAI_BASE_URL") == 1
-    assert [error.get("type") for error in ET.fromstring(report.read_bytes()).iter("error")] == ["key_refused"] * 2
+    assert [error.get("type") for error in ET.fromstring(report.read_bytes()).iter("error")] == ["model_refused"] * 2
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,10 @@ class TestDialect:
     @given(st.text())
     def test_no_complaint_can_be_followed_for_ever(self, words: str) -> None:
         dialect: Dialect | None = Dialect()
-        for _ in range(5):
+        for _ in range(7):
             if dialect is not None:
-                dialect = dialect.without(words + " temperature max_completion_tokens response_format")
+                said = words + " temperature max_completion_tokens response_format logprobs"
+                dialect = dialect.without(said, logprobs=True)
         assert dialect is None
 
     @pytest.mark.parametrize("words", ["", "your request is bad", "messages: too many"])

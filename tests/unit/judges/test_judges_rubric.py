@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from judges import CANNOT_JUDGE, Question, Rubric, RubricSpec
-from judges.spec import DEFAULT_MODEL, Expectation
+from judges.judge import DEFAULT_MODEL
+from judges.spec import Expectation
 from tests.building import ANY_TEXT, step, tool, trace
 from traces import DataType, Failure, NotApplicable, Trace, Unscored, Verdict
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from evaluator.definitions import load
 from judges import Criterion, Scale
-from judges.spec import Judge
+from judges.judge import Judge
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "scales.md").read_text(encoding="utf-8")
 EXAMPLES: Final = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

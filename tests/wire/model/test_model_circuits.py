@@ -16,7 +16,7 @@ from tests.answering import KEY, Act, Answering, Gate, Open, ask, failure, quest
 from traces import Failure, Usage, Verdict
 
 QUOTA = refuses(429, code="insufficient_quota")
-PAUSE = timedelta(seconds=30)
+PAUSE = timedelta(seconds=60)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ class TestCircuit:
         assert len(server.requests) == 2
         assert {outcome.kind for outcome in outcomes if isinstance(outcome, Failure)} == {CLOSED}
         pause = valkey.hget("test:circuit:gpt", "pause")
-        assert pause == b"60000"  # twice as long
+        assert pause == b"120000"  # twice as long
         waits(valkey)
         server.always = scores(4)
         api = opened(circuits=circuits)
