@@ -12,14 +12,16 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from queue import Empty, PriorityQueue
 from typing import Any, Final, cast
 
 import dramatiq
 import redis
 import structlog
-from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.common import compute_backoff
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import Retries
+from dramatiq.middleware import Middleware, Retries
 
 from evaluator.connection import reachable
 from evaluator.errors import Unavailable
@@ -29,6 +31,9 @@ _DELAYED: Final = ".DQ"
 
 _TIDY_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 1.0
+
+_LEAVING_SECONDS: Final = 0.05
+"""Between two looks of a worker that is told to stop; until its threads have ended they keep it heard."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +52,7 @@ class Broker(RedisBroker):
         self._heard_since = time.monotonic()
         self._tidied: dict[str, float] = {}
         self._here = threading.local()
+        self.leaving = threading.Event()
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
         """Consume a queue, with what was fetched from it by us and is not in our hand.
@@ -61,7 +67,7 @@ class Broker(RedisBroker):
         if lost:
             _log.info("messages are taken up again", queue=queue_name, messages=len(lost))
             self.do_requeue(queue_name, *lost)
-        return super().consume(queue_name, prefetch, timeout)
+        return _Consumer(self, queue_name, prefetch, timeout)
 
     def _dispatch(self, command: str) -> Callable[..., Any]:
         """Return the function that does `command`, as Dramatiq's broker calls it."""
@@ -102,6 +108,58 @@ class Broker(RedisBroker):
             return 0
         self._tidied[queue] = now
         return 1
+
+
+class _Consumer(_RedisConsumer):
+    """Rests as Dramatiq's does between two looks at an empty queue, but not while its worker is told to stop."""
+
+    def __init__(self, broker: Broker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call] # 0: it never rests
+        self._leaving = broker.leaving
+        self._longest = timeout
+
+    def __next__(self) -> dramatiq.MessageProxy | None:
+        message = cast("dramatiq.MessageProxy | None", super().__next__())  # type: ignore[no-untyped-call]
+        if message is None:
+            _, milliseconds = compute_backoff(self.misses - 1, max_backoff=self._longest)
+            if self._leaving.wait(milliseconds / 1000):
+                time.sleep(_LEAVING_SECONDS)
+        return message
+
+
+class PromptStop(Middleware):
+    """Lets a worker stop at once when it has nothing in hand; Dramatiq's waits until each of its threads looks up."""
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Give the worker's threads a queue that can be closed."""
+        worker.work_queue = _Work()
+        cast("Broker", broker).leaving.clear()
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Wake everybody who waits for work."""
+        cast("Broker", broker).leaving.set()
+        cast("_Work", worker.work_queue).close()
+
+
+class _Work(PriorityQueue[Any]):
+    """What a worker's threads do next. Closed, it lets nobody wait; what is in it can still be taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closed = False
+
+    def close(self) -> None:
+        with self.mutex:
+            self._closed = True
+            self.not_empty.notify_all()
+
+    def _qsize(self) -> int:
+        return super()._qsize() or self._closed
+
+    def _get(self) -> Any:
+        if not super()._qsize():
+            raise Empty
+        return super()._get()
 
 
 class PatientRetries(Retries):

@@ -24,7 +24,7 @@ from dramatiq.middleware import Middleware, TimeLimit
 from evaluator.app import App, open_app
 from evaluator.arrears import Span
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
-from evaluator.broker import Broker, PatientRetries
+from evaluator.broker import Broker, PatientRetries, PromptStop
 from evaluator.catching_up import MadeUp
 from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
@@ -135,7 +135,7 @@ def calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(200_000, 20, 20)
 
 
 def thread_count(app: App) -> int:
@@ -182,6 +182,7 @@ def _open_broker(app: App) -> Broker:
         namespace=f"{app.settings.evaluator_namespace}:queue",
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
         middleware=[
+            PromptStop(),
             TimeLimit(time_limit=int(_TIME_LIMIT.total_seconds() * 1000)),
             PatientRetries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),
         ],

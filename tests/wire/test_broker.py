@@ -12,7 +12,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError, ConnectionClosed
 
-from evaluator.broker import Away, Broker, PatientRetries
+from evaluator.broker import Away, Broker, PatientRetries, PromptStop
 from evaluator.connection import reachable
 from evaluator.errors import Unavailable
 
@@ -143,6 +143,33 @@ def test_a_retry_waits_for_a_server_that_takes_nothing(broker: Broker, valkey: r
     finally:
         valkey.config_set("min-replicas-to-write", 0)
         worker.stop()
+
+
+def test_a_worker_with_nothing_in_hand_stops_at_once_and_one_with_work_when_it_is_done(
+    broker: Broker, valkey: redis.Redis
+) -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def act(_: int) -> None:
+        begun.set()
+        done.wait(20)
+
+    broker.add_middleware(PromptStop())
+    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="act")(act)
+    worker = dramatiq.Worker(broker, worker_threads=3, worker_timeout=3_600_000)
+    for has_work in (False, True):
+        worker.start()
+        if has_work:
+            put(broker, 1, 2, 3, 4)
+            assert begun.wait(20)
+            threading.Timer(0.2, done.set).start()
+        stopping = threading.Thread(target=worker.stop, daemon=True)
+        stopping.start()
+        stopping.join(20)
+        assert not stopping.is_alive()
+        worker = dramatiq.Worker(broker, worker_threads=3, worker_timeout=3_600_000)
+    assert done.is_set()
+    assert valkey.llen(f"test:queue:{QUEUE}") == 1
 
 
 @pytest.mark.parametrize(
