@@ -1,7 +1,7 @@
 # Everything runs from a virtual environment in .venv, made from the hash-locked requirements on first use.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST_WORKERS ?= 2
+PYTEST_WORKERS ?= 3
 NIGHTLY_RUNS ?= 200
 NIGHTLY_SEED ?= 1
 

@@ -12,7 +12,7 @@ from tests.matrix.checking import Books, check, is_settled
 from tests.matrix.plan import Plan
 from tests.matrix.world import World, eventually
 
-_SETTLES_SECONDS = 40.0
+_SETTLES_SECONDS = 90.0
 _EMPTIES_SECONDS = 5.0
 
 

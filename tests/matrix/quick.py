@@ -58,7 +58,7 @@ class ShiftedClock(SystemClock):
 def quick() -> Iterator[None]:
     """Shorten every wait of the service in this process."""
     langfuse = functools.partial(Langfuse, timeout=1.0, attempts=3)
-    model = functools.partial(ModelApi, timeout=2.5, attempts=3, first_backoff=0.05)
+    model = functools.partial(ModelApi, timeout=5.0, attempts=3, first_backoff=0.05)
     replaced = {**WAITS, "evaluator.app.Langfuse": langfuse, "evaluator.app.ModelApi": model}
     if shift := os.environ.get(CLOCK):
         replaced["evaluator.app.SystemClock"] = functools.partial(ShiftedClock, Path(shift))

@@ -62,7 +62,7 @@ judge: {model: gpt-5.4}
 """
 
 SERVICE: Final = f"""
-discovery: {{every: 200ms, quiet_for: 300ms, max_wait: 30s, overlap: 10s, longest_trace: 1m}}
+discovery: {{every: 200ms, quiet_for: 300ms, max_wait: 30s, overlap: 1m, longest_trace: 1m}}
 judges: {{trace: off}}
 limits:
   model_calls_in_flight: {IN_FLIGHT}
