@@ -222,7 +222,7 @@ def _may_go_on(app: App, queue: Queue, lane: Lane) -> bool:
 
 
 def _evaluated(app: App, queue: Queue, jobs: Sequence[Job], lane: Lane) -> bool:
-    """Evaluate jobs and put back what is left; False when Redis went away on the way.
+    """Evaluate jobs and put back what is left; False when Redis, or all of Langfuse, went away on the way.
 
     The actor then waits and does it again: settled work is left out, remembered outcomes are not paid for again. It
     must not raise instead: Dramatiq could not enqueue the retry, and would acknowledge the message once Redis is back.
@@ -231,7 +231,7 @@ def _evaluated(app: App, queue: Queue, jobs: Sequence[Job], lane: Lane) -> bool:
         for again in app.evaluation.evaluate(jobs, lane):
             queue.put(again.jobs, again.delay, again.lane)
     except Unavailable as error:
-        _log.warning("the batch waits for Redis", reason=str(error), traces=len(jobs))
+        _log.warning("the batch waits", reason=str(error), traces=len(jobs))
         return False
     except Exception as error:  # noqa: BLE001 - nothing may pass with its own words
         _log.error("a batch failed by a mistake of the service", exc_info=error, traces=len(jobs))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from evaluator.errors import Refused
-from evaluator.langfuse.wire import Wire
+from evaluator.errors import Refused, Unavailable
+from evaluator.langfuse.wire import TooWide, Wire
 
 BATCHES_FROM: Final = (4, 59)
 """First version that takes an array of scores (contract 0)."""
@@ -32,7 +32,7 @@ async def probe(wire: Wire, now: datetime) -> Capabilities:
     Raises:
         ConfigError: the keys are wrong.
         Refused: the server is too old.
-        Unavailable: it does not answer.
+        Unavailable: it does not answer, or is too busy to.
     """
     version = str((await wire.get("health")).get("version") or "unknown")
     projects = (await wire.get("projects")).get("data") or []
@@ -43,6 +43,8 @@ async def probe(wire: Wire, now: datetime) -> Capabilities:
         await wire.get("v2/observations", [("limit", "1"), ("fromStartTime", since)])
     except Refused as error:
         raise Refused(f"Langfuse {version} has no v2/observations: {_NEEDED} ({error})") from error
+    except TooWide as error:
+        raise Unavailable(f"Langfuse cannot read even five minutes now: {error}") from error
     number = re.match(r"v?(\d+)\.(\d+)", version)
     # A version nobody can read is Cloud's; should it refuse arrays after all, the writer falls back.
     batches = number is None or (int(number[1]), int(number[2])) >= BATCHES_FROM

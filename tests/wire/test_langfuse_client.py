@@ -115,13 +115,13 @@ def scripted(*handlers: Handler) -> Handler:
     return handle
 
 
-def langfuse_with(scores: Handler) -> Handler:
-    """Answer as Langfuse does, but with `scores` to what writes them."""
+def langfuse_with(handler: Handler, path: str = "scores") -> Handler:
+    """Answer as Langfuse does, but with `handler` to what comes to one path."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         answers: dict[str, Any] = {"health": {"version": "4.60.0"}, "projects": {"data": [{"id": "p", "name": "P"}]}}
-        if request.path.endswith("/scores"):
-            return await scores(request)
+        if request.path.endswith(f"/{path}"):
+            return await handler(request)
         return web.json_response(answers.get(request.path.rpartition("/")[2], {"data": [], "meta": {}}))
 
     return handle
@@ -197,6 +197,13 @@ class TestAnswers:
         with pytest.raises(kind, match=f"Langfuse answered {status} to GET health: Sorry"):
             make(serve(answering(status, '{"message": "Sorry"}')), attempts=3).capabilities()
         assert gate.permits == requests
+
+    def test_a_server_that_is_too_busy_for_five_minutes_of_traces_is_away(
+        self, make: Make, serve: Callable[[Handler], str]
+    ) -> None:
+        busy = answering(422, '{"message": "Query ran out of resources"}')
+        with pytest.raises(Unavailable, match=r"cannot read even five minutes now: .*ran out of resources"):
+            make(serve(langfuse_with(busy, "observations"))).capabilities()
 
     @pytest.mark.parametrize(
         ("header", "pause"),
