@@ -48,16 +48,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """One item of a (subject, evaluator) pair on its way through a batch; `pair` holds all items of it.
+    """One item of a (subject, evaluator) pair on its way through a batch.
 
-    It ends in a `state` with a reason, or `comes_again` later. A reason of `failed` is kind and story.
+    It does not know the others of its pair: a cycle would hold whole traces until garbage is looked for. It ends in a
+    `state` with a reason, or `comes_again` later. A reason of `failed` is kind and story.
     """
 
     job: Job
     sampled: Sampled
     item: Item
     evaluator: Evaluator
-    pair: list[_Work]
     outcome: Outcome | None = None
     state: str = ""
     reason: str = ""
@@ -136,10 +136,11 @@ class Evaluation:
             jobs = self._open(jobs, endings)
         if jobs:
             gathered = self._gathering.gather(jobs, endings)
-            work = list(self._work(jobs, gathered, endings))
+            pairs = list(self._pairs(jobs, gathered, endings))
+            work = [item for pair in pairs for item in pair]
             self._judge(work, None if lane is Lane.PATIENT else self._patience)
             self._write(work)
-            self._end(work, endings)
+            _end(pairs, endings)
         endings.save()
         return endings.again()
 
@@ -166,11 +167,9 @@ class Evaluation:
     def questions(self, jobs: Sequence[Job]) -> list[Prepared]:
         """Return what judges would have to be asked about jobs now; asks and changes nothing."""
         gathered = self._gathering.gather(jobs, Endings(self._state, self._arrears, self._clock))
-        firsts = (
-            (item, first_outcome(item.evaluator, item.item.material))
-            for item in self._work(jobs, gathered, Endings(self._state, self._arrears, self._clock))
-            if item.outcome is None
-        )
+        pairs = self._pairs(jobs, gathered, Endings(self._state, self._arrears, self._clock))
+        asked = (item for pair in pairs for item in pair if item.outcome is None)
+        firsts = ((item, first_outcome(item.evaluator, item.item.material)) for item in asked)
         return [
             Prepared(item.job.ref.id, item.evaluator.name, memory_of(item.evaluator, item.item), first)
             for item, first in firsts
@@ -189,7 +188,8 @@ class Evaluation:
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
-    def _work(self, jobs: Sequence[Job], gathered: Gathered, endings: Endings) -> Iterable[_Work]:
+    def _pairs(self, jobs: Sequence[Job], gathered: Gathered, endings: Endings) -> Iterable[list[_Work]]:
+        """Give the items of each pair, with what is remembered of them."""
         ready = [job for job in jobs if job.ref.id in gathered.traces or job.ref.id in gathered.sessions]
         remembered = self._state.remembered([job.ref.id for job in ready])
         evaluators = self._evaluators()
@@ -204,11 +204,11 @@ class Evaluation:
                 items = [whole] if whole and evaluator.target == "trace" else self._items(job, evaluator, gathered)
                 if not items:
                     endings.settle(job, [sampled], "skipped", _nothing(evaluator))
-                pair: list[_Work] = []
-                for item in items:
-                    known = remembered.get((job.ref.id, memory_of(evaluator, item))) if remembered else None
-                    pair.append(_Work(job, sampled, item, evaluator, pair, known))
-                yield from pair
+                    continue
+                pair = [_Work(job, sampled, item, evaluator) for item in items]
+                for each in pair if remembered else ():
+                    each.outcome = remembered.get((job.ref.id, memory_of(evaluator, each.item)))
+                yield pair
 
     def _items(self, job: Job, evaluator: Evaluator, gathered: Gathered) -> list[Item]:
         trace, known = gathered.traces.get(job.ref.id), gathered.sessions.get(job.ref.id)
@@ -306,13 +306,15 @@ class Evaluation:
             if item.state == "scored" and self._told is not None:
                 self._told(scores, item.job.ref)
 
-    def _end(self, work: Sequence[_Work], endings: Endings) -> None:
-        """Settle each pair of which every item has ended; the others come again, and pay only for what is missing."""
-        for item in work:
-            if len(item.pair) == 1 and item.state in _SIMPLE:
-                endings.settle_one(item.job, item.sampled, item.state, item.reason)
-            elif item is item.pair[0]:
-                _end_pair(item.pair, endings)
+
+def _end(pairs: Iterable[Sequence[_Work]], endings: Endings) -> None:
+    """Settle each pair of which every item has ended; the others come again, and pay only for what is missing."""
+    for pair in pairs:
+        first = pair[0]
+        if len(pair) == 1 and first.state in _SIMPLE:
+            endings.settle_one(first.job, first.sampled, first.state, first.reason)
+        else:
+            _end_pair(pair, endings)
 
 
 def _is_written(item: _Work, answers: Sequence[EvaluatorError | None]) -> None:
