@@ -18,6 +18,7 @@ from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
+from evaluator.cache import Cache
 from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
@@ -100,9 +101,9 @@ def open_app(
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, model_closed) if slack is not None else Breaker(circuits, loop.time)
-        model = stack.enter_context(
-            contextlib.closing(_model(settings, definitions, state, loop, langfuse, breaker=breaker, purse=money.purse))
-        )
+        cache = _cache(settings, definitions, stack.enter_context(connect(url)))
+        fleet = {"breaker": breaker, "purse": money.purse, "cache": cache}
+        model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
@@ -267,6 +268,13 @@ def _model(
         attach=langfuse.attachment if langfuse is not None else None,
         **fleet,
     )
+
+
+def _cache(settings: Settings, definitions: Definitions, client: redis.Redis) -> Cache | None:
+    """Return the kept verdicts of the service; people who try and test a rubric never see them."""
+    expires = definitions.service.cache.expires
+    secret = settings.langfuse_secret_key.get_secret_value()
+    return None if expires is None else Cache(client, settings.evaluator_namespace, expires, secret)
 
 
 def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -> BatchApi:

@@ -125,7 +125,9 @@ def _print_swept(swept: Swept, since: str) -> None:
         _out.print(f"  {count:>8,} {state.replace('_', ' ')}")
     for reason, count in summary["reasons"].items():
         _out.print(f"  {count:>8,} {spelled_out(reason)}", style="dim", markup=False, highlight=False)
-    _out.print(f"{swept.used.calls:,} judge calls, {swept.used.usd:.4f} USD; {swept.left} messages left in the queue")
+    used = swept.used
+    again = f" ({used.cached:,} answers used again)" if used.cached else ""
+    _out.print(f"{used.calls:,} judge calls{again}, {used.usd:.4f} USD; {swept.left} messages left in the queue")
     for model, why in swept.closed.items():
         _out.print(f"not waited for: {model} takes no calls: {why}", style="red", markup=False, highlight=False)
 

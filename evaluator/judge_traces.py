@@ -66,10 +66,12 @@ class JudgeTraces:
     def end(self, call: Call, outcome: Outcome) -> str | None:
         """Write how it went, when such calls are to be written; return the id of the trace that says so."""
         failed = isinstance(outcome, Failure) and not outcome.retryable
+        used = outcome.usage if isinstance(outcome, Verdict | Unscored | Failure) else Usage()
+        if used.cached and not used.calls:
+            return None  # nobody was called; what was begun is left unsent
         span = call.span or (self._open(call) if failed and self._which == "failures" else None)
         if span is None:
             return None
-        used = outcome.usage if isinstance(outcome, Verdict | Unscored | Failure) else Usage()
         span.update(
             output=_said(outcome),
             model=used.model or call.question.prompt.model,

@@ -100,6 +100,7 @@ class Swept:
                 "input_tokens": self.used.input_tokens,
                 "output_tokens": self.used.output_tokens,
                 "usd": round(self.used.usd, 6),
+                "cached": self.used.cached,
             },
             "left_in_queue": self.left,
             "closed_models": dict(self.closed),
@@ -210,5 +211,6 @@ def _added(after: dict[str, Usage], before: dict[str, Usage]) -> Usage:
             now.input_tokens - then.input_tokens,
             now.output_tokens - then.output_tokens,
             now.usd - then.usd,
+            now.cached - then.cached,
         )
     return total

@@ -272,6 +272,15 @@ class BatchesConfig(Section):
     )
 
 
+class CacheConfig(Section):
+    """Whether verdicts are used again for the same question: same rubric version, model and rendered inputs."""
+
+    expires: Interval | None = Field(
+        default=None,
+        description="for how long; null: never. Redis holds the reasons of judges, which may quote traces, for so long",
+    )
+
+
 class BudgetConfig(Section):
     """What judging may cost. A rubric may have a budget of its own beside this one."""
 
@@ -318,6 +327,7 @@ class ServiceConfig(Section):
     )
     limits: LimitsConfig = LimitsConfig()
     batches: BatchesConfig = BatchesConfig()
+    cache: CacheConfig = CacheConfig()
     budget: BudgetConfig = BudgetConfig()
     overload: OverloadConfig = OverloadConfig()
     watch: WatchConfig = WatchConfig()

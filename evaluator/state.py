@@ -25,6 +25,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |
 | N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
+| N:cache:HASH | string | as configured | a verdict, to be used again (cache.py) | the same is paid for again |
 | N:batch:* | (see batch_room) | | questions for the provider's batches | those of the overlap are paid for again |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
 """
@@ -54,6 +55,7 @@ _LOCK_SECONDS: Final = 30
 """A monitor is locked for as long as it takes to save it; the lock of one who died is in the way for so long."""
 
 _HOUR: Final = timedelta(hours=1)
+_COUNTED: Final = ("calls", "input_tokens", "output_tokens", "cached")
 _IS_FREE: Final = b"0"[0].__eq__
 
 
@@ -238,9 +240,9 @@ class State:
         with reachable():
             pipe = self._redis.pipeline()
             for evaluator, usage in used.items():
-                pipe.hincrby(key, f"{evaluator}/calls", usage.calls)
-                pipe.hincrby(key, f"{evaluator}/input_tokens", usage.input_tokens)
-                pipe.hincrby(key, f"{evaluator}/output_tokens", usage.output_tokens)
+                for what in _COUNTED:
+                    if count := getattr(usage, what):
+                        pipe.hincrby(key, f"{evaluator}/{what}", count)
                 pipe.hincrbyfloat(key, f"{evaluator}/usd", usage.usd)
             pipe.execute()
 
@@ -381,14 +383,8 @@ def _letter(letter: DeadLetter) -> str:
 
 
 def _one_kind(what: str, count: float) -> Usage:
-    match what:
-        case "calls":
-            return Usage(calls=int(count))
-        case "input_tokens":
-            return Usage(input_tokens=int(count))
-        case "output_tokens":
-            return Usage(output_tokens=int(count))
-    return Usage(usd=count)
+    known: dict[str, Any] = {what: int(count)} if what in _COUNTED else {"usd": count} if what == "usd" else {}
+    return Usage(**known)
 
 
 def _three(name: str) -> tuple[str, str, str]:

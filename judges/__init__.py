@@ -5,7 +5,7 @@ from judges.asking import DECLINED, NO_CHOICE, NO_LOGPROBS, UNTOLD_LOGPROBS, Att
 from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables
-from judges.opinions import PANEL, combined, escalated, unsure
+from judges.opinions import CACHED, PANEL, combined, escalated, unsure
 from judges.price import Price
 from judges.redaction import Redaction
 from judges.rubric import DEFAULT_CONTEXT, NO_PROMPT, Rubric, grouped
@@ -14,6 +14,7 @@ from judges.spec import Example, Expectation, RubricSpec
 from judges.weighing import Token, unweighable, weighed
 
 __all__ = [
+    "CACHED",
     "CANNOT_JUDGE",
     "DECLINED",
     "DEFAULT_CONTEXT",

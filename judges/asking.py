@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -66,8 +66,8 @@ class Prompt:
     `schema` is the strict JSON Schema of the answer, `max_output_tokens` its limit, thinking included; a `temperature`
     of None leaves it to the model. `repair` marks the second and last try. `media` are the ids of images and files to
     be shown behind the text, `attached` what became of them. `payers` are the rubrics whose budgets it is paid from, in
-    equal parts. With `logprobs` the answer's probabilities
-    are wanted.
+    equal parts. With `logprobs` the answer's probabilities are wanted. `fence` is the code of its fences, random, and
+    in none of the texts they hold.
     """
 
     model: str
@@ -81,6 +81,7 @@ class Prompt:
     attached: tuple[Attachment, ...] = ()
     payers: tuple[str, ...] = ()
     logprobs: bool = False
+    fence: str = ""
 
     @property
     def likely_tokens(self) -> int:
@@ -136,7 +137,7 @@ class Question:
 
     `models` are those whose opinions are asked, each as often as it stands there; none is the prompt's alone. `member`
     says how it may be asked together with others; None when it is asked alone. `repack` gives the same question for a
-    context of so many tokens. `escalate` says who is asked when those are unsure.
+    context of so many tokens. `escalate` says who is asked when those are unsure. `versions` are those of the rubrics.
     """
 
     prompt: Prompt
@@ -146,6 +147,7 @@ class Question:
     member: Member | None = None
     repack: Callable[[int], Question] | None = field(default=None, repr=False, compare=False)
     escalate: Escalation | None = None
+    versions: tuple[str, ...] = ()
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -169,6 +171,22 @@ class Question:
         if self.escalate is None:
             return None
         return replace(self, prompt=replace(self.prompt, model=self.escalate.model, logprobs=False), models=())
+
+    def identity(self) -> Iterator[str]:
+        """Give all that can change what comes of asking its model once, in pieces.
+
+        Questions with the same pieces are the same question. The code of the fences is left out: the text is in pieces
+        where it stood, so that nothing within them can pass for a fence.
+        """
+        asked = self.prompt
+        ruler = [self.versions, asked.schema, self.details]
+        yield json.dumps(
+            [*ruler, asked.model, asked.temperature, asked.max_output_tokens, asked.logprobs, asked.media],
+            sort_keys=True,
+            default=str,
+        )
+        yield asked.system
+        yield from asked.user.split(asked.fence) if asked.fence else (asked.user,)
 
     def of(self, model: str) -> Question:
         """Return the same question to another model."""

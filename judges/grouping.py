@@ -191,9 +191,11 @@ def _asked_together(members: Sequence[Question], boundary: Callable[[], str]) ->
         schema=_schema(keys, members),
         max_output_tokens=sum(question.prompt.max_output_tokens for question in members),
         payers=tuple(_member(question).rubric for question in members),
+        fence=code,
     )
+    versions = tuple(version for question in members for version in question.versions)
     # The scale is nobody's: a group is read by `keys`, each by the scale of its own question.
-    return GroupQuestion(prompt, members[0].scale, members=tuple(members), keys=keys)
+    return GroupQuestion(prompt, members[0].scale, versions=versions, members=tuple(members), keys=keys)
 
 
 def _listed(key: str, question: Question) -> str:

@@ -26,6 +26,9 @@ PANEL: Final = "panel"
 Which of them answered differs from verdict to verdict; the ruler is the same. (judge_model says who answered.)
 """
 
+CACHED: Final = "cached"
+"""Where the details of a verdict say that nobody was called for it: it was paid for before."""
+
 LONGEST_DISSENT: Final = 400
 """Characters that are kept of the reason of an opinion that differs from the verdict."""
 

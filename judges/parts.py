@@ -5,7 +5,8 @@ Notes are written by a model that has just read hostile text. They stand in a fe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -95,6 +96,7 @@ class Script:
             logprobs=self.last.logprobs and is_last,
             media=media_in([*self.parts.beside.values(), self.parts.texts[part - 1]])[: self.most_media],
             payers=self.last.payers,
+            fence=boundary,
             notes=notes,
         )
 
@@ -108,6 +110,15 @@ class PartsQuestion(Question):
     """A question whose material is read in parts: each reply but the last is notes, and leads to the next prompt."""
 
     script: Script | None = None
+
+    def identity(self) -> Iterator[str]:
+        """Give what makes up the question: its parts are read one after the other, and all belong to it."""
+        yield from Question.identity(self)
+        if self.script is not None:
+            parts = self.script.parts
+            yield json.dumps([parts.name, parts.notes, self.script.most_media, *sorted(parts.beside.items())])
+            yield self.script.last.system
+            yield from parts.texts
 
     def read(self, reply: Reply) -> Outcome | Prompt:
         """Read a reply: the next prompt, the same once more when it cannot be read, or the outcome of the last."""

@@ -48,9 +48,10 @@ _MEDIA_TOKENS: Final = 1_500
 class Prompting:
     """Puts the questions of one rubric."""
 
-    def __init__(self, spec: RubricSpec, boundary: Callable[[], str]) -> None:
+    def __init__(self, spec: RubricSpec, version: str, boundary: Callable[[], str]) -> None:
         """Put those of `spec`; `boundary` makes the code of each question's fences."""
         self._name = spec.name
+        self._versions = (version,)
         self._judge = spec.judge
         self._scale = spec.score
         self._boundary = boundary
@@ -87,7 +88,7 @@ class Prompting:
         boundary = boundary_for((part.text for part in shown.values()), self._boundary)
         material = "\n\n".join(fenced(name, part.text, boundary) for name, part in shown.items())
         media = media_in(part.text for part in shown.values())[:MOST_MEDIA] if self._sees else ()
-        prompt = self._prompt(CODE.format(boundary=boundary) + material + self._reminder, media)
+        prompt = self._prompt(CODE.format(boundary=boundary) + material + self._reminder, boundary, media)
         group, member = self._judge.group, None
         # What was taken out is numbered question by question: together with others it would seem to be theirs.
         if group is not None and not details and not media and not inputs.told:
@@ -99,7 +100,7 @@ class Prompting:
             **_left_out({name: part.left_out for name, part in shown.items()}),
         }
         repack = partial(self.ask, inputs)
-        return Question(prompt, self._scale, told, self._judge.models, member, repack, self._escalate)
+        return Question(prompt, self._scale, told, self._judge.models, member, repack, self._escalate, self._versions)
 
     def _in_parts(self, inputs: Inputs, parts: Parts) -> Question:
         script = Script(
@@ -114,10 +115,11 @@ class Prompting:
             self._judge.models,
             repack=partial(self.ask, inputs),
             escalate=self._escalate,
+            versions=self._versions,
             script=script,
         )
 
-    def _prompt(self, user: str, media: tuple[str, ...] = ()) -> Prompt:
+    def _prompt(self, user: str, fence: str = "", media: tuple[str, ...] = ()) -> Prompt:
         judge = self._judge
         return Prompt(
             judge.model,
@@ -129,6 +131,7 @@ class Prompting:
             media=media,
             payers=(self._name,),
             logprobs=judge.logprobs,
+            fence=fence,
         )
 
 

@@ -60,7 +60,7 @@ class Rubric:
         self._boundary = boundary
         self._context = context
         self._redaction = redaction
-        self._prompting = Prompting(spec, boundary)
+        self._prompting = Prompting(spec, self.version, boundary)
 
     def among(self, group: Iterable[RubricSpec]) -> Rubric:
         """Return the rubric as a member of a group, itself included or not."""

@@ -9,13 +9,17 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer cost: model calls, tokens, US dollars; `model` is the one that answered."""
+    """What an answer cost: model calls, tokens, US dollars; `model` is the one that answered.
+
+    `cached` counts the answers that were used again instead: nobody was called for them.
+    """
 
     model: str = ""
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float = 0.0
+    cached: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -24,6 +28,7 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.usd + other.usd,
+            self.cached + other.cached,
         )
 
 

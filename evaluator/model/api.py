@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from evaluator.cache import Cache
 from evaluator.errors import Unavailable
 from evaluator.limits import TokenGate
 from evaluator.loop import LoopThread
@@ -23,6 +24,7 @@ from evaluator.model.completion import ACCESS_REFUSED, TOO_LONG, FinalRefusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint, Served, fallbacks_of
 from evaluator.model.panel import CLOSED, UNAVAILABLE, Panel
+from evaluator.model.reuse import Reuse
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
@@ -71,6 +73,7 @@ class ModelApi:
         purse: Purse | None = None,
         entries: Mapping[str, Served] | None = None,
         breaker: Breaker | None = None,
+        cache: Cache | None = None,
     ) -> None:
         """Open a connection.
 
@@ -89,14 +92,14 @@ class ModelApi:
             purse: where the money for calls comes from; None when nobody counts it.
             entries: models that are elsewhere, or have limits of their own, by the name rubrics use.
             breaker: which models are left alone; without it a key that is refused fails each question.
+            cache: verdicts that are used again for the same question; without it each question is asked.
 
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
         """
         self._loop = loop
         self._random = random
-        self._attempts = attempts
-        self._first_backoff = first_backoff
+        self._attempts, self._first_backoff = attempts, first_backoff
         self._attach = attach
         self._max_in_flight = max_in_flight
         self._slots: dict[str, Slots] = {}
@@ -106,7 +109,8 @@ class ModelApi:
         self._purse = purse
         self._breaker = breaker or Breaker(None, loop.time)
         self._entries = entries or {}
-        self._panel = Panel(self._ask, self._entries, self._breaker)
+        self._reuse = None if cache is None else Reuse(cache, self._place)
+        self._panel = Panel(self._ask, self._entries, self._breaker, self._reuse)
         self._server = loop.call(_connected(Endpoint(base_url, api_key, timeout=timeout), gate, prices))
         self._servers = {
             model: loop.call(_connected(entry.endpoint, entry.gate, prices, {model: entry.name}))
@@ -157,6 +161,8 @@ class ModelApi:
 
     def close(self) -> None:
         """Close the connections."""
+        if self._reuse is not None:
+            self._loop.call(self._reuse.close())
         if self._purse is not None:
             self._loop.call(self._purse.close())
         for server in (self._server, *self._servers.values()):
@@ -164,6 +170,9 @@ class ModelApi:
 
     def _server_of(self, model: str) -> Server:
         return self._servers.get(model, self._server)
+
+    def _place(self, model: str) -> str:
+        return self._server_of(model).place(model)
 
     def is_unfunded(self, payers: Sequence[str]) -> bool:
         """Whether it is known that there is no money left today for a question of these rubrics."""
@@ -182,6 +191,9 @@ class ModelApi:
         await self._breaker.look(may_be.union(*(fallbacks_of(self._entries, model) for model in may_be)))
 
         def heard(model: str, outcome: Outcome) -> None:
+            if isinstance(outcome, Verdict) and outcome.usage.cached:
+                asked[model] -= 1  # a kept verdict says nothing of how fast a model is
+                return
             answered[model] += not _kept_waiting(outcome)
 
         async def one(index: int, question: Question) -> None:
@@ -222,6 +234,8 @@ class ModelApi:
     def _learn(self, asked: Mapping[str, int], answered: Mapping[str, int], *, in_time: bool = False) -> None:
         """Learn from one batch which models are slow: a few questions without an answer may be bad luck."""
         for model, number in asked.items():
+            if number <= 0:
+                continue
             if 2 * answered.get(model, 0) < number:
                 self._slow.mark(model)
                 _log.warning("a model is slow or down: its questions go to the patient lane", model=model)

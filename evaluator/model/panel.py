@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from evaluator.model.breaker import Breaker
 from evaluator.model.completion import ACCESS_REFUSED, KEY_REFUSED, MODEL_REFUSED, QUOTA_EXHAUSTED, TOO_LONG
 from evaluator.model.endpoint import Served, fallbacks_of
+from evaluator.model.reuse import Reuse
 from evaluator.model.waits import Waits
-from judges import DEFAULT_CONTEXT, PANEL, Question, combined, escalated, unsure
+from judges import CACHED, DEFAULT_CONTEXT, PANEL, Question, combined, escalated, unsure
 from traces import Failure, Outcome, Unscored, Usage, Verdict
 
 UNAVAILABLE: Final = "model_unavailable"
@@ -38,39 +40,47 @@ Heard = Callable[[str, Outcome], None]
 class Panel:
     """Asks the models of a question, and those in their place. Belongs to one event loop."""
 
-    def __init__(self, ask: AskOne, entries: Mapping[str, Served], breaker: Breaker) -> None:
-        """Ask by `ask`; `entries` name fallbacks, `breaker` knows which models take no calls."""
+    def __init__(
+        self, ask: AskOne, entries: Mapping[str, Served], breaker: Breaker, reuse: Reuse | None = None
+    ) -> None:
+        """Ask by `ask`; `entries` name fallbacks, `breaker` knows which models take no calls, `reuse` kept verdicts."""
         self._ask = ask
         self._entries = entries
         self._breaker = breaker
+        self._reuse = reuse
 
     async def outcome(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
         """Ask once, or as many as the question wants to hear, whose opinions become one outcome."""
         outcome = await self._together(question, waits, heard)
         stronger = question.stronger
-        if stronger is None or question.escalate is None or not unsure(outcome, question.escalate.below):
-            return _of_panel(outcome, question)
-        return _of_panel(escalated(outcome, await self._heard(stronger, waits, heard)), question)
+        if stronger is not None and question.escalate is not None and unsure(outcome, question.escalate.below):
+            outcome = escalated(outcome, await self._heard(stronger, len(question.asks), waits, heard))
+        return _of_panel(outcome, question)
 
     async def _together(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
         asked = question.opinions()
         if len(asked) == 1:
-            return await self._heard(asked[0], waits, heard)
-        return combined(await asyncio.gather(*(self._heard(each, waits, heard) for each in asked)), question.scale)
+            return await self._heard(asked[0], 0, waits, heard)
+        opinions = (self._heard(each, place, waits, heard) for place, each in enumerate(asked))
+        return combined(await asyncio.gather(*opinions), question.scale)
 
-    async def _heard(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
-        outcome = await self._answered(question, waits)
+    async def _heard(self, question: Question, opinion: int, waits: Waits, heard: Heard) -> Outcome:
+        outcome = await self._answered(question, opinion, waits)
         heard(question.prompt.model, outcome)
         return outcome
 
-    async def _answered(self, question: Question, waits: Waits) -> Outcome:
+    async def _answered(self, question: Question, opinion: int, waits: Waits) -> Outcome:
         """Ask a model, then each that answers in its place; of failures the first that may pass is the outcome."""
         wanted = question.prompt.model
         failed: dict[str, Failure] = {}
         for model in (wanted, *fallbacks_of(self._entries, wanted)):
             if failed and self._context(model) <= self._too_short(failed):
                 continue
-            outcome = await self._asked(question if model == wanted else question.of(model), waits)
+            asked = question if model == wanted else question.of(model)
+            if self._reuse is None:
+                outcome = await self._asked(asked, waits)
+            else:
+                outcome = await self._reuse.outcome(asked, opinion, waits, partial(self._asked, asked, waits))
             if not isinstance(outcome, Failure) or outcome.kind not in _PASSED_ON or waits.ended_by:
                 return _told(outcome, failed) if failed else outcome
             failed[model] = outcome
@@ -120,7 +130,11 @@ def _used(failures: Iterable[Failure]) -> Usage:
 
 
 def _of_panel(outcome: Outcome, question: Question) -> Outcome:
+    """Return a verdict that says which models make up its ruler, and whether somebody was called for it."""
     models = question.may_ask
-    if len(models) < 2 or not isinstance(outcome, Verdict):
+    if not isinstance(outcome, Verdict) or (len(models) < 2 and not outcome.usage.cached):
         return outcome
-    return replace(outcome, details={**outcome.details, PANEL: " + ".join(sorted(models))})
+    told: dict[str, Any] = {} if len(models) < 2 else {PANEL: " + ".join(sorted(models))}
+    if outcome.usage.cached:
+        told |= {"cached_opinions": outcome.usage.cached} if outcome.usage.calls else {CACHED: True}
+    return replace(outcome, details={**outcome.details, **told})

@@ -95,6 +95,10 @@ class Server:
         """Whether anybody told the price of a model, under the name asked for or the one that answered."""
         return asked in self._prices or answered in self._prices
 
+    def place(self, model: str) -> str:
+        """Return where a model is and what it is called there."""
+        return f"{self._endpoint.base_url} {self._endpoint.api_version} {self._named(model)}"
+
     def most(self, prompt: Prompt) -> float:
         """Return what one call may cost at most, in USD; 0 when nobody told the price."""
         price = self._prices.get(prompt.model)
