@@ -113,11 +113,12 @@ def open_app(
         stack.enter_context(contextlib.closing(events))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
-        batched = Batched(room, seen, clock.now)
+        batched = Batched(room, seen, clock.now, money.batches)
         evaluation = Evaluation(
             definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, events.tell, batched
         )
-        batches = BatchLane(room, api, state, clock, evaluation.questions, service.batches.every, service.batch_size)
+        every, size = service.batches.every, service.batch_size
+        batches = BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
         watch = Watch(langfuse, state, definitions.monitors, slack, clock)
         yield App(
             settings,

@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from evaluator.batch import Enqueue, Job
+from evaluator.batch_money import NO_ROOM, RESERVED, SPENT, BatchMoney, Wanted
 from evaluator.batch_room import Asked, BatchRoom, Pair, Sent
 from evaluator.batched import Prepared, fits_a_batch
 from evaluator.clock import Clock
@@ -34,6 +35,9 @@ _LOST_AFTER: Final = timedelta(minutes=1)
 """A batch nobody confirmed is looked for after so long: its request may still be under way."""
 
 _FULL: Final = timedelta(minutes=15)
+_NO_MONEY: Final = timedelta(minutes=5)
+"""How long nothing is sent when there is no room or no money; less when a batch ends before."""
+
 _TOO_MUCH: Final = "token_limit_exceeded"
 _JOBS_AT_ONCE: Final = 50
 
@@ -52,6 +56,7 @@ class BatchLane:
         questions: What judges would be asked about jobs now.
         every: How long a question waits for others to be sent with.
         size: Traces of one message to the queue.
+        money: Where the money for batches comes from; None when nobody counts it.
     """
 
     room: BatchRoom
@@ -61,6 +66,7 @@ class BatchLane:
     questions: Callable[[Sequence[Job]], list[Prepared]]
     every: timedelta
     size: int = 50
+    money: BatchMoney | None = None
 
     def step(self, enqueue: Enqueue, owner: str, *, at_once: bool = False) -> int:
         """Collect what is there and send what is due; return how many questions are still on their way.
@@ -97,7 +103,7 @@ class BatchLane:
             if progress.refused == _TOO_MUCH:
                 _log.warning("the provider takes no more batches now", again_in=str(_FULL))
                 self.room.pause(_FULL)
-                self.room.end(sent, [line.pair for line in lines.values()], self.clock.now())
+                self._forget(sent, [line.pair for line in lines.values()])
                 return
             models = {name: line.model for name, line in lines.items()}
             heard = {name: reply for name, reply in self.api.answers(progress.files, models) if reply is not None}
@@ -117,7 +123,7 @@ class BatchLane:
         if found is not None:
             self.room.confirm(sent, found)
         else:
-            self.room.end(sent, [line.pair for line in lines.values()], self.clock.now())
+            self._forget(sent, [line.pair for line in lines.values()])
 
     def _collect(self, sent: Sent, lines: Mapping[str, Asked], replies: Mapping[str, Reply], enqueue: Enqueue) -> None:
         """Keep the replies; a pair returns to the queue when all of its questions have one, or are asked alone."""
@@ -129,8 +135,15 @@ class BatchLane:
         every = {line.pair.name: line.pair for line in lines.values()}
         self._enqueue([pair for name, pair in every.items() if name not in again], enqueue)
         tried = [replace(pair, tries=pair.tries + 1) for pair in again.values()]
-        self.room.end(sent, tried, self.clock.now())
+        self._forget(sent, tried, [(_payer(lines[name]), reply.usage.usd) for name, reply in replies.items()])
+        self.room.go_on()
         _log.info("a batch ended", batch=sent.batch, answered=len(replies), again=len(again), alone=len(alone))
+
+    def _forget(self, sent: Sent, again: Sequence[Pair], paid: Sequence[tuple[str, float]] = ()) -> None:
+        """Forget a batch; its money is settled first, which a crash in between may repeat."""
+        if self.money is not None:
+            self.money.settle(sent.label, sent.at, paid)
+        self.room.end(sent, again, self.clock.now())
 
     # -- what waits --------------------------------------------------------------------------------------------------
 
@@ -140,11 +153,13 @@ class BatchLane:
         if not (number >= MOST_LINES or is_due or (at_once and number)) or self.room.is_paused():
             return
         lines, prompts, done = self._asked(self.room.first(MOST_LINES))
-        self._enqueue(done, enqueue)
-        self.room.drop(done)
+        self._give_back(done, enqueue)
+        sent = Sent(uuid.uuid4().hex, self.clock.now())
+        lines, unpaid = self._funded(sent, lines, prompts)
+        self._give_back(unpaid, enqueue)
         if not lines:
             return
-        sent = Sent(uuid.uuid4().hex, self.clock.now())
+        prompts = {name: prompts[name] for name in lines}
         self.room.begin(sent.label, lines, sent.at)
         try:
             self.room.confirm(sent, self.api.submit(prompts, sent.label))
@@ -152,7 +167,7 @@ class BatchLane:
             _log.warning("the provider takes no batch, its questions are asked alone", reason=str(error))
             self.room.answer([(line, None) for line in lines.values()])
             self._enqueue(list({line.pair.name: line.pair for line in lines.values()}.values()), enqueue)
-            self.room.end(sent, [], self.clock.now())
+            self._forget(sent, [])
             return
         _log.info("a batch was sent", questions=len(lines))
 
@@ -179,6 +194,30 @@ class BatchLane:
         going = {line.pair.name for line in lines.values()}
         return lines, prompts, [pair for pair in pairs if pair.name not in going]
 
+    def _funded(
+        self, sent: Sent, lines: dict[str, Asked], prompts: Mapping[str, Prompt]
+    ) -> tuple[dict[str, Asked], list[Pair]]:
+        """Return the questions that there is money for, and the pairs that have none left today.
+
+        Those return to the queue, where it is decided what becomes of them; what only has no room beside other
+        reservations waits.
+        """
+        if self.money is None or not lines:
+            return lines, []
+        wanted = [Wanted(prompts[name].payers, self.api.most(prompts[name])) for name in lines]
+        answers = dict(zip(lines, self.money.reserve(sent.label, sent.at, wanted), strict=True))
+        funded = {name: line for name, line in lines.items() if answers[name] == RESERVED}
+        going = {line.pair.name for line in funded.values()}
+        spent = {lines[name].pair.name: lines[name].pair for name, answer in answers.items() if answer == SPENT}
+        if NO_ROOM in answers.values():
+            _log.info("questions for batches wait for money that others have reserved", sent=len(funded))
+            self.room.pause(_NO_MONEY)
+        return funded, [pair for name, pair in spent.items() if name not in going]
+
+    def _give_back(self, pairs: Sequence[Pair], enqueue: Enqueue) -> None:
+        self._enqueue(pairs, enqueue)
+        self.room.drop(pairs)
+
     def _enqueue(self, pairs: Sequence[Pair], enqueue: Enqueue) -> None:
         jobs: dict[tuple[str, int], Job] = {}
         for job in (pair.job for pair in pairs):
@@ -187,3 +226,7 @@ class BatchLane:
         every = list(jobs.values())
         for start in range(0, len(every), self.size):
             enqueue(every[start : start + self.size])
+
+
+def _payer(line: Asked) -> str:
+    return line.pair.job.samples[0].evaluator

@@ -186,6 +186,11 @@ class BatchRoom:
         with reachable():
             self._redis.set(self._key("pause"), b"1", ex=duration)
 
+    def go_on(self) -> None:
+        """Send batches again."""
+        with reachable():
+            self._redis.delete(self._key("pause"))
+
     def is_paused(self) -> bool:
         """Whether no batch is to be sent now."""
         with reachable():

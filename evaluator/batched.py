@@ -8,9 +8,12 @@ from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 from evaluator.batch import Job
+from evaluator.batch_money import BatchMoney
 from evaluator.batch_room import BatchRoom
 from evaluator.definitions import Evaluator
 from evaluator.judge_traces import JudgeTraces
+from evaluator.ledger import EVERYBODY
+from evaluator.model import UNFUNDED
 from evaluator.sampling import Sampled
 from evaluator.targets import Item
 from judges import Prompt, Question, Reply
@@ -20,6 +23,7 @@ BATCHED: Final = "in_batch"
 """Kind of failure of a question that waits for a batch: its job comes again by itself, with the reply."""
 
 _WAITS: Final = Failure(BATCHED, "waits for the provider's batch", retryable=True)
+_UNFUNDED: Final = Failure(UNFUNDED, "no money is left for it today", retryable=True)
 
 
 class Work(Protocol):
@@ -55,8 +59,15 @@ def fits_a_batch(question: Question) -> bool:
 class Batched:
     """Reads what batches answered, and lets the rest wait for one. Safe for many threads."""
 
-    def __init__(self, room: BatchRoom, judge_traces: JudgeTraces, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        room: BatchRoom,
+        judge_traces: JudgeTraces,
+        now: Callable[[], datetime],
+        money: BatchMoney | None = None,
+    ) -> None:
         self._room = room
+        self._money = money
         self._judge_traces = judge_traces
         self._now = now
 
@@ -76,12 +87,15 @@ class Batched:
         if not slow:
             return list(enumerate(questions))
         replies = self._room.answers({work[place].job.ref.id for place in slow})
+        spent = frozenset[str]() if self._money is None else self._money.spent()
         left: list[tuple[int, Question]] = []
         waiting: list[Job] = []
         for place, (each, question) in enumerate(zip(work, questions, strict=True)):
             key = (each.job.ref.id, memory_of(each.evaluator, each.item))
             if place not in slow:
                 left.append((place, question))
+            elif key not in replies and not spent.isdisjoint((EVERYBODY, each.evaluator.name)):
+                each.outcome = _UNFUNDED
             elif key not in replies:
                 each.outcome = _WAITS
                 waiting.append(Job(each.job.ref, (each.sampled,), each.job.attempt))

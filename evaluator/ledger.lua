@@ -2,7 +2,8 @@
 
 -- pay
 -- KEYS: spent, held, held by process, processes   ARGV: process, milliseconds of silence, JSON of
--- {limits: {payer: most}, spent: {payer: amount}, freed: {payer: amount}, wanted: [[[payer, amount], ...], ...]}
+-- {limits: {payer: most}, spent: {payer: amount}, freed: {payer: amount}, wanted: [[[payer, amount], ...], ...],
+-- lasts: whether what is reserved stays so however long nothing is heard of who reserved it}
 -- First what was settled, then what is wanted, each whole or not at all. Returns for each wanted "+" when it is reserved,
 -- "?payer" when what others have reserved is in its way, "!payer" when there is nothing left. A payer with something left
 -- and nothing reserved gets one more, whatever it needs: so all is used, and no more than one goes beyond.
@@ -28,7 +29,7 @@ for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - ARGV
     redis.call('ZREM', KEYS[4], process)
   end
 end
-redis.call('ZADD', KEYS[4], now, ARGV[1])
+if not asked.lasts then redis.call('ZADD', KEYS[4], now, ARGV[1]) end
 for payer, amount in pairs(asked.spent) do add(KEYS[1], payer, amount) end
 for payer, amount in pairs(asked.freed) do free(ARGV[1], payer, amount) end
 local spent, held, answers = {}, {}, {}
@@ -59,3 +60,24 @@ end
 redis.call('EXPIRE', KEYS[1], 3456000)
 for at = 2, 4 do redis.call('EXPIRE', KEYS[at], 172800) end
 return answers
+
+-- release
+-- KEYS: spent, held, held by process   ARGV: process, JSON of {payer: amount that was spent}
+-- Frees all that a process has reserved and adds what was spent instead. Returns 0, and adds nothing, when nothing was
+-- reserved: done twice it counts once.
+local prefix, found = ARGV[1] .. '/', 0
+for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
+  if string.sub(field, 1, #prefix) == prefix then
+    found = 1
+    local amount = 0 - tonumber(redis.call('HGET', KEYS[3], field))
+    redis.call('HINCRBY', KEYS[2], string.sub(field, #prefix + 1), string.format('%.0f', amount))
+    redis.call('HDEL', KEYS[3], field)
+  end
+end
+if found == 1 then
+  for payer, amount in pairs(cjson.decode(ARGV[2])) do
+    redis.call('HINCRBY', KEYS[1], payer, string.format('%.0f', amount))
+  end
+  redis.call('EXPIRE', KEYS[1], 3456000)
+end
+return found

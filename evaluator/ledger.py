@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import orjson
 import redis
@@ -33,6 +33,12 @@ Parts = tuple[tuple[str, int], ...]
 """Who pays how many billionths of a dollar."""
 
 
+def parts_of(payers: Sequence[str], usd: float) -> Parts:
+    """Return who pays what of so many USD: each payer an equal part, and `EVERYBODY` beside them all of it."""
+    share = billionths(usd / len(payers)) if payers else 0
+    return ((EVERYBODY, billionths(usd)), *((payer, share) for payer in payers))
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What was spent of what had been reserved, and the reservations it frees, in billionths by payer."""
@@ -49,7 +55,8 @@ class Ledger:
         self._redis = client
         self._namespace = namespace
         self._silence = max(1, int(silence.total_seconds() * 1000))
-        self._pay = client.register_script(scripts("ledger.lua")["pay"])
+        bodies = scripts("ledger.lua")
+        self._pay, self._release = (client.register_script(bodies[name]) for name in ("pay", "release"))
 
     @property
     def silence(self) -> timedelta:
@@ -77,16 +84,23 @@ class Ledger:
             For each that is wanted `+` when it is reserved, `?payer` when it does not fit in beside what others have
             reserved, `!payer` when the payer's money is spent.
         """
-        asked = {
-            "limits": dict(limits),
-            "spent": dict(settlement.spent),
-            "freed": dict(settlement.freed),
-            "wanted": wanted,
-        }
-        keys = [self._key(name, day) for name in ("spent", "held", "held:by", "payers")]
+        asked = {"spent": dict(settlement.spent), "freed": dict(settlement.freed), "wanted": wanted}
+        return self._answers(day, process, {"limits": dict(limits), **asked})
+
+    def hold(self, day: date, holder: str, limits: Mapping[str, int], wanted: Sequence[Parts]) -> list[str]:
+        """Reserve as `pay` does, until it is released, however long nothing is heard of the `holder`."""
+        asked = {"spent": {}, "freed": {}, "wanted": wanted}
+        return self._answers(day, holder, {"limits": dict(limits), **asked, "lasts": True})
+
+    def release(self, day: date, holder: str, spent: Mapping[str, int]) -> bool:
+        """Free all that a holder has reserved of a day's money, and count what was `spent` instead.
+
+        Returns:
+            Whether anything was reserved; if not, nothing is counted: done again it changes nothing.
+        """
+        keys = [self._key(name, day) for name in ("spent", "held", "held:by")]
         with reachable():
-            answers = cast("list[bytes]", self._pay(keys, [process, self._silence, orjson.dumps(asked)]))
-        return [answer.decode() for answer in answers]
+            return bool(self._release(keys, [holder, orjson.dumps(dict(spent))]))
 
     def spent(self, day: date) -> dict[str, float]:
         """Return what was spent on a day, in USD by payer; `EVERYBODY` is all of it."""
@@ -95,6 +109,12 @@ class Ledger:
     def held(self, day: date) -> dict[str, float]:
         """Return what is reserved just now of a day's money, in USD by payer."""
         return self._amounts("held", day)
+
+    def _answers(self, day: date, process: str, asked: Mapping[str, Any]) -> list[str]:
+        keys = [self._key(name, day) for name in ("spent", "held", "held:by", "payers")]
+        with reachable():
+            answers = cast("list[bytes]", self._pay(keys, [process, self._silence, orjson.dumps(asked)]))
+        return [answer.decode() for answer in answers]
 
     def _amounts(self, name: str, day: date) -> dict[str, float]:
         with reachable():

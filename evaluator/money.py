@@ -8,6 +8,7 @@ from random import Random
 import redis
 
 from evaluator.arrears import Arrears
+from evaluator.batch_money import BatchMoney
 from evaluator.budget_notices import BudgetNotices
 from evaluator.budgets import budgets_of
 from evaluator.catching_up import CatchingUp
@@ -25,13 +26,14 @@ from evaluator.volumes import Volumes
 class Money:
     """What is spent, what waits for money, and what follows from both.
 
-    `purse` is None when no budget limits anybody.
+    `purse` and `batches` are None when no budget limits anybody.
     """
 
     ledger: Ledger
     volumes: Volumes
     arrears: Arrears
     purse: FleetPurse | None
+    batches: BatchMoney | None
     rations: Rations
     catching_up: CatchingUp
     owing: Owing
@@ -59,6 +61,7 @@ def open_money(
         volumes,
         arrears,
         FleetPurse(ledger, budgets.limits, clock, Random()) if budgets.are_set else None,
+        BatchMoney(ledger, budgets.limits, clock) if budgets.are_set else None,
         Rations(definitions, state, ledger, volumes, clock),
         CatchingUp(arrears, ledger, budgets, clock),
         Owing(arrears, budgets.catch_up if budgets.are_set else ()),

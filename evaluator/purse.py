@@ -16,7 +16,7 @@ import structlog
 
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Unavailable
-from evaluator.ledger import EVERYBODY, Ledger, Parts, Settlement, billionths
+from evaluator.ledger import EVERYBODY, Ledger, Parts, Settlement, billionths, parts_of
 
 _LOOKS_A_SECOND: Final = 50.0
 """How often those for whom there is no room just now look again, all of a process together."""
@@ -111,9 +111,7 @@ class FleetPurse:
             Spent: there is nothing left today.
             Unavailable: Redis cannot be asked.
         """
-        share = billionths(usd / len(payers)) if payers else 0
-        parts = ((EVERYBODY, billionths(usd)), *((payer, share) for payer in payers))
-        wanted = _Wanted(parts, asyncio.get_running_loop().create_future())
+        wanted = _Wanted(parts_of(payers, usd), asyncio.get_running_loop().create_future())
         self._wanted.append(wanted)
         self._work()
         return await wanted.reserved

@@ -69,6 +69,11 @@ class BatchApi:
 
         self._transport = loop.call(connected())
 
+    def most(self, prompt: Prompt) -> float:
+        """Return what a question in a batch may cost at most, in USD; 0 when nobody told the price."""
+        price = self._prices.get(prompt.model)
+        return price.cost(prompt.most_input_tokens, prompt.max_output_tokens) * DISCOUNT if price else 0.0
+
     def submit(self, prompts: Mapping[str, Prompt], label: str) -> str:
         """Send questions, by the id of each, and return the id of their batch; `label` finds it again.
 
