@@ -91,8 +91,7 @@ def open_app(
     with contextlib.ExitStack() as stack:
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         client, namespace = stack.enter_context(connect(url)), settings.evaluator_namespace
-        state = _state(settings, definitions, client)
-        slack = _slack(settings)
+        state, slack = _state(settings, definitions, client), _slack(settings)
         money = open_money(definitions, client, namespace, state, clock, delivers=slack is not None)
         sessions = SessionState(stack.enter_context(connect(url)), namespace)
         loop = stack.enter_context(LoopThread())
@@ -101,7 +100,7 @@ def open_app(
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, model_closed) if slack is not None else Breaker(circuits, loop.time)
-        cache = _cache(settings, definitions, stack.enter_context(connect(url)))
+        cache = _cache(settings, definitions, client)
         fleet = {"breaker": breaker, "purse": money.purse, "cache": cache}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))

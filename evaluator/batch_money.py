@@ -56,7 +56,11 @@ class BatchMoney:
         asked = [parts[place] for place in places]
         answers = self._ledger.hold(day, _name(label), limits, asked)
         found = dict(zip(places, (answer[0] for answer in answers), strict=True))
-        return [found.get(place, NO_ROOM) for place in range(len(parts))]
+        spent = {answer[1:] for answer in answers if answer[0] == SPENT}
+        return [
+            found.get(place, NO_ROOM if spent.isdisjoint(payer for payer, _ in each) else SPENT)
+            for place, each in enumerate(parts)
+        ]
 
     def settle(self, label: str, at: datetime, paid: Iterable[tuple[str, float]]) -> None:
         """Release what a batch has reserved, and count what its replies cost: by payer, in USD. Twice counts once."""
