@@ -6,6 +6,7 @@ agrees better with people everywhere it was measured (docs/scales.md). What fail
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ LONGEST_DISSENT: Final = 400
 _OWN: Final = frozenset({"judge_model", CRITERIA})
 
 
-def combined(outcomes: Sequence[Outcome], scale: BaseScale) -> Outcome:
+def combined(outcomes: Sequence[Outcome], scale: BaseScale, models: Sequence[str] = ()) -> Outcome:
     """Return what all opinions on one question say together.
 
     At least half of them must have answered, and of those at least half with a value. Equal votes for two labels are
@@ -45,6 +46,7 @@ def combined(outcomes: Sequence[Outcome], scale: BaseScale) -> Outcome:
     Args:
         outcomes: what was read from each reply, in the order they were asked.
         scale: what all of them answered on.
+        models: who was asked for each, so that one who is missing is told by name.
 
     Raises:
         ValueError: there is none.
@@ -68,7 +70,9 @@ def combined(outcomes: Sequence[Outcome], scale: BaseScale) -> Outcome:
         return replace(together, usage=used)
     # Of all of them: a model without a price may be any of a jury.
     shared = {key: value for verdict in verdicts for key, value in verdict.details.items() if key not in _OWN}
-    noted = {OPINIONS: [_noted(outcome, together.value) for outcome in outcomes], "judge_model": used.model}
+    asked = itertools.zip_longest(outcomes, models)
+    opinions = [{**({"model": model} if model else {}), **_noted(each, together.value)} for each, model in asked]
+    noted = {OPINIONS: opinions, "judge_model": used.model}
     return replace(together, usage=used, details={**shared, **together.details, **noted})
 
 

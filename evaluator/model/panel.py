@@ -62,7 +62,7 @@ class Panel:
         if len(asked) == 1:
             return await self._heard(asked[0], 0, waits, heard)
         opinions = (self._heard(each, place, waits, heard) for place, each in enumerate(asked))
-        return combined(await asyncio.gather(*opinions), question.scale)
+        return combined(await asyncio.gather(*opinions), question.scale, question.asks)
 
     async def _heard(self, question: Question, opinion: int, waits: Waits, heard: Heard) -> Outcome:
         outcome = await self._answered(question, opinion, waits)

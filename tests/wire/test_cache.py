@@ -12,7 +12,7 @@ from evaluator.app import App
 from evaluator.batch import Job
 from sandbox.server import Sandbox
 from tests.answering import Answering, scores
-from tests.serving import SERVICE, Config, OpenService, Traffic, everything
+from tests.serving import SERVICE, Config, OpenService, Run, Traffic, everything
 from traces import Usage
 
 CACHED: Final = SERVICE + "cache: {expires: 1d}\n"
@@ -86,3 +86,18 @@ def test_nothing_of_a_prompt_is_kept_with_a_verdict(
     assert len(held) == 1
     assert "parcel is on its way" in str(held)
     assert "planted" not in str(held)
+
+
+def test_who_tries_a_rubric_is_answered_by_the_judge_and_leaves_nothing(
+    service: OpenService, traffic: Traffic, config: Config, run: Run, valkey: redis.Redis
+) -> None:
+    ids = traffic.add(1, **SAME)
+    folder = config(rules="[]", service=CACHED, rubrics={"warm": WARM})
+    with service(folder) as app:
+        assert judged(app).calls == 1
+    kept = {key: valkey.pttl(key) for key in everything(valkey) if ":cache:" in key}
+    tried = run("try", ids[0], folder=folder)
+    assert (tried.returncode, "1 call" in tried.stdout) == (0, True), tried.stderr
+    after = {key: valkey.pttl(key) for key in everything(valkey) if ":cache:" in key}
+    assert after.keys() == kept.keys()
+    assert all(int(str(after[key])) < int(str(left)) for key, left in kept.items())  # not written anew

@@ -159,7 +159,7 @@ class TestPatience:
         assert isinstance(outcome, Verdict)
         assert (outcome.details["panel"], outcome.details["opinions"][2]) == (
             "fine + gpt + slow",
-            {"failed": "model_unavailable"},
+            {"model": "slow", "failed": "model_unavailable"},
         )
         asked = len(server.requests)
         outcomes = ask(api, jury, question(), question(model="fine"), patience=5)
