@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -81,10 +80,12 @@ class Reuse:
         wanted: asyncio.Future[Verdict | None] = loop.create_future()
         self._wanted[key] = wanted
         self._work()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_LONGEST_LOOK):
                 return await wanted
-        return None
+        except TimeoutError:
+            self._away("it does not answer in time")
+            return None
 
     def _work(self) -> None:
         if self._working is None:
@@ -99,20 +100,19 @@ class Reuse:
                 try:
                     found = await asyncio.to_thread(self._cache.exchange, list(wanted), new)
                 except Exception as error:  # noqa: BLE001 - whoever waits asks the judge, and is not kept from it
-                    self._miss(error, len(wanted), len(new))
+                    self._away(str(error) if isinstance(error, Unavailable) else type(error).__name__)
                 for key, waiting in wanted.items():
                     if not waiting.done():
                         waiting.set_result(found.get(key))
         finally:
             self._working = None
 
-    def _miss(self, error: Exception, wanted: int, new: int) -> None:
+    def _away(self, why: str) -> None:
+        """Ask judges instead, for a while; said once in that while."""
         now = asyncio.get_running_loop().time()
-        if now < self._away_until:
-            return
-        self._away_until = now + _AWAY_SECONDS
-        why = str(error) if isinstance(error, Unavailable) else type(error).__name__
-        _log.warning("kept verdicts cannot be used: judges are asked instead", why=why, asked=wanted, not_kept=new)
+        if now >= self._away_until:
+            self._away_until = now + _AWAY_SECONDS
+            _log.warning("kept verdicts cannot be used: judges are asked instead", why=why)
 
 
 async def _heard(first: asyncio.Future[Verdict | None], waits: Waits) -> Verdict | None:

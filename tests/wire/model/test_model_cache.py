@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from evaluator.cache import Cache
 from evaluator.connection import connect
@@ -108,6 +110,20 @@ def test_without_redis_every_question_is_asked(opened: Open, server: Answering) 
         api = opened(cache=Cache(nobody, "test", DAY, "secret"))
         assert [verdict(api).value, verdict(api).value] == [4, 4]
     assert len(server.requests) == 2
+
+
+def test_a_redis_that_hangs_keeps_nobody_waiting_but_the_first(
+    opened: Open, server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluator.model.reuse._LONGEST_LOOK", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"redis://127.0.0.1:{silent.getsockname()[1]}?socket_timeout=0.5"
+        with connect(address) as nobody, capture_logs() as logged:
+            api = opened(cache=Cache(nobody, "test", DAY, "secret"))
+            assert [verdict(api).value, verdict(api, question("other")).value] == [4, 4]
+            api.close()
+    assert len(server.requests) == 2
+    assert [line["why"] for line in logged if "why" in line] == ["it does not answer in time"]
 
 
 @pytest.mark.parametrize("spoil", [b"", b"[]", b'{"is": "later"}', b'{"is": "unscored", "reason": "no"}', b"\xff"])
