@@ -38,7 +38,7 @@ _GAP: Final = r"[ \x{a0}\x{202f}\x{2010}\x{2011}\x{2013}./()-]"
 _DASH: Final = r"[ .\x{a0}\x{2011}-]"
 _LOCAL: Final = rf"[0-9]{{3,4}}{_DASH}[0-9]{{3,5}}|[0-9]{{2,3}}(?:{_DASH}[0-9]{{2,3}}){{1,3}}|[0-9]{{5,8}}"
 
-_EMAIL: Final = (r"(?:\\[nrt])?([\pL\pN._%+-]+@(?:[\pL\pN-]+\.)+\pL{2,})",)
+_EMAIL: Final = (r"(?:\\[nrt])?([\pL\pN._%+-]+(?:'[\pL\pN._%+-]+)*(?:@|%40)(?:[\pL\pN-]+\.)+\pL{2,})",)
 _CARD: Final = (r"([0-9](?:[ \x{a0}\x{202f}-]?[0-9]){12,})",)
 _PHONE: Final = (
     rf"(\+[1-9](?:{_GAP}{{0,2}}[0-9]){{7,14}})",
@@ -55,19 +55,30 @@ _IP: Final = (
 )
 _QUOTE: Final = r"""["'\\]*"""
 _BREAK: Final = r"(?:\s|\\[nr])"
-_KEY_END: Final = rf"(?:{_BREAK}{{0,4}}[A-Za-z0-9+/=]{{0,64}}{_BREAK}{{0,4}}-----END [A-Z ]{{0,30}}PRIVATE KEY-----)"
-_NAMED: Final = r"(?:api[_-]?key|(?:access|auth|refresh)[_-]?token|secret|passw(?:or)?d|pwd)"
+_KEY_ENDS: Final = r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_TAIL: Final = rf"(?:{_BREAK}{{0,4}}[A-Za-z0-9+/=]{{0,64}}{_BREAK}{{0,4}}{_KEY_ENDS})"
+_KEY_HEAD: Final = (
+    rf"-----BEGIN [A-Z ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----(?:{_BREAK}+[A-Za-z-]{{1,20}}: [A-Za-z0-9 ,.:/()-]{{1,80}})*"
+)
+_SECRET: Final = r"(?:secret(?:[_-]?access)?(?:[_-]?key)?|passw(?:or)?d|passphrase|pwd)"
+_NAMED: Final = rf"(?:api[_-]?key|account[_-]?key|(?:access|auth|refresh)[_-]?token|{_SECRET})"
+_IS: Final = rf"{_QUOTE}\s*[:=]\s*{_QUOTE}"
 _KEY: Final = (
-    rf"(-----BEGIN [A-Z ]{{0,30}}PRIVATE KEY-----(?:{_BREAK}+[A-Za-z0-9+/=]{{16,}})*{_KEY_END}?)",
-    rf"((?:[A-Za-z0-9+/=]{{16,}}{_BREAK}+)+{_KEY_END})",
+    rf"({_KEY_HEAD}(?:{_BREAK}+[A-Za-z0-9+/=]{{16,}})*{_KEY_TAIL}?)",
+    rf"((?:[A-Za-z0-9+/=]{{16,}}{_BREAK}+)+{_KEY_TAIL})",
     rf"{_EDGE}((?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9]*[0-9][A-Za-z0-9_-]{{9,}})",
+    rf"{_EDGE}((?:sk|pk|rk)[-_](?:[A-Za-z0-9]+[-_])*[A-Za-z0-9]{{20,}})",
     rf"{_EDGE}((?:gh[opusr]|github_pat|glpat|hf|npm|xox[a-z]|xapp|whsec|dop_v1)[-_][A-Za-z0-9_-]{{10,}})",
     rf"{_EDGE}((?:AKIA|ASIA)[0-9A-Z]{{16}})",
     rf"{_EDGE}(AIza[0-9A-Za-z_-]{{30,}})",
     rf"{_EDGE}(eyJ[A-Za-z0-9_-]{{6,}}\.[A-Za-z0-9_-]{{6,}}(?:\.[A-Za-z0-9_-]*)?)",
+    r"://hooks\.slack\.com/[a-z]+/([A-Za-z0-9/]{12,})",
     r"://[^\s/:@\"'\\]*:([^\s/@\"'\\]+)@",
-    rf"(?i){_EDGE}(?:bearer|authorization{_QUOTE}\s*[:=]\s*{_QUOTE}(?:basic|token))\s+([A-Za-z0-9._~+/=-]{{12,}})",
-    rf"""(?i){_NAMED}{_QUOTE}\s*[:=]\s*{_QUOTE}([^\s"'\\,;\[][^\s"'\\,;]{{7,}})""",
+    rf"(?i)authorization{_IS}(?:basic|token|bearer)\s+([A-Za-z0-9._~+/=-]{{12,}})",
+    rf"{_EDGE}(?:[Bb]earer|BEARER)\s+([a-z]*[A-Z0-9_~+/=][A-Za-z0-9._~+/=-]{{9,}}|[a-z]{{20,}})",
+    rf"""(?i){_NAMED}{_IS}([^\s"'\\,;\[][^\s"'\\,;]{{7,}})""",
+    rf"""(?i){_SECRET}{_IS}([A-Za-z][^\s"'\\,;]{{2,5}}[0-9][^\s"'\\,;]{{0,3}})""",
+    rf"(?i)token{_IS}([A-Za-z0-9._~+/=-]{{20,}})",
 )
 
 
@@ -75,23 +86,47 @@ def _as_it_is(_: str, start: int, end: int) -> Iterator[Span]:
     yield start, end
 
 
+_PICTURE: Final = re.compile(r"@[0-9.]+x\.(?:avif|gif|jpe?g|png|svg|webp)$")
+"""How files are named that hold a picture for finer screens."""
+
+
+def _emails(text: str, start: int, end: int) -> Iterator[Span]:
+    if _PICTURE.search(text[start:end]) is None:
+        yield start, end
+
+
+_ISSUED: Final = re.compile(
+    r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|3[47][0-9]{13}|(?:30|36|38|39)[0-9]{12,17}|35[0-9]{14,17}|5[1-5][0-9]{14}|"
+    r"2(?:20[0-4]|22[1-9]|2[3-9][0-9]|[3-6][0-9]{2}|7[01][0-9]|720)[0-9]{12}|(?:50|5[6-9]|6[0-9])[0-9]{11,17}"
+)
+"""Numbers as the networks of cards begin them, as long as these have them; a year begins none."""
+
+
 def _cards(text: str, start: int, end: int) -> Iterator[Span]:
     """Give the groups of digits in a row that are a card's number together."""
-    groups = [found.span() for found in re.finditer("[0-9]+", text[start:end])]
+    said = text[start:end]
+    groups = [found.span() for found in re.finditer("[0-9]+", said)]
     ends = [0, *accumulate(last - first for first, last in groups)]
-    sums = _check_sums(text[start:end])
+    sums = _check_sums(said)
     at, last = 0, 0
     while at < len(groups):
         while last < len(groups) and ends[last + 1] - ends[at] <= _CARD_DIGITS[1]:
             last += 1
         fits = takewhile(partial(_fits, ends, at), range(last, at, -1))
-        card = next((n for n in fits if _passes(sums, ends[at], ends[n])), None)
-        if card is not None and text[start + groups[at][0]] in "23456":
+        card = next((n for n in fits if _passes(sums, ends[at], ends[n]) and _issued(said, groups[at:n])), None)
+        if card is not None:
             yield start + groups[at][0], start + groups[card - 1][1]
             at = card
         else:
             at += 1
         last = max(last, at)
+
+
+def _issued(said: str, groups: Sequence[Span]) -> bool:
+    """Whether some network has such numbers, and people write them in such groups."""
+    *sizes, last = (end - first for first, end in groups)
+    usual = min(sizes, default=3) >= 3 or {*sizes, last} == {last}
+    return usual and _ISSUED.fullmatch("".join(said[first:end] for first, end in groups)) is not None
 
 
 def _fits(ends: list[int], first: int, last: int) -> bool:
@@ -142,7 +177,7 @@ def _ips(text: str, start: int, end: int) -> Iterator[Span]:
 
 _FINDERS: Final[dict[Kind, tuple[tuple[str, ...], Check]]] = {
     "key": (_KEY, _as_it_is),
-    "email": (_EMAIL, _as_it_is),
+    "email": (_EMAIL, _emails),
     "card": (_CARD, _cards),
     "ip": (_IP, _ips),
     "phone": (_PHONE, _phones),
@@ -188,6 +223,11 @@ class Redaction(BaseModel):
         default=(), description="email, phone, card (with a right check digit), key (keys, tokens, passwords), ip"
     )
     own: tuple[OwnKind, ...] = Field(default=(), description="patterns of your own: {name: order, pattern: ...}")
+
+    @field_validator("kinds")
+    @classmethod
+    def _in_one_order(cls, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        return tuple(kind for kind in _FINDERS if kind in kinds)  # another order is no other ruler
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -322,5 +362,5 @@ class _Placeholders:
 def _essence(name: str, value: str) -> str:
     """Return what makes two spellings one value."""
     if name == "email":
-        return value.casefold()
+        return value.casefold().replace("%40", "@")
     return re.sub("[^0-9+]", "", value) if name in {"phone", "card"} else value
