@@ -60,8 +60,8 @@ _KEY_TAIL: Final = rf"(?:{_BREAK}{{0,4}}[A-Za-z0-9+/=]{{0,64}}{_BREAK}{{0,4}}{_K
 _KEY_HEAD: Final = (
     rf"-----BEGIN [A-Z ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----(?:{_BREAK}+[A-Za-z-]{{1,20}}: [A-Za-z0-9 ,.:/()-]{{1,80}})*"
 )
-_SECRET: Final = r"(?:secret(?:[_-]?access)?(?:[_-]?key)?|passw(?:or)?d|passphrase|pwd)"
-_NAMED: Final = rf"(?:api[_-]?key|account[_-]?key|(?:access|auth|refresh)[_-]?token|{_SECRET})"
+_HIDDEN: Final = r"(?:secret(?:[_-]?access)?(?:[_-]?key)?|passw(?:or)?d|passphrase|pwd)"
+_NAMED: Final = rf"(?:api[_-]?key|account[_-]?key|(?:access|auth|refresh)[_-]?token|{_HIDDEN})"
 _IS: Final = rf"{_QUOTE}\s*[:=]\s*{_QUOTE}"
 _KEY: Final = (
     rf"({_KEY_HEAD}(?:{_BREAK}+[A-Za-z0-9+/=]{{16,}})*{_KEY_TAIL}?)",
@@ -77,7 +77,7 @@ _KEY: Final = (
     rf"(?i)authorization{_IS}(?:basic|token|bearer)\s+([A-Za-z0-9._~+/=-]{{12,}})",
     rf"{_EDGE}(?:[Bb]earer|BEARER)\s+([a-z]*[A-Z0-9_~+/=][A-Za-z0-9._~+/=-]{{9,}}|[a-z]{{20,}})",
     rf"""(?i){_NAMED}{_IS}([^\s"'\\,;\[][^\s"'\\,;]{{7,}})""",
-    rf"""(?i){_SECRET}{_IS}([A-Za-z][^\s"'\\,;]{{2,5}}[0-9][^\s"'\\,;]{{0,3}})""",
+    rf"""(?i){_HIDDEN}{_IS}([A-Za-z][^\s"'\\,;]{{2,5}}[0-9][^\s"'\\,;]{{0,3}})""",
     rf"(?i)token{_IS}([A-Za-z0-9._~+/=-]{{20,}})",
 )
 
@@ -160,11 +160,14 @@ def _phones(text: str, start: int, end: int) -> Iterator[Span]:
         yield start, end
 
 
+_ESCAPED: Final = re.compile(r"\\[nrt]")
+
+
 def _ips(text: str, start: int, end: int) -> Iterator[Span]:
-    said, before, behind = text[start:end], text[start - 1 : start], text[end : end + 2]
+    said, before, behind = text[start:end], text[max(start - 2, 0) : start], text[end : end + 2]
     if (
         re.search("[0-9]", said) is None
-        or re.match(r"[0-9A-Za-z.:]", before)
+        or (_ESCAPED.fullmatch(before) is None and re.search(r"[0-9A-Za-z.:]$", before))
         or re.match(r"[0-9A-Za-z:]|\.[0-9]", behind)
     ):
         return
