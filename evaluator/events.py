@@ -76,6 +76,8 @@ class ScoreEvents:
             "evaluator.version": str(score.metadata.get("evaluator_version", "")),
             "langfuse.environment": score.environment,
         }
+        if suspected := score.metadata.get("suspected"):
+            told["evaluator.suspected"] = ", ".join(suspected)
         if not isinstance(score.value, str):
             told["gen_ai.evaluation.score.value"] = float(score.value)
         if (label := _label(score)) is not None:

@@ -3,6 +3,7 @@
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from judges.asking import DECLINED, NO_CHOICE, NO_LOGPROBS, UNTOLD_LOGPROBS, Attachment, Member, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
+from judges.fitting import OF_MATERIAL
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables
 from judges.opinions import CACHED, PANEL, combined, escalated, unsure
@@ -21,6 +22,7 @@ __all__ = [
     "NO_CHOICE",
     "NO_LOGPROBS",
     "NO_PROMPT",
+    "OF_MATERIAL",
     "PANEL",
     "UNTOLD_LOGPROBS",
     "Attachment",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from judges.suspicion import suspected
 from traces import Limit, Passage, Shortened, in_tokens, shortened, tokens
 from traces.lengths import MOST_A_CHARACTER
 
@@ -38,6 +39,15 @@ class Parts:
     left_out: Mapping[str, int]
 
 
+REDACTED: Final = "redacted"
+"""Where a verdict tells how many different values were taken out, by kind."""
+
+SUSPECTED: Final = "suspected"
+"""Where a verdict tells what its material tries on a judge."""
+
+OF_MATERIAL: Final = frozenset({REDACTED, SUSPECTED})
+"""What a verdict tells of the material, and so of whatever else is judged from it."""
+
 NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -47,14 +57,18 @@ class Inputs:
     def __init__(
         self, passages: Mapping[str, Passage], limits: Mapping[str, Limit | None], told: Mapping[str, Any] = NOTHING
     ) -> None:
-        """Hold each passage to its limit; None is no limit but the model's. `told` is what a verdict tells of them."""
+        """Hold each passage to its limit; None is no limit but the model's.
+
+        `told` is what a verdict tells of them; what they try on a judge is told too, under `suspected`.
+        """
         self._passages = passages
-        self.told = told
         self._limits = limits
         self.whole: Mapping[str, Shortened] = {
             name: Shortened(passage.text, 0) if (limit := limits[name]) is None else passage.packed(limit)
             for name, passage in passages.items()
         }
+        attempts = suspected(shown.text for shown in self.whole.values())
+        self.told = {**told, SUSPECTED: list(attempts)} if attempts else told
 
     def fit(self, room: int) -> bool:
         """Whether they may be shown as they are, in so many tokens."""

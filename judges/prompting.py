@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from judges.answer import CANNOT_JUDGE
 from judges.asking import Escalation, Member, Prompt, Question, answer_schema
 from judges.fence import CODE, MATERIAL, boundary_for, fenced
-from judges.fitting import Inputs, Parts
+from judges.fitting import REDACTED, Inputs, Parts
 from judges.parts import PartsQuestion, Script
 from traces import Shortened, media_in, tokens, well_formed
 
@@ -91,7 +91,7 @@ class Prompting:
         prompt = self._prompt(CODE.format(boundary=boundary) + material + self._reminder, boundary, media)
         group, member = self._judge.group, None
         # What was taken out is numbered question by question: together with others it would seem to be theirs.
-        if group is not None and not details and not media and not inputs.told:
+        if group is not None and not details and not media and REDACTED not in inputs.told:
             member = Member(group, self._name, self._criteria, {name: part.text for name, part in shown.items()})
         told = {
             **self._details,

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from judges.asking import Question
 from judges.checklist import ChecklistScale
-from judges.fitting import Inputs
+from judges.fitting import REDACTED, Inputs
 from judges.grouping import MOST_TOGETHER
 from judges.grouping import TEMPLATE as GROUP_TEMPLATE
 from judges.managed import ManagedPrompt
@@ -107,7 +107,7 @@ class Rubric:
                 return NotApplicable(f"no {name}")
         passages, redacted = self._redaction.of_passages(passages)
         limits = {name: self.spec.inputs[name].limit for name in passages}
-        told = {"redacted": redacted} if redacted else {}
+        told = {REDACTED: redacted} if redacted else {}
         return self._prompting.ask(Inputs(passages, limits, told), self._context)
 
 
