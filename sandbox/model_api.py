@@ -61,6 +61,7 @@ class ModelStandIn:
         doubt: Share of the probability that lies beside the level that is said; `astray` lies outside the scale.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         tells_usage: Whether answers say how many tokens were used; some servers do not.
+        listens: Whether what is asked is kept in `heard`, alone or in a batch, body by body.
         calls: Completions answered.
         usable: Those of them that nothing was wrong with.
     """
@@ -81,6 +82,8 @@ class ModelStandIn:
         self.refuse_json_schema = False
         self.refuse_json_object = False
         self.tells_usage = True
+        self.listens = False
+        self.heard: list[dict[str, Any]] = []
         self.seed = seed
         self.batches = BatchDesk(self._answer, _error, seed)
         self.reset()
@@ -211,6 +214,8 @@ class ModelStandIn:
         return None
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self.listens:
+            self.heard.append(body)
         prompt = _prompt(body)
         text, reason = self._spoilt(json.dumps(_verdict(body, prompt)))
         read, written = len(prompt) // _CHARACTERS_A_TOKEN, max(1, len(text) // _CHARACTERS_A_TOKEN)

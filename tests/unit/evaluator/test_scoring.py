@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from evaluator.definitions import Evaluator
@@ -52,6 +53,14 @@ def test_each_criterion_is_a_boolean_score_of_the_same_subject_sample_and_ruler(
         "confidence": 0.75,
         "part_of": "tone",
     }
+
+
+def test_what_is_told_of_the_material_stands_on_each_criterion_too() -> None:
+    told = {"redacted": {"email": 2}, "suspected": ["instruction"]}
+    whole = verdict(cites=True)
+    whole = replace(whole, details={**whole.details, **told})
+    for score in scores_of(whole, of_trace(trace()), evaluator(), SAMPLED, "project"):
+        assert {key: score.metadata[key] for key in told} == told
 
 
 def test_their_identities_differ_and_never_change() -> None:

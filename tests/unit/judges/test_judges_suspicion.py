@@ -22,7 +22,6 @@ from traces import Trace, Usage, Verdict, as_text
 
 HONEST: Final = "Shoes can be returned within 30 days."
 AIM: Final = Aim.at(5)
-DATA: Final = Path(__file__).parents[4] / "shared" / "data"
 
 UNNOTICED: Final = {"bribe", "already-verified", "faked-step", "format-strings", "python", "markup"}
 """Attacks that say nothing an honest text would not say too, or ask nothing of anybody."""
@@ -132,19 +131,18 @@ class TestWhatIsNot:
         suspected([sign * (60_000 // len(sign))])
 
 
-def honest() -> Iterator[str]:
+def honest(data: Path) -> Iterator[str]:
     """Give recorded runs, and questions and answers nobody wrote for a judge."""
-    for run in json.loads(gzip.decompress((DATA / "tau_bench_airline" / "gpt-4o-airline.json.gz").read_bytes())):
+    for run in json.loads(gzip.decompress((data / "tau_bench_airline" / "gpt-4o-airline.json.gz").read_bytes())):
         yield as_text(run["traj"])
-    for path in [*DATA.glob("llmbar/*dataset*.gz"), DATA / "pandalm_testset" / "testset-v1.jsonl.gz"]:
+    for path in [*data.glob("llmbar/*dataset*.gz"), data / "pandalm_testset" / "testset-v1.jsonl.gz"]:
         yield from ("\n".join(map(str, row.values())) for row in rows(path))
-    corpus = json.loads((DATA / "bc038_eval_tools" / "bc038-corpus-v0.2.0.json").read_text())
+    corpus = json.loads((data / "bc038_eval_tools" / "bc038-corpus-v0.2.0.json").read_text())
     yield from map(json.dumps, corpus["cases"])
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the published data is not here")
-def test_of_recorded_texts_hardly_one_is_suspected() -> None:
-    texts = list(honest())
+def test_of_recorded_texts_hardly_one_is_suspected(shared: Path) -> None:
+    texts = list(honest(shared / "data"))
     flagged = [text for text in texts if suspected([text])]
     assert len(texts) > 2000
     # The one is no mistake: somebody asks a model to "Forget all prior prompts".
