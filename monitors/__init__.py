@@ -1,9 +1,10 @@
 """Weekly statistics without IO: series, drop test, attribution, alert state, chart."""
 
-from monitors.alert import Alert, AlertState, Event, alert_id, step
+from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, step
 from monitors.attribution import Attribution, WorstTrace, attribute
 from monitors.chart import chart, sparkline
 from monitors.drop import DropTest, NotEnoughHistory, alpha, drop_test, expect
+from monitors.marks import Expected, Marks, Snooze, marks, moment
 from monitors.segments import Contribution
 from monitors.series import Judged, Span, WeeklySeries, WeekMean, weekly
 from monitors.spec import MonitorSpec
@@ -15,9 +16,12 @@ __all__ = [
     "Contribution",
     "DropTest",
     "Event",
+    "Expected",
     "Judged",
+    "Marks",
     "MonitorSpec",
     "NotEnoughHistory",
+    "Snooze",
     "Span",
     "WeekMean",
     "WeeklySeries",
@@ -26,8 +30,12 @@ __all__ = [
     "alpha",
     "attribute",
     "chart",
+    "detectable",
     "drop_test",
     "expect",
+    "foreseen",
+    "marks",
+    "moment",
     "sparkline",
     "step",
     "weekly",

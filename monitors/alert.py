@@ -1,8 +1,9 @@
 """When people are told: the states of an alert, and the alert itself.
 
-closed -> open (one message) -> closed again when the week is no longer low, or when the fall has become normal. While
-open the baseline stays what it was before the fall, so the fall cannot hide in it; firing and resolving lie far apart
-(p < .004 and p > .2), so nothing flaps.
+closed -> open (one message) -> closed again when the week is no longer low, or when the fall has become normal, or when
+somebody says that the change was expected. While open the baseline stays what it was before the fall, so the fall
+cannot hide in it; firing and resolving lie far apart (p < .004 and p > .2), so nothing flaps. A message goes out while
+it is open only when the fall has grown by a step that could be seen by itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Any, Final
 
 from monitors.attribution import Attribution
@@ -23,15 +25,19 @@ _NAMESPACE: Final = uuid.UUID("0c3f6a3e-2d0b-5d5e-8a55-97b1a6c4e0f2")
 _CALM: Final = 0.2
 _NEW_NORMAL: Final = timedelta(weeks=4)
 _REMEMBERED: Final = 8
+_POWER: Final = 0.8
+_NORMAL: Final = NormalDist()
 
 
 class Event(StrEnum):
     """Why a message goes out."""
 
     FELL = "fell"
+    GREW = "grew"
     RESOLVED = "resolved"
     NEW_NORMAL = "new_normal"
     REMEASURED = "remeasured"
+    EXPECTED = "expected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,8 @@ class Alert:
     """What people are told of one score.
 
     `id` is that of the fall and stays the same until it is over; `line` are the weekly means, oldest first. `test` is
-    None only when the score is measured differently now (REMEASURED): `note` then says what happened.
+    None when weeks are not comparable any more (REMEASURED, EXPECTED): `note` then says what happened. `told` is how
+    deep the fall was said to be before, in points of the score, and `update` counts the messages that say it grew.
     """
 
     id: str
@@ -52,11 +59,13 @@ class Alert:
     test: DropTest | None = None
     attribution: Attribution | None = None
     note: str = ""
+    told: float | None = None
+    update: int = 0
 
     @property
     def key(self) -> str:
         """Name of its message: sent once."""
-        return f"{self.id}/{self.event}"
+        return f"{self.id}/{self.event}{self.update}" if self.event is Event.GREW else f"{self.id}/{self.event}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,9 @@ class AlertState:
     """What a monitor remembers between looks.
 
     `opened` is when the open alert fired (None when closed), `since` the moment before which nothing is comparable,
-    `version` what measured the score last, `fallen` past falls, kept out of the baseline.
+    `version` what measured the score last, `fallen` past falls, kept out of the baseline. `told` is the deepest fall
+    people were told of, in points of the score, `updates` how often it grew, and `muted` says that the alert opened
+    while it was snoozed: nobody was told.
     """
 
     opened: datetime | None = None
@@ -72,6 +83,9 @@ class AlertState:
     since: datetime | None = None
     version: str | None = None
     fallen: tuple[Span, ...] = ()
+    told: float | None = None
+    updates: int = 0
+    muted: bool = False
 
     @property
     def baseline_end(self) -> datetime | None:
@@ -86,6 +100,9 @@ class AlertState:
             "since": _text(self.since),
             "version": self.version,
             "fallen": [[span.start.isoformat(), span.end.isoformat()] for span in self.fallen],
+            "told": self.told,
+            "updates": self.updates,
+            "muted": self.muted,
         }
 
     @classmethod
@@ -99,6 +116,9 @@ class AlertState:
             since=_time(data.get("since")),
             version=data.get("version"),
             fallen=tuple(Span(*map(datetime.fromisoformat, span)) for span in data.get("fallen", ())),
+            told=data.get("told"),
+            updates=data.get("updates", 0),
+            muted=data.get("muted", False),
         )
 
 
@@ -106,6 +126,21 @@ def alert_id(project: str, monitor: str, opened: datetime) -> str:
     """Return the identity of a fall: project, monitor and the ISO week in which it was first seen."""
     year, week, _ = opened.isocalendar()
     return str(uuid.uuid5(_NAMESPACE, json.dumps([project, monitor, f"{year}-W{week:02}"])))
+
+
+def foreseen(state: AlertState, expected: datetime | None) -> tuple[AlertState, Event | None]:
+    """Return the state when a change was expected at a time: nothing before it is compared, an open alert is over."""
+    if expected is None or (state.since is not None and state.since >= expected):
+        return state, None
+    event = Event.EXPECTED if state.opened is not None and not state.muted else None
+    return replace(state, opened=None, since=expected), event
+
+
+def detectable(test: DropTest) -> float:
+    """Return how much deeper a fall must be to be seen as deeper, in points: found in four of five such weeks."""
+    half = test.high - test.drop
+    certain, shown = _NORMAL.inv_cdf(1 - test.alpha) + _NORMAL.inv_cdf(_POWER), _NORMAL.inv_cdf(0.975)
+    return max(test.smallest, half * certain / shown)
 
 
 def step(
@@ -116,10 +151,21 @@ def step(
     at: datetime,
     project: str,
     monitor: str,
+    snoozed: bool = False,
+    since: datetime | None = None,
 ) -> tuple[AlertState, Event | None]:
     """Return the next state and the reason for a message, if any.
 
-    `version` is what measured this week's scores, None when there are none.
+    Args:
+        state: what was known before the look.
+        test: what the look found.
+        version: what measured this week's scores, None when there are none.
+        at: when the look is.
+        project: of Langfuse.
+        monitor: its key.
+        snoozed: people want to hear of no fall now; what falls meanwhile opens in silence, and is told afterwards when
+            the week is low then.
+        since: when the fall was first to be seen, if that was before `at`.
     """
     if version is not None and version != state.version:
         state, changed = replace(state, version=version), state.version is not None
@@ -129,14 +175,33 @@ def step(
     if isinstance(test, NotEnoughHistory):
         return state, None
     if state.opened is None:
-        if not test.fired:
-            return state, None
-        return replace(state, opened=at, id=alert_id(project, monitor, at)), Event.FELL
+        return _closed(state, test, since or at, alert_id(project, monitor, since or at), snoozed=snoozed)
     if test.p > _CALM:
         span = Span(state.opened - WEEK, max(at - WEEK, state.opened))
-        return replace(state, opened=None, fallen=(*state.fallen, span)[-_REMEMBERED:]), Event.RESOLVED
+        closed = replace(state, opened=None, fallen=(*state.fallen, span)[-_REMEMBERED:])
+        return closed, None if state.muted else Event.RESOLVED
     if at - state.opened >= _NEW_NORMAL:
-        return replace(state, opened=None, since=state.opened - WEEK), Event.NEW_NORMAL
+        closed = replace(state, opened=None, since=state.opened - WEEK)
+        return closed, None if state.muted and snoozed else Event.NEW_NORMAL
+    return (state, None) if snoozed else _open(state, test)
+
+
+def _closed(
+    state: AlertState, test: DropTest, opened: datetime, name: str, *, snoozed: bool
+) -> tuple[AlertState, Event | None]:
+    if not test.fired:
+        return state, None
+    after = replace(state, opened=opened, id=name, told=test.drop, updates=0, muted=snoozed)
+    return after, None if snoozed else Event.FELL
+
+
+def _open(state: AlertState, test: DropTest) -> tuple[AlertState, Event | None]:
+    if state.muted:
+        return (replace(state, told=test.drop, muted=False), Event.FELL) if test.fired else (state, None)
+    if state.told is None:
+        return replace(state, told=test.drop), None
+    if test.fired and test.drop >= state.told + detectable(test):
+        return replace(state, told=test.drop, updates=state.updates + 1), Event.GREW
     return state, None
 
 

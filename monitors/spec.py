@@ -7,6 +7,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from monitors.marks import Expected, Snooze
 from monitors.series import Span
 from traces.when import OneOf
 
@@ -60,6 +61,10 @@ class MonitorSpec(BaseModel):
     excluded_weeks: tuple[date, ...] = Field(
         default=(), description="dates; a week that contains one (a holiday, an outage) is not compared"
     )
+    expected: tuple[Expected, ...] = Field(
+        default=(), description="changes that are meant: nothing before one is compared, and nobody is paged for it"
+    )
+    snooze: Snooze | None = Field(default=None, description="until when nobody wants to hear of a fall")
     scale: tuple[float, float] | None = Field(
         default=None, description="lowest and highest possible value; by default what was seen"
     )

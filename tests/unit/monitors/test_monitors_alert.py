@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitors import AlertState, DropTest, Event, NotEnoughHistory, Span, alert_id, step
+from monitors import AlertState, DropTest, Event, NotEnoughHistory, Span, alert_id, detectable, foreseen, step
 from monitors.series import WEEK
 from tests.weeks import NOW
 
@@ -19,9 +19,14 @@ BLIND = NotEnoughHistory("2 scores this week; 5 are needed", 12, 2, 3.0)
 
 
 def after(
-    state: AlertState, test: DropTest | NotEnoughHistory, at: datetime = NOW, version: str | None = "v1"
+    state: AlertState,
+    test: DropTest | NotEnoughHistory,
+    at: datetime = NOW,
+    version: str | None = "v1",
+    *,
+    snoozed: bool = False,
 ) -> tuple[AlertState, Event | None]:
-    return step(state, test, version=version, at=at, project="p", monitor="s")
+    return step(state, test, version=version, at=at, project="p", monitor="s", snoozed=snoozed)
 
 
 def opened() -> AlertState:
@@ -97,6 +102,67 @@ def test_the_first_look_learns_the_ruler_in_silence() -> None:
     assert (event, state.version) == (None, "v1")
 
 
+def deeper(by: float) -> DropTest:
+    return replace(LOW, drop=LOW.drop + by, low=LOW.low + by, high=LOW.high + by, p=1e-6)
+
+
+def test_it_is_told_again_only_when_it_grew_by_a_step_that_can_be_seen() -> None:
+    one = detectable(LOW)
+    # The interval reaches 0.1 up; what is found in four of five weeks at p < .004 is 1.8 times that.
+    assert 0.17 < one < 0.19
+    state, event = after(opened(), deeper(one - 0.01), NOW + timedelta(days=1))
+    assert (event, state.told, state.updates) == (None, LOW.drop, 0)
+    state, event = after(state, deeper(one + 0.01), NOW + timedelta(days=2))
+    assert (event, state.updates) == (Event.GREW, 1)
+    assert state.told == pytest.approx(LOW.drop + one + 0.01)
+    assert after(state, deeper(one + 0.02), NOW + timedelta(days=3)) == (state, None)
+    assert state.id == opened().id
+
+
+def test_a_step_is_never_smaller_than_what_is_worth_a_message() -> None:
+    assert detectable(replace(LOW, high=LOW.drop + 0.001)) == LOW.smallest
+
+
+def test_a_fall_within_a_snooze_is_told_when_it_is_over_and_still_low() -> None:
+    state, event = after(AlertState(version="v1"), LOW, snoozed=True)
+    assert (event, state.muted, state.baseline_end) == (None, True, NOW - WEEK)
+    assert after(state, deeper(2), NOW + timedelta(days=1), snoozed=True) == (state, None)
+    later, event = after(state, LOW, NOW + timedelta(days=9))
+    assert (event, later.muted, later.id, later.opened) == (Event.FELL, False, state.id, NOW)
+
+
+def test_a_fall_that_passes_within_a_snooze_is_never_told() -> None:
+    state, _ = after(AlertState(version="v1"), LOW, snoozed=True)
+    closed, event = after(state, CALM, NOW + timedelta(days=9))
+    assert (event, closed.opened) == (None, None)
+
+
+def test_a_snooze_stills_updates_and_not_the_end_of_what_was_told() -> None:
+    assert after(opened(), deeper(2), NOW + timedelta(days=1), snoozed=True) == (opened(), None)
+    assert after(opened(), CALM, NOW + timedelta(days=9), snoozed=True)[1] is Event.RESOLVED
+
+
+def test_an_expected_change_ends_an_alert_and_begins_a_new_baseline() -> None:
+    state, event = foreseen(opened(), NOW - timedelta(days=2))
+    assert (event, state.opened, state.since) == (Event.EXPECTED, None, NOW - timedelta(days=2))
+    assert foreseen(state, NOW - timedelta(days=2)) == (state, None)
+    assert foreseen(state, NOW - timedelta(days=9)) == (state, None)
+    assert foreseen(AlertState(), NOW)[1] is None
+    assert foreseen(opened(), None) == (opened(), None)
+
+
+def test_a_fall_first_seen_earlier_has_the_identity_of_then() -> None:
+    early = NOW - timedelta(days=9)
+    state, event = step(AlertState(), LOW, version="v1", at=NOW, project="p", monitor="s", since=early)
+    assert (event, state.opened, state.id) == (Event.FELL, early, alert_id("p", "s", early))
+
+
+def test_a_state_of_an_older_version_tells_nothing_twice() -> None:
+    kept = {key: value for key, value in opened().to_json().items() if key not in {"told", "updates", "muted"}}
+    state, event = after(AlertState.from_json(kept), deeper(2), NOW + timedelta(days=1))
+    assert (event, state.told) == (None, deeper(2).drop)
+
+
 def test_the_identity_is_of_project_monitor_and_week() -> None:
     monday = datetime(2026, 3, 30, 6, tzinfo=NOW.tzinfo)
     assert alert_id("p", "s", monday) == alert_id("p", "s", monday + timedelta(days=6))
@@ -110,17 +176,22 @@ def test_a_state_never_saved_is_closed() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([LOW, UNSURE, CALM, BLIND]), st.sampled_from(["v1", "v2", None])), max_size=40)
+    st.lists(
+        st.tuples(
+            st.sampled_from([LOW, deeper(1), UNSURE, CALM, BLIND]), st.sampled_from(["v1", "v2", None]), st.booleans()
+        ),
+        max_size=40,
+    )
 )
 def test_whatever_comes_messages_alternate_and_the_state_survives_json(
-    looks: list[tuple[DropTest | NotEnoughHistory, str | None]],
+    looks: list[tuple[DropTest | NotEnoughHistory, str | None, bool]],
 ) -> None:
     state, is_open = AlertState(), False
-    for day, (test, version) in enumerate(looks):
-        state, event = after(state, test, NOW + timedelta(days=day), version)
+    for day, (test, version, snoozed) in enumerate(looks):
+        state, event = after(state, test, NOW + timedelta(days=day), version, snoozed=snoozed)
         assert AlertState.from_json(json.loads(json.dumps(state.to_json()))) == state
         if event is Event.FELL:
             assert not is_open
-        if event in {Event.RESOLVED, Event.NEW_NORMAL}:
+        if event in {Event.RESOLVED, Event.GREW}:
             assert is_open
-        is_open = state.opened is not None
+        is_open = state.opened is not None and not state.muted
