@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import redis
 
+from evaluator.alert_memory import AlertMemory
 from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
@@ -23,10 +24,11 @@ from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
+from evaluator.delivery import Delivery
 from evaluator.discovery import Discovery
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
-from evaluator.events import open_events
+from evaluator.events import ScoreEvents, open_events
 from evaluator.idle_sessions import IdleSessions
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
@@ -63,6 +65,7 @@ class App:
     slack: Slack | None
     evaluation: Evaluation
     watch: Watch
+    alerts: AlertMemory
     circuits: Circuits
     batches: BatchLane
     money: Money
@@ -107,9 +110,7 @@ def open_app(
         kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
         prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
         prompts.start()
-        told = service.judges.event_explanations
-        events = open_events(settings, lambda: clock.now().timestamp(), explanations=told)
-        stack.enter_context(contextlib.closing(events))
+        events = stack.enter_context(contextlib.closing(_events(settings, definitions, clock)))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
         batched = Batched(room, seen, clock.now, money.batches)
@@ -118,7 +119,8 @@ def open_app(
         )
         every, size = service.batches.every, service.batch_size
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
-        watch = Watch(langfuse, state, definitions.monitors, slack, clock)
+        alerts = AlertMemory(client, namespace)
+        watch = Watch(langfuse, state, definitions.monitors, _delivery(state, alerts, slack, clock), alerts, clock)
         yield App(
             settings,
             definitions,
@@ -131,6 +133,7 @@ def open_app(
             slack,
             evaluation,
             watch,
+            alerts,
             circuits,
             batches,
             money,
@@ -165,6 +168,7 @@ class Desk:
     langfuse: Langfuse
     model: ModelApi
     money: Money
+    alerts: AlertMemory
 
 
 @contextlib.contextmanager
@@ -189,7 +193,8 @@ def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None 
         model = stack.enter_context(
             contextlib.closing(_model(settings, definitions, state, loop, langfuse, purse=money.purse))
         )
-        yield Desk(settings, definitions, clock, state, langfuse, model, money)
+        alerts = AlertMemory(client, settings.evaluator_namespace)
+        yield Desk(settings, definitions, clock, state, langfuse, model, money, alerts)
 
 
 def with_managed_prompts(settings: Settings, definitions: Definitions) -> Definitions:
@@ -280,6 +285,15 @@ def _cache(settings: Settings, definitions: Definitions, client: redis.Redis) ->
 def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -> BatchApi:
     key = settings.openai_api_key.get_secret_value()
     return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
+
+
+def _events(settings: Settings, definitions: Definitions, clock: Clock) -> ScoreEvents:
+    told = definitions.service.judges.event_explanations
+    return open_events(settings, lambda: clock.now().timestamp(), explanations=told)
+
+
+def _delivery(state: State, alerts: AlertMemory, slack: Slack | None, clock: Clock) -> Delivery:
+    return Delivery(state, alerts, [] if slack is None else [slack], clock)
 
 
 def _slack(settings: Settings) -> Slack | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from evaluator.alert_cli import alert
 from evaluator.arguments import NOT_ASKED, duration
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.rubric_cli import rubric
@@ -36,6 +37,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 cli.add_typer(rubric)
+cli.add_typer(alert)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 

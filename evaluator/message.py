@@ -45,13 +45,15 @@ class DigestLine:
 
 def message(alert: Alert, trace_url: Url, session_url: Url = str) -> Message:
     """Return what people read about an alert; the urls give the addresses of a trace and of a session by their ids."""
-    if alert.event is Event.FELL and alert.test is not None:
+    if alert.event in {Event.FELL, Event.GREW} and alert.test is not None:
         return _fell(alert, alert.test, trace_url, session_url)
     title = {
         Event.FELL: f"{alert.score} fell",
+        Event.GREW: f"{alert.score} fell further",
         Event.RESOLVED: f"{alert.score} has recovered",
         Event.NEW_NORMAL: f"{alert.score} stays low: this is the new normal",
         Event.REMEASURED: f"{alert.score} is measured differently now",
+        Event.EXPECTED: f"{alert.score} changed as expected",
     }[alert.event]
     return _post(title, [_section(f"{_later(alert)}\n{_trend(alert.line)}")], f"{_plain(title)}. {_later(alert)}")
 
@@ -85,7 +87,7 @@ def model_closed(model: str, why: str) -> Message:
 def headline(alert: Alert, test: DropTest) -> str:
     """Return the whole finding in one sentence of plain text."""
     return (
-        f"{alert.score} fell {value(test.baseline, alert.binary)} → {value(test.now, alert.binary)} "
+        f"{_verb(alert)} {value(test.baseline, alert.binary)} → {value(test.now, alert.binary)} "
         f"({_size(test, alert.binary)}); {_sample(test)}"
     )
 
@@ -112,13 +114,22 @@ def _fell(alert: Alert, test: DropTest, trace_url: Url, session_url: Url) -> Mes
     if alert.attribution is not None:
         blocks.append(_section(_who(alert.attribution, test, alert.binary)))
         blocks.extend(_worst(alert.attribution, alert.binary, trace_url, session_url))
-    blocks.append(_context(f"p = {test.p:.2g}, fires below {test.alpha:.2g}. Open until the week is no longer low."))
-    short = (
-        f"{alert.score} fell {before} → {now} ({_percent(-_share(test))})"
-        if test.baseline > 0
-        else f"{alert.score} fell"
-    )
+    blocks.append(_context(f"p = {test.p:.2g}, fires below {test.alpha:.2g}. {_course(alert)}"))
+    fell = _verb(alert)
+    short = f"{fell} {before} → {now} ({_percent(-_share(test))})" if test.baseline > 0 else fell
     return _post(short, blocks, _plain(headline(alert, test)))
+
+
+def _verb(alert: Alert) -> str:
+    return f"{alert.score} fell further" if alert.event is Event.GREW else f"{alert.score} fell"
+
+
+def _course(alert: Alert) -> str:
+    """Return where an open alert stands."""
+    known = "" if alert.opened is None or alert.opened == alert.at else f"First to be seen on {_day(alert.opened)}. "
+    if alert.event is Event.GREW and alert.told is not None:
+        known += f"It was {_points(alert.told, alert.binary)} when last told. "
+    return f"{known}Open until the week is no longer low."
 
 
 def _size(test: DropTest, binary: bool) -> str:
@@ -191,7 +202,7 @@ def _worst(found: Attribution, binary: bool, trace_url: Url, session_url: Url) -
 
 def _later(alert: Alert) -> str:
     """Return what a message that follows a fall (or needs none) says."""
-    if alert.event is Event.REMEASURED or alert.test is None:
+    if alert.event in {Event.REMEASURED, Event.EXPECTED} or alert.test is None:
         return _entities(_plain(alert.note))
     now = f"{value(alert.test.now, alert.binary)}, against {value(alert.test.baseline, alert.binary)} before the fall"
     since = "" if alert.opened is None else f" It fell in the week to {_day(alert.opened)}."

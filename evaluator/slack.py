@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError
@@ -21,6 +22,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from evaluator.clock import Clock, SystemClock
+from evaluator.delivery import Letter
 from evaluator.errors import ConfigError, Problem, Refused, Unavailable
 from evaluator.message import DigestLine, Message, digest, message
 
@@ -30,6 +32,10 @@ _TIMEOUT_SECONDS: Final = 15
 _ATTEMPTS: Final = 3
 _PATIENCE_SECONDS: Final = 20.0
 """A pause longer than this is not waited for: the outbox comes back later."""
+
+_PAGE: Final = 200
+_MOST_PAGES: Final = 50
+"""A message is looked for among the newest 10,000 of its time."""
 
 _PASSING: Final = frozenset(
     {
@@ -87,21 +93,75 @@ class Slack:
         """Whether a chart can go with a message."""
         return self._bot is not None
 
-    def post(self, content: Message, chart: bytes | None = None) -> None:
-        """Send a message, then its chart into the message's thread.
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return "Slack"
+
+    def take(self, letter: Letter) -> str | None:
+        """Send a message, by a bot into the thread of the message it follows; return where it is (its `ts`).
+
+        A bot looks first whether one that may have been sent is there already. A webhook knows no threads and cannot
+        look.
+        """
+        if self._bot is None:
+            self.post(letter.content)
+            return None
+        if letter.since is not None and (there := self._found(letter.key, letter.since)) is not None:
+            return there
+        thread = letter.thread_place
+        if thread is None and letter.thread is not None and letter.thread_since is not None:
+            thread = self._found(letter.thread, letter.thread_since)
+        return self.post(letter.content, letter.chart, key=letter.key, thread=thread)
+
+    def post(
+        self, content: Message, chart: bytes | None = None, *, key: str = "", thread: str | None = None
+    ) -> str | None:
+        """Send a message, then its chart into the message's thread; return its `ts`, None from a webhook.
 
         A chart that fails is logged and left out: sending the message again for it would tell people twice.
         """
         if self._webhook is not None:
             self._patiently(self._by_webhook, self._webhook, content)
-            return
+            return None
         assert self._bot is not None  # noqa: S101 - one of the two exists since __init__
-        sent = self._patiently(_by_bot, self._bot, {**content, "channel": self._channel})
+        sent = self._patiently(_by_bot, self._bot, _addressed(content, self._channel, key, thread))
         if chart is not None:
             try:
-                self._patiently(_upload, self._bot, {"chart": chart, **sent})
+                place = {"channel": sent["channel"], "thread_ts": thread or sent["ts"]}
+                self._patiently(_upload, self._bot, {"chart": chart, **place})
             except (Unavailable, Refused) as error:
                 _log.warning("the alert is out, its chart is not", reason=str(error))
+        return str(sent["ts"])
+
+    def find(self, key: str, since: datetime) -> str | None:
+        """Return the `ts` of a message of ours by its metadata; None when there is none, and always from a webhook.
+
+        Raises:
+            Unavailable: Slack does not answer.
+            Refused: the bot may not read the channel; it needs channels:history, or groups:history.
+        """
+        if self._bot is None:
+            return None
+        wanted = {"channel": self._channel, "oldest": f"{since.timestamp():.6f}", "include_all_metadata": True}
+        cursor = ""
+        for _ in range(_MOST_PAGES):
+            page = self._patiently(_history, self._bot, {**wanted, "limit": _PAGE, "cursor": cursor})
+            for each in page.get("messages") or []:
+                if ((each.get("metadata") or {}).get("event_payload") or {}).get("key") == key:
+                    return str(each["ts"])
+            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                return None
+        return None
+
+    def _found(self, key: str, since: datetime) -> str | None:
+        """Return where a message is, None as well when the bot may not read the channel: then it is sent."""
+        try:
+            return self.find(key, since)
+        except Refused as error:
+            _log.warning("cannot look whether a message was sent before", message=key, reason=str(error))
+            return None
 
     def probe(self) -> str:
         """Return who we are to Slack; a webhook can only be tried by posting, so it is not."""
@@ -152,7 +212,8 @@ def _sorted(error: SlackApiError) -> Unavailable | Refused:
     if code in _PASSING or status == 429 or status >= 500:
         return Unavailable(f"Slack is busy: {code}", _retry_after(getattr(answer, "headers", {})))
     return Refused(
-        f"Slack refuses: {code}; check SLACK_BOT_TOKEN, its scopes (chat:write, files:write) and SLACK_CHANNEL"
+        f"Slack refuses: {code}; check SLACK_BOT_TOKEN, its scopes (chat:write, files:write, channels:history) "
+        "and SLACK_CHANNEL"
     )
 
 
@@ -180,9 +241,24 @@ def _unheard() -> logging.Logger:
     return logger
 
 
+def _addressed(content: Message, channel: str, key: str, thread: str | None) -> Message:
+    """Return a message with where it goes; its metadata nobody sees, and by it the message is found again."""
+    addressed = {**content, "channel": channel}
+    if key:
+        addressed["metadata"] = {"event_type": "evaluator_message", "event_payload": {"key": key}}
+    if thread is not None:
+        addressed["thread_ts"] = thread
+    return addressed
+
+
 def _by_bot(client: WebClient, content: Message) -> Mapping[str, Any]:
     answer = client.chat_postMessage(**content)
-    return {"channel": answer["channel"], "thread_ts": answer["ts"]}
+    return {"channel": answer["channel"], "ts": answer["ts"]}
+
+
+def _history(client: WebClient, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = client.conversations_history(**wanted).data
+    return data if isinstance(data, dict) else {}
 
 
 def _upload(client: WebClient, content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:usage | hash | for ever | evaluator/what -> judge calls, tokens, USD | counting starts at 0 |
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
 | N:pause:, N:window:, N:tokens:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
-| N:monitor:NAME | string | for ever | state of a score's alert | an open alert may be sent again |
+| N:monitor:NAME | string | for ever | state of a score's alert (see alert_memory too) | the scores tell |
 | N:spent:DAY | hash | 40 days | what judging cost, by rubric (ledger.py) | the day's budget begins anew |
 | N:held:DAY, N:held:by:DAY, N:payers:DAY | hash, zset | 2 days | money reserved, by whom, who lives | as above |
 | N:volume:DAY, N:rates | hash | 9 days, now | what a line of `sample` matched (volumes.py) | it is learned anew |

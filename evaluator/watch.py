@@ -1,7 +1,8 @@
 """Walk 2: scores of some weeks -> did this week fall -> who did it -> tell people once.
 
-State and outgoing message are saved in one transaction (an outbox); a message leaves the outbox only when Slack took
-it. A crash in between repeats the delivery, never the alert.
+State and outgoing message are saved in one transaction (an outbox); delivery.py takes it from there. A crash in between
+repeats the delivery, never the alert. Should Redis forget the state, the scores say when a fall was first to be seen,
+and so which alert it is: one that Slack has already is not told again.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from evaluator.alert_memory import Mark
 from evaluator.clock import Clock
-from evaluator.errors import EvaluatorError, Unavailable
+from evaluator.delivery import Delivery
+from evaluator.errors import EvaluatorError
 from evaluator.evidence import evidence, is_ours
 from evaluator.langfuse import Capabilities, SessionRoots, Window
-from evaluator.message import DigestLine, Message, digest, message
+from evaluator.message import DigestLine, digest, message
+from evaluator.saying import marks_of
 from evaluator.state import MonitorRecord
 from monitors import (
     Alert,
@@ -28,6 +32,7 @@ from monitors import (
     DropTest,
     Event,
     Judged,
+    Marks,
     MonitorSpec,
     NotEnoughHistory,
     WeeklySeries,
@@ -37,6 +42,8 @@ from monitors import (
     chart,
     drop_test,
     expect,
+    foreseen,
+    is_calm,
     step,
     weekly,
 )
@@ -50,8 +57,11 @@ _BEFORE: Final = timedelta(days=7)
 _DIGEST: Final = ",digest"
 """The digest's place among the monitors; no score's name has a comma."""
 
-_FIRST_WAIT: Final = 60.0
-_LONGEST_WAIT: Final = 3600.0
+_REPLAYED: Final = timedelta(weeks=4)
+"""How far back is looked for the beginning of a fall that nobody remembers; an older one is the new normal."""
+
+_LOOKED_BACK: Final = timedelta(days=1)
+"""How long before a fall was first to be seen its message may have been sent."""
 
 _log = structlog.get_logger(__name__)
 
@@ -90,22 +100,12 @@ class MonitorState(Protocol):
     def monitor(self, name: str) -> AbstractContextManager[MonitorRecord]:
         """Lock a monitor; state and outbox are saved together on a clean exit."""
 
-    def outbox(self) -> dict[str, dict[str, Any]]:
-        """Return messages whose delivery nobody has confirmed."""
 
-    def sent(self, message: str) -> None:
-        """Confirm a delivery."""
+class Saying(Protocol):
+    """What people said of scores beforehand."""
 
-
-class Notifier(Protocol):
-    """Where messages go."""
-
-    @property
-    def takes_charts(self) -> bool:
-        """Whether a chart can go with a message."""
-
-    def post(self, content: Message, chart: bytes | None = None) -> None:
-        """Deliver, or raise `Unavailable` or `Refused`."""
+    def marks(self) -> list[Mark]:
+        """Return all of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,17 +126,17 @@ class Watch:
         langfuse: ScoreStore,
         state: MonitorState,
         monitors: Sequence[MonitorSpec],
-        notify: Notifier | None,
+        delivery: Delivery,
+        saying: Saying,
         clock: Clock,
     ) -> None:
-        """Watch `monitors`; without `notify` alerts are only logged."""
+        """Watch `monitors`; where a `delivery` has nobody to tell, alerts are only logged."""
         self._langfuse = langfuse
         self._state = state
         self._monitors = tuple(monitors)
-        self._notify = notify
+        self._delivery = delivery
+        self._saying = saying
         self._clock = clock
-        self._waits: dict[str, tuple[float, float]] = {}
-        self._told: set[str] = set()
 
     def look(self) -> list[Alert]:
         """Look at every score, save and deliver; return what is new.
@@ -146,9 +146,10 @@ class Watch:
         """
         alerts: list[Alert] = []
         failed: EvaluatorError | None = None
+        said = self._saying.marks() if self._monitors else []
         for spec in self._monitors:
             try:
-                alerts.extend(self._look(spec))
+                alerts.extend(self._look(spec, said))
             except EvaluatorError as error:
                 _log.warning("cannot look at a score", score=spec.key, reason=str(error))
                 failed = failed or error
@@ -169,71 +170,87 @@ class Watch:
         lines = [self._digest_line(spec) for spec in self._monitors]
         year, week, _ = now.isocalendar()
         with self._state.monitor(_DIGEST) as record:
-            self._put(record, f"digest/{year}-W{week:02}", digest(lines, now), None)
+            self._put(record, f"digest/{year}-W{week:02}", {"message": digest(lines, now)})
         self.deliver()
 
     def deliver(self) -> None:
-        """Send what waits in the outbox. What Slack does not take stays, and is tried again ever less often."""
-        if self._notify is None:
-            return
-        for key, payload in self._state.outbox().items():
-            due, _ = self._waits.get(key, (0.0, 0.0))
-            if key in self._told:
-                self._confirm(key)
-            elif self._clock.monotonic() >= due:
-                self._send(self._notify, key, payload)
+        """Send what waits in the outbox."""
+        self._delivery.deliver()
 
-    def _send(self, notify: Notifier, key: str, payload: Mapping[str, Any]) -> None:
-        picture = payload.get("chart")
-        try:
-            notify.post(payload["message"], base64.b64decode(picture) if picture else None)
-        except EvaluatorError as error:
-            wait = self._postpone(key, error)
-            _log.error("a message is not delivered yet", message=key, reason=str(error), again_in_seconds=wait)
-            return
-        self._told.add(key)
-        self._waits.pop(key, None)
-        self._confirm(key)
-
-    def _confirm(self, key: str) -> None:
-        """Take what was told out of the outbox; when Redis is away in this moment, the next time."""
-        self._state.sent(key)
-        self._told.discard(key)
-
-    def _postpone(self, key: str, error: EvaluatorError) -> float:
-        _, last = self._waits.get(key, (0.0, 0.0))
-        asked = error.retry_after if isinstance(error, Unavailable) else None
-        wait = max(asked or 0.0, min(max(_FIRST_WAIT, 2 * last), _LONGEST_WAIT))
-        self._waits[key] = (self._clock.monotonic() + wait, wait)
-        return wait
-
-    def _look(self, spec: MonitorSpec) -> Iterator[Alert]:
+    def _look(self, spec: MonitorSpec, said: Sequence[Mark]) -> Iterator[Alert]:
         known = self._known(spec)
+        now = self._clock.now()
+        given = marks_of(spec, said, now)
         before = AlertState.from_json(known)
-        found = self._read(spec, before)
-        project = self._langfuse.capabilities().project_id
-        after, event = step(
-            before,
-            found.test,
-            version=found.series.version if found.series.recent else None,
-            at=found.at,
-            project=project,
-            monitor=spec.key,
-        )
-        alert = None if event is None else _alert(spec, found, event, before, after, project)
+        start, event = foreseen(before, given.expected)
+        found = self._read(spec, start, now)
+        after = start
+        if event is None:
+            after, event = self._step(spec, start, found, given, blank=known is None)
+        alert = None if event is None else _alert(spec, found, event, before, after, given, self._project)
         with self._state.monitor(spec.key) as record:
             if record.state != known:
                 # Another scheduler looked in the meantime; its finding counts, and the next look is tomorrow.
                 return
             record.state = after.to_json()
             if alert is not None:
-                picture = self._picture(alert)
-                self._put(
-                    record, alert.key, message(alert, self._langfuse.trace_url, self._langfuse.session_url), picture
-                )
+                self._put(record, alert.key, self._payload(alert, before))
         if alert is not None:
             _log.warning("a watched score changed", score=spec.key, change=str(alert.event), message=alert.key)
             yield alert
+
+    def _step(
+        self, spec: MonitorSpec, state: AlertState, found: _Look, given: Marks, *, blank: bool
+    ) -> tuple[AlertState, Event | None]:
+        fired = isinstance(found.test, DropTest) and found.test.fired
+        since = self._first_seen(spec, state, found.at) if blank and fired else found.at
+        after, event = step(
+            state,
+            found.test,
+            version=found.series.version if found.series.recent else None,
+            at=found.at,
+            project=self._project,
+            monitor=spec.key,
+            snoozed=given.snoozed is not None,
+            since=since,
+        )
+        if event is Event.FELL and since < found.at and self._is_told(after.id, since):
+            return after, None
+        return after, event
+
+    @property
+    def _project(self) -> str:
+        return self._langfuse.capabilities().project_id
+
+    def _is_told(self, alert: str, since: datetime) -> bool:
+        return self._delivery.recall(f"{alert}/{Event.FELL}", alert, since - _LOOKED_BACK)
+
+    def _first_seen(self, spec: MonitorSpec, state: AlertState, now: datetime) -> datetime:
+        """Return when a fall that nobody remembers was first to be seen, by looking again at the days before."""
+        weeks = spec.baseline_weeks + len(spec.excluded) + 1
+        held = list(self._judged(spec, Window(now - _REPLAYED - weeks * WEEK, now)))
+        first = now
+        for day in range(1, _REPLAYED.days):
+            at = now - timedelta(days=day)
+            test = self._analysed(spec, state, at, (each for each in held if each.at < at)).test
+            if isinstance(test, NotEnoughHistory) or is_calm(test):
+                break
+            first = at if test.fired else first
+        return first
+
+    def _payload(self, alert: Alert, before: AlertState) -> dict[str, Any]:
+        picture = self._picture(alert)
+        payload = {
+            "message": message(alert, self._langfuse.trace_url, self._langfuse.session_url),
+            "chart": base64.b64encode(picture).decode() if picture else None,
+        }
+        if alert.event is Event.FELL:
+            return {**payload, "opens": alert.id}
+        if before.opened is None or before.muted:
+            return payload
+        since = before.opened - _LOOKED_BACK
+        follows = {"alert": before.id, "message": f"{before.id}/{Event.FELL}", "since": since.isoformat()}
+        return {**payload, "follows": follows}
 
     def _known(self, spec: MonitorSpec) -> dict[str, Any] | None:
         # Read and let go: reading weeks of scores takes longer than a lock should be held.
@@ -241,37 +258,37 @@ class Watch:
             return record.state
 
     def _picture(self, alert: Alert) -> bytes | None:
-        if self._notify is None or not self._notify.takes_charts or alert.event is not Event.FELL:
+        if not self._delivery.takes_charts or alert.event not in {Event.FELL, Event.GREW}:
             return None
         return chart(alert.line, alert.score, percent=alert.binary)
 
-    def _put(self, record: MonitorRecord, key: str, content: Message, picture: bytes | None) -> None:
-        if self._notify is None:
-            _log.warning("no Slack is set up; this was not sent", text=content["text"])
+    def _put(self, record: MonitorRecord, key: str, payload: Mapping[str, Any]) -> None:
+        if not self._delivery:
+            _log.warning("nobody is set up to be told; this was not sent", text=payload["message"]["text"])
             return
-        payload = {"message": content, "chart": base64.b64encode(picture).decode() if picture else None}
-        record.outbox[key] = payload
+        record.outbox[key] = {**payload, "at": self._clock.now().isoformat()}
 
     def _digest_line(self, spec: MonitorSpec) -> DigestLine:
         state = AlertState.from_json(self._known(spec))
-        found = self._read(spec, state)
+        found = self._read(spec, state, self._clock.now())
         return DigestLine(spec.key, found.series.binary, found.series.line(), found.test, state.opened)
 
-    def _read(self, spec: MonitorSpec, state: AlertState) -> _Look:
+    def _read(self, spec: MonitorSpec, state: AlertState, now: datetime) -> _Look:
         """Read a score's weeks and test the last one."""
-        now = self._clock.now()
-        end = state.baseline_end or now - WEEK
-        excluded = (*spec.excluded, *state.fallen)
-        weeks = spec.baseline_weeks + _replaced(excluded, end - spec.baseline_weeks * WEEK, end)
+        end, weeks = _baseline(spec, state, now)
         spans = [Window(end - weeks * WEEK, end), Window(now - WEEK, now)]
+        return self._analysed(spec, state, now, (judged for span in spans for judged in self._judged(spec, span)))
+
+    def _analysed(self, spec: MonitorSpec, state: AlertState, now: datetime, judged: Iterable[Judged]) -> _Look:
+        end, weeks = _baseline(spec, state, now)
         series = weekly(
-            (judged for span in spans for judged in self._judged(spec, span)),
+            judged,
             now=now,
             weeks=weeks,
             segments=spec.segments,
             baseline_end=end,
             since=state.since,
-            excluded=excluded,
+            excluded=(*spec.excluded, *state.fallen),
         )
         expected = expect(series, most_weeks=spec.baseline_weeks)
         if isinstance(expected, NotEnoughHistory):
@@ -312,8 +329,17 @@ def _about(score: RecordedScore) -> _About:
     return score.trace_id, score.session_id
 
 
-def _alert(spec: MonitorSpec, found: _Look, event: Event, before: AlertState, after: AlertState, project: str) -> Alert:
-    expected = found.expected if event is Event.FELL else None
+def _baseline(spec: MonitorSpec, state: AlertState, now: datetime) -> tuple[datetime, int]:
+    """Return where the baseline ends, and how many weeks of it to read."""
+    end = state.baseline_end or now - WEEK
+    excluded = (*spec.excluded, *state.fallen)
+    return end, spec.baseline_weeks + _replaced(excluded, end - spec.baseline_weeks * WEEK, end)
+
+
+def _alert(
+    spec: MonitorSpec, found: _Look, event: Event, before: AlertState, after: AlertState, given: Marks, project: str
+) -> Alert:
+    expected = found.expected if event in {Event.FELL, Event.GREW} else None
     return Alert(
         id=alert_id(project, spec.key, found.at) if event is Event.REMEASURED else after.id,
         event=event,
@@ -322,14 +348,22 @@ def _alert(spec: MonitorSpec, found: _Look, event: Event, before: AlertState, af
         opened=after.opened or before.opened,
         binary=found.series.binary,
         line=found.series.line(),
-        test=found.test if isinstance(found.test, DropTest) else None,
+        test=found.test if isinstance(found.test, DropTest) and event is not Event.EXPECTED else None,
         attribution=attribute(found.series, expected) if isinstance(expected, Residuals) else None,
-        note=_note(found, before, after) if event is Event.REMEASURED else "",
+        note=_note(found, before, after, given) if event in {Event.REMEASURED, Event.EXPECTED} else "",
+        told=before.told,
+        update=after.updates,
     )
 
 
-def _note(found: _Look, before: AlertState, after: AlertState) -> str:
-    """Return what to say of a changed ruler."""
+def _note(found: _Look, before: AlertState, after: AlertState, given: Marks) -> str:
+    """Return what to say of weeks that are not comparable any more."""
+    if after.version == before.version and given.expected is not None:
+        why = f" ({given.expected_why})" if given.expected_why else ""
+        return (
+            f"A change was expected on {given.expected.day} {given.expected:%b}{why}: the alert is closed, and later "
+            "weeks are compared with each other once there are enough of them."
+        )
     closed = " The open alert is closed." if before.opened is not None else ""
     why = f" ({found.test.reason})" if isinstance(found.test, NotEnoughHistory) else ""
     return (

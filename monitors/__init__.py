@@ -1,6 +1,6 @@
 """Weekly statistics without IO: series, drop test, attribution, alert state, chart."""
 
-from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, step
+from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, is_calm, step
 from monitors.attribution import Attribution, WorstTrace, attribute
 from monitors.chart import chart, sparkline
 from monitors.drop import DropTest, NotEnoughHistory, alpha, drop_test, expect
@@ -34,6 +34,7 @@ __all__ = [
     "drop_test",
     "expect",
     "foreseen",
+    "is_calm",
     "marks",
     "moment",
     "sparkline",

@@ -3,7 +3,8 @@
 closed -> open (one message) -> closed again when the week is no longer low, or when the fall has become normal, or when
 somebody says that the change was expected. While open the baseline stays what it was before the fall, so the fall
 cannot hide in it; firing and resolving lie far apart (p < .004 and p > .2), so nothing flaps. A message goes out while
-it is open only when the fall has grown by a step that could be seen by itself.
+it is open only when the fall has grown by a step that could be seen by itself, a week after the last message or later:
+until then the rolling week fills up with days of the fall, and what grows is only their share.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class AlertState:
 
     `opened` is when the open alert fired (None when closed), `since` the moment before which nothing is comparable,
     `version` what measured the score last, `fallen` past falls, kept out of the baseline. `told` is the deepest fall
-    people were told of, in points of the score, `updates` how often it grew, and `muted` says that the alert opened
-    while it was snoozed: nobody was told.
+    people were told of, in points of the score, `told_at` when, and `updates` counts how often it grew. `muted` says
+    that the alert opened while it was snoozed: nobody was told.
     """
 
     opened: datetime | None = None
@@ -84,6 +85,7 @@ class AlertState:
     version: str | None = None
     fallen: tuple[Span, ...] = ()
     told: float | None = None
+    told_at: datetime | None = None
     updates: int = 0
     muted: bool = False
 
@@ -101,6 +103,7 @@ class AlertState:
             "version": self.version,
             "fallen": [[span.start.isoformat(), span.end.isoformat()] for span in self.fallen],
             "told": self.told,
+            "told_at": _text(self.told_at),
             "updates": self.updates,
             "muted": self.muted,
         }
@@ -117,6 +120,7 @@ class AlertState:
             version=data.get("version"),
             fallen=tuple(Span(*map(datetime.fromisoformat, span)) for span in data.get("fallen", ())),
             told=data.get("told"),
+            told_at=_time(data.get("told_at")),
             updates=data.get("updates", 0),
             muted=data.get("muted", False),
         )
@@ -141,6 +145,11 @@ def detectable(test: DropTest) -> float:
     half = test.high - test.drop
     certain, shown = _NORMAL.inv_cdf(1 - test.alpha) + _NORMAL.inv_cdf(_POWER), _NORMAL.inv_cdf(0.975)
     return max(test.smallest, half * certain / shown)
+
+
+def is_calm(test: DropTest) -> bool:
+    """Return whether a week is so much like those before it that no alert stays open."""
+    return test.p > _CALM
 
 
 def step(
@@ -175,33 +184,36 @@ def step(
     if isinstance(test, NotEnoughHistory):
         return state, None
     if state.opened is None:
-        return _closed(state, test, since or at, alert_id(project, monitor, since or at), snoozed=snoozed)
-    if test.p > _CALM:
+        return _closed(state, test, at, since or at, alert_id(project, monitor, since or at), snoozed=snoozed)
+    if is_calm(test):
         span = Span(state.opened - WEEK, max(at - WEEK, state.opened))
         closed = replace(state, opened=None, fallen=(*state.fallen, span)[-_REMEMBERED:])
         return closed, None if state.muted else Event.RESOLVED
     if at - state.opened >= _NEW_NORMAL:
-        closed = replace(state, opened=None, since=state.opened - WEEK)
+        # The week that ended when it opened began before the fall: its good days are not part of what is normal now.
+        closed = replace(state, opened=None, since=state.opened)
         return closed, None if state.muted and snoozed else Event.NEW_NORMAL
-    return (state, None) if snoozed else _open(state, test)
+    return (state, None) if snoozed else _open(state, test, at)
 
 
 def _closed(
-    state: AlertState, test: DropTest, opened: datetime, name: str, *, snoozed: bool
+    state: AlertState, test: DropTest, at: datetime, opened: datetime, name: str, *, snoozed: bool
 ) -> tuple[AlertState, Event | None]:
     if not test.fired:
         return state, None
-    after = replace(state, opened=opened, id=name, told=test.drop, updates=0, muted=snoozed)
+    after = replace(state, opened=opened, id=name, told=test.drop, told_at=at, updates=0, muted=snoozed)
     return after, None if snoozed else Event.FELL
 
 
-def _open(state: AlertState, test: DropTest) -> tuple[AlertState, Event | None]:
+def _open(state: AlertState, test: DropTest, at: datetime) -> tuple[AlertState, Event | None]:
     if state.muted:
-        return (replace(state, told=test.drop, muted=False), Event.FELL) if test.fired else (state, None)
-    if state.told is None:
-        return replace(state, told=test.drop), None
-    if test.fired and test.drop >= state.told + detectable(test):
-        return replace(state, told=test.drop, updates=state.updates + 1), Event.GREW
+        told = replace(state, told=test.drop, told_at=at, muted=False)
+        return (told, Event.FELL) if test.fired else (state, None)
+    if state.told is None or state.told_at is None:
+        return replace(state, told=test.drop, told_at=at), None
+    grew = test.fired and test.drop >= state.told + detectable(test)
+    if grew and at - state.told_at >= WEEK:
+        return replace(state, told=test.drop, told_at=at, updates=state.updates + 1), Event.GREW
     return state, None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import time
 from typing import Any, Final
 
 from aiohttp import web
@@ -23,14 +24,17 @@ class SlackStandIn:
 
     Attributes:
         faults: What goes wrong on the wire.
+        scopes: What the bot may do.
         messages: Every message that arrived, oldest first, as sent, with its `ts`.
         files: Name and content of every uploaded file.
     """
 
     def __init__(self) -> None:
         self.faults = Faults()
+        self.scopes = {"chat:write", "files:write", "channels:history"}
         self.messages: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
+        self._tickets: dict[str, tuple[str, int, bytes]] = {}
 
     def counts(self) -> dict[str, Any]:
         """Return how many messages and files arrived."""
@@ -42,6 +46,7 @@ class SlackStandIn:
         app.router.add_post("/services/{team}/{app}/{token}", self._webhook)
         app.router.add_route("*", "/api/auth.test", self._who)
         app.router.add_post("/api/chat.postMessage", self._post)
+        app.router.add_route("*", "/api/conversations.history", self._history)
         app.router.add_route("*", "/api/files.getUploadURLExternal", self._upload_url)
         app.router.add_post("/upload/{id}", self._upload)
         app.router.add_post("/api/files.completeUploadExternal", self._complete)
@@ -70,8 +75,9 @@ class SlackStandIn:
         given = await _given(request)
         if not _token(request, given):
             return web.json_response({"ok": False, "error": "not_authed"})
-        if isinstance(given.get("blocks"), str):
-            given["blocks"] = json.loads(given["blocks"])
+        for part in ("blocks", "metadata"):
+            if isinstance(given.get(part), str):
+                given[part] = json.loads(given[part])
         if not given.get("channel"):
             return web.json_response({"ok": False, "error": "channel_not_found"})
         if (problem := _problem(given)) is not None:
@@ -79,21 +85,74 @@ class SlackStandIn:
         ts = self._keep(given)
         return web.json_response({"ok": True, "channel": given["channel"], "ts": ts, "message": {"ts": ts}})
 
+    async def _history(self, request: web.Request) -> web.Response:
+        """The newest first; replies in threads are not in it, metadata only for who asks."""
+        given = await _given(request)
+        if not _token(request, given):
+            return _error("not_authed")
+        if "channels:history" not in self.scopes:
+            return _error("missing_scope", needed="channels:history", provided=",".join(sorted(self.scopes)))
+        most = min(int(given.get("limit") or 100), 999)
+        first, oldest = int(given.get("cursor") or 0), float(given.get("oldest") or 0)
+        found = [
+            {k: v for k, v in message.items() if k != "metadata" or _yes(given.get("include_all_metadata"))}
+            for message in reversed(self.messages)
+            if message.get("channel") == given.get("channel")
+            and float(message["ts"]) >= oldest
+            and message.get("thread_ts") is None
+        ]
+        more = len(found) > first + most
+        return web.json_response(
+            {
+                "ok": True,
+                "messages": found[first : first + most],
+                "has_more": more,
+                "response_metadata": {"next_cursor": str(first + most) if more else ""},
+            }
+        )
+
     async def _upload_url(self, request: web.Request) -> web.Response:
         given = await _given(request)
-        name = str(given.get("filename", "file"))
-        url = f"{request.scheme}://{request.host}/upload/{len(self.files) + 1}?name={name}"
-        return web.json_response({"ok": True, "upload_url": url, "file_id": f"F{len(self.files) + 1}"})
+        if not _token(request, given):
+            return _error("not_authed")
+        if "files:write" not in self.scopes:
+            return _error("missing_scope", needed="files:write", provided=",".join(sorted(self.scopes)))
+        if not given.get("filename") or not str(given.get("length", "")).isdigit():
+            return _error("invalid_arguments")
+        ticket = f"F{len(self._tickets) + 1}"
+        self._tickets[ticket] = str(given["filename"]), int(given["length"]), b""
+        url = f"{request.scheme}://{request.host}/upload/{ticket}"
+        return web.json_response({"ok": True, "upload_url": url, "file_id": ticket})
 
     async def _upload(self, request: web.Request) -> web.Response:
-        content = await request.read()
-        self.files[request.query.get("name", "file")] = content
+        ticket = request.match_info["id"]
+        if ticket not in self._tickets:
+            return web.Response(status=404, text="unknown upload")
+        name, length, _ = self._tickets[ticket]
+        content = await _uploaded(request)
+        if len(content) != length:
+            return web.Response(status=400, text="length mismatch")
+        self._tickets[ticket] = name, length, content
         return web.Response(text=f"OK - {len(content)}")
 
     async def _complete(self, request: web.Request) -> web.Response:
         given = await _given(request)
+        if not _token(request, given):
+            return _error("not_authed")
         named = json.loads(given["files"]) if isinstance(given.get("files"), str) else given.get("files", [])
-        return web.json_response({"ok": True, "files": named})
+        if not named:
+            return _error("invalid_arguments")
+        if any(not self._tickets.get(each.get("id"), ("", 0, b""))[2] for each in named):
+            return _error("file_not_found")
+        thread = given.get("thread_ts")
+        if thread and all(message["ts"] != thread for message in self.messages):
+            return _error("invalid_thread_ts")
+        for each in named:
+            name, _, content = self._tickets[each["id"]]
+            self.files[f"{each['id']}/{name}"] = content
+        return web.json_response(
+            {"ok": True, "files": [{"id": each["id"], "title": each.get("title")} for each in named]}
+        )
 
     async def _shown(self, _request: web.Request) -> web.Response:
         return web.json_response(self.messages)
@@ -108,7 +167,9 @@ class SlackStandIn:
         return web.Response(text=page, content_type="text/html")
 
     def _keep(self, message: dict[str, Any]) -> str:
-        ts = f"{len(self.messages) + 1:010d}.000100"
+        # Seconds since 1970, and never the same twice: it is also the message's name.
+        last = self.messages[-1]["ts"] if self.messages else "0"
+        ts = max(f"{time.time():.6f}", f"{float(last) + 1e-6:.6f}")
         self.messages.append({**{k: v for k, v in message.items() if k != "token"}, "ts": ts})
         return ts
 
@@ -161,6 +222,24 @@ async def _given(request: web.Request) -> dict[str, Any]:
     if request.content_type == "application/json":
         return dict(json.loads(await request.text()))
     return {**request.query, **dict(await request.post())}
+
+
+async def _uploaded(request: web.Request) -> bytes:
+    """Return an uploaded file, sent as the body or as the one file of a form."""
+    if request.content_type != "multipart/form-data":
+        return await request.read()
+    for field in (await request.post()).values():
+        if isinstance(field, web.FileField):
+            return field.file.read()
+    return b""
+
+
+def _error(code: str, **more: str) -> web.Response:
+    return web.json_response({"ok": False, "error": code, **more})
+
+
+def _yes(said: object) -> bool:
+    return str(said).lower() in {"1", "true"}
 
 
 def _token(request: web.Request, given: dict[str, Any]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from evaluator.alert_memory import DONE, Mark
+from evaluator.delivery import Delivery, Letter
 from evaluator.errors import Unavailable
 from evaluator.langfuse import Capabilities, SessionRoots, Window
 from evaluator.message import Message
@@ -112,22 +114,59 @@ class FakeState:
 
 
 class FakeSlack:
-    """Takes messages, or fails as told."""
+    """Takes messages, or fails as told; as a bot it finds those it `keeps`."""
 
     takes_charts = True
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Slack") -> None:
+        self.name = name
         self.got: list[Message] = []
+        self.letters: list[Letter] = []
         self.charts: list[bytes | None] = []
         self.failing: Exception | None = None
         self.tries = 0
+        self.finds = True
 
-    def post(self, content: Message, chart: bytes | None = None) -> None:
+    def take(self, letter: Letter) -> str | None:
         self.tries += 1
         if self.failing is not None:
             raise self.failing
-        self.got.append(content)
-        self.charts.append(chart)
+        self.got.append(letter.content)
+        self.letters.append(letter)
+        self.charts.append(letter.chart)
+        return f"place of {letter.key}"
+
+    def find(self, key: str, since: datetime) -> str | None:
+        del since
+        return f"place of {key}" if self.finds and any(letter.key == key for letter in self.letters) else None
+
+
+class FakeMemory:
+    """What is remembered of alerts."""
+
+    def __init__(self) -> None:
+        self.said: list[Mark] = []
+        self.places: dict[str, str] = {}
+        self.went: dict[tuple[str, str], str] = {}
+
+    def marks(self) -> list[Mark]:
+        return self.said
+
+    def place(self, alert: str) -> str | None:
+        return self.places.get(alert)
+
+    def keep_place(self, alert: str, place: str) -> None:
+        self.places[alert] = place
+
+    def deliveries(self) -> dict[tuple[str, str], str]:
+        return dict(self.went)
+
+    def delivered(self, destination: str, message: str, said: str = DONE) -> None:
+        self.went[destination, message] = said
+
+    def forget_deliveries(self, message: str, destinations: Iterable[str]) -> None:
+        for each in destinations:
+            self.went.pop((each, message), None)
 
 
 class Killed(BaseException):
@@ -143,12 +182,19 @@ class House:
 
     def __init__(self, *specs: MonitorSpec, slack: bool = True) -> None:
         self.langfuse, self.state, self.slack, self.clock = FakeLangfuse(), FakeState(), FakeSlack(), HandClock()
+        self.memory = FakeMemory()
         self.specs: tuple[MonitorSpec, ...] = specs or (MonitorSpec(score="faithfulness"),)
-        self.with_slack = slack
+        self.to: list[FakeSlack] = [self.slack] if slack else []
         self.watch = self.started()
 
     def started(self) -> Watch:
-        return Watch(self.langfuse, self.state, self.specs, self.slack if self.with_slack else None, self.clock)
+        delivery = Delivery(self.state, self.memory, self.to, self.clock)
+        return Watch(self.langfuse, self.state, self.specs, delivery, self.memory, self.clock)
+
+    def wipe(self) -> None:
+        """Redis forgets everything, and the service starts anew."""
+        self.state, self.memory = FakeState(), FakeMemory()
+        self.watch = self.started()
 
     def fill(self, first: int, last: int, *, low: float = 0.0, seed: int = 0, **fields: Any) -> None:
         """Write scores for days `first` to `last` before now (0 is today), 50 a day."""

@@ -138,7 +138,7 @@ def test_slack_that_is_away_for_a_while_gets_the_message_later(
     sandbox: Sandbox, service: OpenService, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], left: int
 ) -> None:
     monkeypatch.setattr("evaluator.slack._wait", lambda state: 0.0)
-    monkeypatch.setattr("evaluator.watch._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("evaluator.delivery._FIRST_WAIT", 0.0)
     sandbox.langfuse.load_scores(scores())
     sandbox.slack.faults.change(fault)
     with service() as app:

@@ -74,7 +74,7 @@ def test_after_four_weeks_the_fall_is_the_new_normal() -> None:
     state, event = after(opened(), UNSURE, NOW + timedelta(weeks=4) - timedelta(hours=1))
     assert event is None
     state, event = after(state, UNSURE, NOW + timedelta(weeks=4))
-    assert (event, state.opened, state.since) == (Event.NEW_NORMAL, None, NOW - WEEK)
+    assert (event, state.opened, state.since) == (Event.NEW_NORMAL, None, NOW)
 
 
 def test_without_scores_an_alert_neither_opens_nor_closes() -> None:
@@ -110,13 +110,17 @@ def test_it_is_told_again_only_when_it_grew_by_a_step_that_can_be_seen() -> None
     one = detectable(LOW)
     # The interval reaches 0.1 up; what is found in four of five weeks at p < .004 is 1.8 times that.
     assert 0.17 < one < 0.19
-    state, event = after(opened(), deeper(one - 0.01), NOW + timedelta(days=1))
-    assert (event, state.told, state.updates) == (None, LOW.drop, 0)
-    state, event = after(state, deeper(one + 0.01), NOW + timedelta(days=2))
+    assert after(opened(), deeper(one - 0.01), NOW + timedelta(days=7)) == (opened(), None)
+    state, event = after(opened(), deeper(one + 0.01), NOW + timedelta(days=7))
     assert (event, state.updates) == (Event.GREW, 1)
     assert state.told == pytest.approx(LOW.drop + one + 0.01)
-    assert after(state, deeper(one + 0.02), NOW + timedelta(days=3)) == (state, None)
+    assert after(state, deeper(one + 0.02), NOW + timedelta(days=14)) == (state, None)
     assert state.id == opened().id
+
+
+def test_while_the_week_fills_up_with_days_of_the_fall_its_growth_is_no_news() -> None:
+    for day in range(7):
+        assert after(opened(), deeper(0.3 * day), NOW + timedelta(days=day)) == (opened(), None)
 
 
 def test_a_step_is_never_smaller_than_what_is_worth_a_message() -> None:
@@ -158,7 +162,9 @@ def test_a_fall_first_seen_earlier_has_the_identity_of_then() -> None:
 
 
 def test_a_state_of_an_older_version_tells_nothing_twice() -> None:
-    kept = {key: value for key, value in opened().to_json().items() if key not in {"told", "updates", "muted"}}
+    kept = {
+        key: value for key, value in opened().to_json().items() if key not in {"told", "told_at", "updates", "muted"}
+    }
     state, event = after(AlertState.from_json(kept), deeper(2), NOW + timedelta(days=1))
     assert (event, state.told) == (None, deeper(2).drop)
 

@@ -1,0 +1,137 @@
+"""An alert's life over weeks of daily looks, with people who snooze and a Redis that forgets."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import count
+
+from evaluator.alert_memory import Kind, Mark
+from evaluator.errors import Unavailable
+from monitors import Event, Expected, MonitorSpec
+from tests.watching import START, FakeSlack, House
+
+DAY = timedelta(days=1)
+
+
+def fallen(*specs: MonitorSpec, low: float = 1.2) -> House:
+    house = House(*specs)
+    house.fill(7, 91)
+    house.fill(0, 7, low=low)
+    return house
+
+
+def live(house: House, days: int, *, low: float = 0.0) -> list[Event]:
+    """Let days pass, each with its scores and its look."""
+    events: list[Event] = []
+    for _ in range(days):
+        house.day(house.clock.at, low=low)
+        house.clock.at += DAY
+        events += [alert.event for alert in house.look()]
+    return events
+
+
+def test_a_fall_that_grows_is_told_in_the_thread_of_the_first_message() -> None:
+    house = fallen(low=0.8)
+    (first,) = house.look()
+    assert live(house, 9, low=3.0) == [Event.GREW]
+    assert live(house, 14) == [Event.RESOLVED]
+    opening, grown, resolved = house.slack.letters
+    assert opening.thread is None
+    assert (grown.key, resolved.key) == (f"{first.id}/grew1", f"{first.id}/resolved")
+    assert grown.thread_place == resolved.thread_place == f"place of {first.key}"
+    assert "fell further" in grown.content["text"]
+    assert "when last told" in str(grown.content["blocks"])
+
+
+def test_a_wiped_redis_repeats_nothing_where_the_message_can_be_found() -> None:
+    house = fallen()
+    (first,) = house.look()
+    house.wipe()
+    assert live(house, 3, low=1.2) == []
+    assert len(house.slack.got) == 1
+    # It is the same alert still: its end goes into the same thread.
+    assert Event.RESOLVED in live(house, 14)
+    assert house.slack.letters[-1].thread_place == f"place of {first.key}"
+
+
+def test_where_nobody_can_look_a_wiped_redis_tells_the_same_alert_under_the_same_name() -> None:
+    house = fallen()
+    house.slack.finds = False
+    house.look()
+    house.clock.at += DAY
+    house.wipe()
+    house.look()
+    first, again = house.slack.letters
+    assert first.key == again.key
+
+
+def test_a_fall_found_late_says_since_when_it_could_be_seen() -> None:
+    house = fallen()
+    house.look()
+    shown = str(house.slack.got[0]["blocks"])
+    assert "First to be seen on 2" in shown
+
+
+def test_a_snooze_is_quiet_and_what_is_still_low_afterwards_is_told_then() -> None:
+    house = fallen()
+    house.memory.said = [Mark(Kind.SNOOZE, "faithfulness", START + 5 * DAY)]
+    assert house.look() == []
+    assert live(house, 4, low=1.2) == []
+    assert live(house, 1, low=1.2) == [Event.FELL]
+    assert len(house.slack.got) == 1
+
+
+def test_a_snooze_of_another_score_changes_nothing() -> None:
+    house = fallen()
+    house.memory.said = [Mark(Kind.SNOOZE, "helpfulness", START + 5 * DAY)]
+    assert [alert.event for alert in house.look()] == [Event.FELL]
+
+
+def test_a_change_that_was_expected_pages_nobody() -> None:
+    house = fallen(MonitorSpec(score="faithfulness", expected=(Expected(at=START - 7 * DAY, why="shorter"),)))
+    assert house.look() == []
+    assert live(house, 30, low=1.2) == []
+    # From then on the lower level is what is normal: a second fall is seen.
+    assert live(house, 7, low=3.0) == [Event.FELL]
+
+
+def test_to_say_later_that_it_was_expected_closes_the_alert_in_its_thread() -> None:
+    house = fallen()
+    (first,) = house.look()
+    house.memory.said = [Mark(Kind.EXPECT, "faithfulness", START - 7 * DAY, "answers are shorter")]
+    assert live(house, 2, low=1.2) == [Event.EXPECTED]
+    assert "(answers are shorter)" in house.texts[1]
+    assert house.slack.letters[1].thread_place == f"place of {first.key}"
+
+
+def test_one_destination_that_is_down_makes_no_other_hear_twice() -> None:
+    house = fallen()
+    other = FakeSlack("webhook")
+    other.failing = Unavailable("it is down")
+    house.to.append(other)
+    house.watch = house.started()
+    (alert,) = house.look()
+    for _ in count():
+        house.clock.sleep(600)
+        house.watch.deliver()
+        if other.tries == 4:
+            break
+    assert (len(house.slack.got), len(other.got)) == (1, 0)
+    assert house.memory.went == {("Slack", alert.key): "", ("webhook", alert.key): "it is down"}
+    other.failing = None
+    house.clock.sleep(3600)
+    house.watch.deliver()
+    assert (len(house.slack.got), len(other.got)) == (1, 1)
+    assert (house.state.waiting, house.memory.went) == ({}, {})
+
+
+def test_who_takes_over_is_told_that_it_may_have_been_sent() -> None:
+    house = fallen()
+    house.slack.failing = Unavailable("hung up")
+    house.look()
+    house.slack.failing = None
+    house.watch = house.started()
+    house.watch.deliver()
+    (letter,) = house.slack.letters
+    assert letter.since is not None
+    assert START - DAY < letter.since < START
