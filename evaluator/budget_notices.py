@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import structlog
 
+from evaluator.blocks import Message, escaped
 from evaluator.budgets import Budgets, whose
 from evaluator.clock import Clock
 from evaluator.ledger import EVERYBODY
-from evaluator.message import Message, escaped, notice
+from evaluator.message import notice
 from evaluator.rations import Outlook
 from evaluator.state import State
 

@@ -15,9 +15,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from evaluator.alert_memory import DONE
+from evaluator.blocks import Message
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Unavailable
-from evaluator.message import Message
 
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 3600.0

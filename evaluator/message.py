@@ -1,35 +1,47 @@
-"""Alerts and digests as Slack messages (Block Kit): pure functions of what happened.
-
-Names of segments and the judge's comments come from strangers. In mrkdwn they are escaped and shown as code; longer
-texts go into `plain_text`, which Slack neither formats nor links nor resolves to mentions.
-"""
+"""Alerts and digests as messages (Block Kit): pure functions of what happened."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
-from monitors import Alert, Attribution, Contribution, DropTest, Event, NotEnoughHistory, WeekMean, sparkline
+from evaluator.blocks import Message, buttons, context, cut, entities, escaped, link, plain, post, remark, section
+from monitors import (
+    Alert,
+    Attribution,
+    Change,
+    Contribution,
+    DropTest,
+    Event,
+    NotEnoughHistory,
+    WeekMean,
+    WorstTrace,
+    sparkline,
+)
 
 Url = Callable[[str], str]
-
-Message = dict[str, Any]
-"""`text` (what notifications show) and `blocks`."""
 
 _MINUS: Final = "\N{MINUS SIGN}"
 _MOST_ROWS: Final = 3
 _MOST_LINES: Final = 40
-_HEADER: Final = 150
 _COMMENT: Final = 280
-_NAME: Final = 80
-_NO_MARKUP: Final = str.maketrans("|`*_~", "/'...")
-_OF_URLS: Final = ":/?#[]@!$&'()*+,;=%"
 _NOTABLE_MIX: Final = 0.1
 """A mix that moved the mean by more than this share of the drop is mentioned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where people read more: addresses of a trace, a session and a prompt by their ids and names, and of all scores.
+
+    What has no address is not linked.
+    """
+
+    trace: Url
+    session: Url = str
+    prompt: Url | None = None
+    scores: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +55,10 @@ class DigestLine:
     opened: datetime | None = None
 
 
-def message(alert: Alert, trace_url: Url, session_url: Url = str) -> Message:
-    """Return what people read about an alert; the urls give the addresses of a trace and of a session by their ids."""
+def message(alert: Alert, urls: Urls) -> Message:
+    """Return what people read about an alert."""
     if alert.event in {Event.FELL, Event.GREW} and alert.test is not None:
-        return _fell(alert, alert.test, trace_url, session_url)
+        return _fell(alert, alert.test, urls)
     title = {
         Event.FELL: f"{alert.score} fell",
         Event.GREW: f"{alert.score} fell further",
@@ -55,23 +67,24 @@ def message(alert: Alert, trace_url: Url, session_url: Url = str) -> Message:
         Event.REMEASURED: f"{alert.score} is measured differently now",
         Event.EXPECTED: f"{alert.score} changed as expected",
     }[alert.event]
-    return _post(title, [_section(f"{_later(alert)}\n{_trend(alert.line)}")], f"{_plain(title)}. {_later(alert)}")
+    story = _later(alert)
+    return post(title, [section(f"{entities(story)}\n{_trend(alert.line)}")], f"{plain(title)}. {story}")
 
 
 def digest(lines: Sequence[DigestLine], at: datetime) -> Message:
     """Return the weekly overview: each watched score with its trend, sample and open alert."""
     title = f"Quality this week, {_day(at)} {at.year}"
-    blocks = [_section(_digest_line(line)) for line in lines[:_MOST_LINES]]
+    blocks = [section(_digest_line(line)) for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:
-        blocks.append(_section(f"… and {len(lines) - _MOST_LINES} more scores"))
+        blocks.append(section(f"… and {len(lines) - _MOST_LINES} more scores"))
     falling = [line.score for line in lines if line.opened is not None]
     summary = f"{len(lines)} scores watched, " + (f"low: {', '.join(falling)}" if falling else "no open alert")
-    return _post(title, blocks, f"{title}: {_plain(summary)}")
+    return post(title, blocks, f"{title}: {plain(summary)}")
 
 
 def notice(title: str, facts: Sequence[str]) -> Message:
     """Return a message of plain facts, one a line; names in them are to be `escaped`."""
-    return _post(title, [_section("\n".join(facts))], f"{_plain(title)}. {' '.join(facts)}".replace("`", ""))
+    return post(title, [section("\n".join(facts))], f"{plain(title)}. {' '.join(facts)}".replace("`", ""))
 
 
 def model_closed(model: str, why: str) -> Message:
@@ -81,7 +94,7 @@ def model_closed(model: str, why: str) -> Message:
         f"{why[:1].upper()}{why[1:]}. Its questions wait and cost nothing; rules and other models go on. It is tried "
         "again every few minutes, and goes on by itself when it answers."
     )
-    return _post(title, [_section(_entities(story))], f"{_plain(title)}. {_plain(story)}")
+    return post(title, [section(entities(story))], f"{plain(title)}. {plain(story)}")
 
 
 def headline(alert: Alert, test: DropTest) -> str:
@@ -97,27 +110,26 @@ def value(points: float, binary: bool) -> str:
     return f"{100 * points:.1f} %" if binary else f"{points:,.2f}"
 
 
-def escaped(text: str) -> str:
-    """Return a stranger's text for mrkdwn, as inline code: it can neither link, ping nor format."""
-    one_line = _plain(text).replace("`", "'")
-    cut = one_line if len(one_line) <= _NAME else one_line[: _NAME - 1] + "…"
-    return f"`{_entities(cut) or '?'}`"
-
-
-def _fell(alert: Alert, test: DropTest, trace_url: Url, session_url: Url) -> Message:
+def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
     before, now = value(test.baseline, alert.binary), value(test.now, alert.binary)
     sample = f"{_sample(test)}; effective sample size {test.effective:,.0f}"
     facts = f"*{before} → {now}* ({_size(test, alert.binary)})\n{sample}"
-    blocks = [_section(facts), _section(_trend(alert.line))]
+    blocks = [section(facts), section(_trend(alert.line))]
     if (mix := _mix(test, alert.binary)) is not None:
-        blocks.append(_section(mix))
+        blocks.append(section(mix))
     if alert.attribution is not None:
-        blocks.append(_section(_who(alert.attribution, test, alert.binary)))
-        blocks.extend(_worst(alert.attribution, alert.binary, trace_url, session_url))
-    blocks.append(_context(f"p = {test.p:.2g}, fires below {test.alpha:.2g}. {_course(alert)}"))
+        blocks.append(section(_who(alert.attribution, test, alert.binary)))
+    if alert.changes:
+        blocks.append(section(_changed(alert.changes)))
+    if alert.attribution is not None:
+        blocks.extend(_worst(alert.attribution, alert.binary, urls))
+    blocks.append(context(f"p = {test.p:.2g}, fires below {test.alpha:.2g}. {_course(alert)}"))
+    blocks.extend(buttons(_links(alert, urls)))
+    known = "Known already? `evaluator alert snooze` tells it later, `evaluator alert expect` says that it was meant."
+    blocks.append(context(known))
     fell = _verb(alert)
     short = f"{fell} {before} → {now} ({_percent(-_share(test))})" if test.baseline > 0 else fell
-    return _post(short, blocks, _plain(headline(alert, test)))
+    return post(short, blocks, plain(headline(alert, test)))
 
 
 def _verb(alert: Alert) -> str:
@@ -184,26 +196,50 @@ def _segment(row: Contribution, test: DropTest, binary: bool) -> str:
     return f"{escaped(row.value)}: {course}{part} ({_points(row.points, binary, sign=True)}, 95 % {interval})"
 
 
-def _worst(found: Attribution, binary: bool, trace_url: Url, session_url: Url) -> list[Message]:
+def _worst(found: Attribution, binary: bool, urls: Urls) -> list[Message]:
     if not found.worst:
         return []
-    blocks = [_section("*Read these first:*")]
+    blocks = [section("*Read these first:*")]
     for trace in found.worst:
         known = trace.session_id or trace.trace_id
-        address = session_url(known) if trace.session_id else trace_url(known)
-        link = _link(address, f"{value(trace.value, binary)} · {known[:12]}")
-        reason = _plain(trace.comment) or "no comment"
-        cut = reason if len(reason) <= _COMMENT else reason[: _COMMENT - 1] + "…"
-        blocks.append(
-            {"type": "context", "elements": [_mrkdwn(link), {"type": "plain_text", "text": cut, "emoji": False}]}
-        )
+        label = link(_address(trace, urls), f"{value(trace.value, binary)} · {known[:12]}")
+        blocks.append(remark(label, cut(plain(trace.comment) or "no comment", _COMMENT)))
     return blocks
+
+
+def _address(trace: WorstTrace, urls: Urls) -> str:
+    return urls.session(trace.session_id) if trace.session_id else urls.trace(trace.trace_id)
+
+
+def _changed(changes: Sequence[Change]) -> str:
+    lines = [
+        f"• {_dimension(each.dimension)} {escaped(each.value)}: since {_day(each.at)}, {each.share:.0%} of traffic"
+        for each in changes[:_MOST_ROWS]
+    ]
+    if len(changes) > _MOST_ROWS:
+        lines.append(f"• and {len(changes) - _MOST_ROWS} more")
+    return "\n".join(["*New in that week:*", *lines])
+
+
+def _links(alert: Alert, urls: Urls) -> list[tuple[str, str]]:
+    found = alert.attribution
+    links = []
+    if found is not None and found.worst:
+        what = "session" if found.worst[0].session_id else "trace"
+        links.append((f"Read the worst {what}", _address(found.worst[0], urls)))
+    if urls.scores:
+        links.append(("All scores", urls.scores))
+    if found is not None and found.dimension == "prompt_version" and urls.prompt is not None:
+        name, _, version = found.rows[0].value.rpartition(":")
+        if name and version.isdigit():
+            links.append((f"Prompt {name}", urls.prompt(name)))
+    return links
 
 
 def _later(alert: Alert) -> str:
     """Return what a message that follows a fall (or needs none) says."""
     if alert.event in {Event.REMEASURED, Event.EXPECTED} or alert.test is None:
-        return _entities(_plain(alert.note))
+        return plain(alert.note)
     now = f"{value(alert.test.now, alert.binary)}, against {value(alert.test.baseline, alert.binary)} before the fall"
     since = "" if alert.opened is None else f" It fell in the week to {_day(alert.opened)}."
     if alert.event is Event.RESOLVED:
@@ -217,7 +253,7 @@ def _digest_line(line: DigestLine) -> str:
     shown = "no scores this week" if mean is None else f"*{value(mean, line.binary)}* from {test.n:,} scored"
     parts = [f"{escaped(line.score)} {shown}", _trend(line.line)]
     if isinstance(test, NotEnoughHistory):
-        parts.append(f"not compared: {_entities(test.reason)}")
+        parts.append(f"not compared: {entities(test.reason)}")
     else:
         parts.append(f"{_points(-test.drop, line.binary, sign=True)} against the {test.weeks} weeks before")
     if line.opened is not None:
@@ -228,31 +264,6 @@ def _digest_line(line: DigestLine) -> str:
 def _trend(line: Sequence[WeekMean]) -> str:
     first = f"{_day(line[0].start)} " if line else ""
     return f"{first}`{sparkline([week.mean for week in line])}` now"
-
-
-def _post(title: str, blocks: Sequence[Mapping[str, Any]], text: str) -> Message:
-    heading = _plain(title)
-    cut = heading if len(heading) <= _HEADER else heading[: _HEADER - 1] + "…"
-    head = {"type": "header", "text": {"type": "plain_text", "text": cut, "emoji": False}}
-    return {"text": _entities(text), "blocks": [head, *blocks], "unfurl_links": False, "unfurl_media": False}
-
-
-def _section(text: str) -> Message:
-    return {"type": "section", "text": _mrkdwn(text)}
-
-
-def _context(text: str) -> Message:
-    return {"type": "context", "elements": [_mrkdwn(text)]}
-
-
-def _mrkdwn(text: str) -> Message:
-    # verbatim: Slack must not turn names and addresses in the text into links or mentions.
-    return {"type": "mrkdwn", "text": text[:2900], "verbatim": True}
-
-
-def _link(url: str, label: str) -> str:
-    safe = _entities(quote(url, safe=_OF_URLS))
-    return f"<{safe}|{_entities(_plain(label)).translate(_NO_MARKUP)}>"
 
 
 def _dimension(name: str | None) -> str:
@@ -283,12 +294,3 @@ def _signed(number: float, digits: int) -> str:
 
 def _day(at: datetime) -> str:
     return f"{at.day} {at:%b}"
-
-
-def _plain(text: str) -> str:
-    """Return text on one line, without control characters."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069]+|\s+", " ", text).strip()
-
-
-def _entities(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

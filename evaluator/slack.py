@@ -21,12 +21,10 @@ from slack_sdk import WebClient, WebhookClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from evaluator.blocks import Message
 from evaluator.clock import Clock, SystemClock
 from evaluator.delivery import Letter
 from evaluator.errors import ConfigError, Problem, Refused, Unavailable
-from evaluator.message import DigestLine, Message, digest, message
-
-__all__ = ["DigestLine", "Message", "Slack", "digest", "message"]
 
 _TIMEOUT_SECONDS: Final = 15
 _ATTEMPTS: Final = 3

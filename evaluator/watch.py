@@ -7,11 +7,9 @@ and so which alert it is: one that Slack has already is not told again.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -23,9 +21,10 @@ from evaluator.delivery import Delivery
 from evaluator.errors import EvaluatorError
 from evaluator.evidence import evidence, is_ours
 from evaluator.langfuse import Capabilities, SessionRoots, Window
-from evaluator.message import DigestLine, digest, message
+from evaluator.message import DigestLine, Urls, digest
 from evaluator.saying import marks_of
 from evaluator.state import MonitorRecord
+from evaluator.telling import LOOKED_BACK, Look, alert_of, payload_of
 from monitors import (
     Alert,
     AlertState,
@@ -35,11 +34,7 @@ from monitors import (
     Marks,
     MonitorSpec,
     NotEnoughHistory,
-    WeeklySeries,
-    alert_id,
     alpha,
-    attribute,
-    chart,
     drop_test,
     expect,
     foreseen,
@@ -47,7 +42,6 @@ from monitors import (
     step,
     weekly,
 )
-from monitors.drop import Residuals
 from monitors.series import WEEK, Span
 from traces import RecordedScore, TraceRoot
 
@@ -59,9 +53,6 @@ _DIGEST: Final = ",digest"
 
 _REPLAYED: Final = timedelta(weeks=4)
 """How far back is looked for the beginning of a fall that nobody remembers; an older one is the new normal."""
-
-_LOOKED_BACK: Final = timedelta(days=1)
-"""How long before a fall was first to be seen its message may have been sent."""
 
 _log = structlog.get_logger(__name__)
 
@@ -93,6 +84,12 @@ class ScoreStore(Protocol):
     def session_url(self, session_id: str) -> str:
         """Return where a person reads a session."""
 
+    def prompt_url(self, name: str) -> str:
+        """Return where a person reads a prompt."""
+
+    def scores_url(self) -> str:
+        """Return where a person reads all scores."""
+
 
 class MonitorState(Protocol):
     """What the watch needs of the fleet's state."""
@@ -106,16 +103,6 @@ class Saying(Protocol):
 
     def marks(self) -> list[Mark]:
         """Return all of it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """One look at one score: the evidence, and what the test says of it."""
-
-    at: datetime
-    series: WeeklySeries
-    expected: Residuals | NotEnoughHistory
-    test: DropTest | NotEnoughHistory
 
 
 class Watch:
@@ -187,20 +174,22 @@ class Watch:
         after = start
         if event is None:
             after, event = self._step(spec, start, found, given, blank=known is None)
-        alert = None if event is None else _alert(spec, found, event, before, after, given, self._project)
+        alert = None if event is None else alert_of(spec.key, found, event, before, after, given, self._project)
         with self._state.monitor(spec.key) as record:
             if record.state != known:
                 # Another scheduler looked in the meantime; its finding counts, and the next look is tomorrow.
                 return
             record.state = after.to_json()
             if alert is not None:
-                self._put(record, alert.key, self._payload(alert, before))
+                self._put(
+                    record, alert.key, payload_of(alert, before, found, self._urls, charts=self._delivery.takes_charts)
+                )
         if alert is not None:
             _log.warning("a watched score changed", score=spec.key, change=str(alert.event), message=alert.key)
             yield alert
 
     def _step(
-        self, spec: MonitorSpec, state: AlertState, found: _Look, given: Marks, *, blank: bool
+        self, spec: MonitorSpec, state: AlertState, found: Look, given: Marks, *, blank: bool
     ) -> tuple[AlertState, Event | None]:
         fired = isinstance(found.test, DropTest) and found.test.fired
         since = self._first_seen(spec, state, found.at) if blank and fired else found.at
@@ -222,8 +211,13 @@ class Watch:
     def _project(self) -> str:
         return self._langfuse.capabilities().project_id
 
+    @property
+    def _urls(self) -> Urls:
+        at = self._langfuse
+        return Urls(at.trace_url, at.session_url, at.prompt_url, at.scores_url())
+
     def _is_told(self, alert: str, since: datetime) -> bool:
-        return self._delivery.recall(f"{alert}/{Event.FELL}", alert, since - _LOOKED_BACK)
+        return self._delivery.recall(f"{alert}/{Event.FELL}", alert, since - LOOKED_BACK)
 
     def _first_seen(self, spec: MonitorSpec, state: AlertState, now: datetime) -> datetime:
         """Return when a fall that nobody remembers was first to be seen, by looking again at the days before."""
@@ -238,29 +232,10 @@ class Watch:
             first = at if test.fired else first
         return first
 
-    def _payload(self, alert: Alert, before: AlertState) -> dict[str, Any]:
-        picture = self._picture(alert)
-        payload = {
-            "message": message(alert, self._langfuse.trace_url, self._langfuse.session_url),
-            "chart": base64.b64encode(picture).decode() if picture else None,
-        }
-        if alert.event is Event.FELL:
-            return {**payload, "opens": alert.id}
-        if before.opened is None or before.muted:
-            return payload
-        since = before.opened - _LOOKED_BACK
-        follows = {"alert": before.id, "message": f"{before.id}/{Event.FELL}", "since": since.isoformat()}
-        return {**payload, "follows": follows}
-
     def _known(self, spec: MonitorSpec) -> dict[str, Any] | None:
         # Read and let go: reading weeks of scores takes longer than a lock should be held.
         with self._state.monitor(spec.key) as record:
             return record.state
-
-    def _picture(self, alert: Alert) -> bytes | None:
-        if not self._delivery.takes_charts or alert.event not in {Event.FELL, Event.GREW}:
-            return None
-        return chart(alert.line, alert.score, percent=alert.binary)
 
     def _put(self, record: MonitorRecord, key: str, payload: Mapping[str, Any]) -> None:
         if not self._delivery:
@@ -273,13 +248,13 @@ class Watch:
         found = self._read(spec, state, self._clock.now())
         return DigestLine(spec.key, found.series.binary, found.series.line(), found.test, state.opened)
 
-    def _read(self, spec: MonitorSpec, state: AlertState, now: datetime) -> _Look:
+    def _read(self, spec: MonitorSpec, state: AlertState, now: datetime) -> Look:
         """Read a score's weeks and test the last one."""
         end, weeks = _baseline(spec, state, now)
         spans = [Window(end - weeks * WEEK, end), Window(now - WEEK, now)]
         return self._analysed(spec, state, now, (judged for span in spans for judged in self._judged(spec, span)))
 
-    def _analysed(self, spec: MonitorSpec, state: AlertState, now: datetime, judged: Iterable[Judged]) -> _Look:
+    def _analysed(self, spec: MonitorSpec, state: AlertState, now: datetime, judged: Iterable[Judged]) -> Look:
         end, weeks = _baseline(spec, state, now)
         series = weekly(
             judged,
@@ -292,10 +267,10 @@ class Watch:
         )
         expected = expect(series, most_weeks=spec.baseline_weeks)
         if isinstance(expected, NotEnoughHistory):
-            return _Look(now, series, expected, expected)
+            return Look(now, series, expected, expected)
         level = alpha(spec.false_alerts_per_year)
         test = drop_test(series, expected, alpha=level, smallest_drop=spec.smallest_drop, scale=spec.scale)
-        return _Look(now, series, expected, test)
+        return Look(now, series, expected, test)
 
     def _judged(self, spec: MonitorSpec, window: Window) -> Iterator[Judged]:
         """Return a window's scores as evidence, with segments from their metadata or from their traces."""
@@ -334,43 +309,6 @@ def _baseline(spec: MonitorSpec, state: AlertState, now: datetime) -> tuple[date
     end = state.baseline_end or now - WEEK
     excluded = (*spec.excluded, *state.fallen)
     return end, spec.baseline_weeks + _replaced(excluded, end - spec.baseline_weeks * WEEK, end)
-
-
-def _alert(
-    spec: MonitorSpec, found: _Look, event: Event, before: AlertState, after: AlertState, given: Marks, project: str
-) -> Alert:
-    expected = found.expected if event in {Event.FELL, Event.GREW} else None
-    return Alert(
-        id=alert_id(project, spec.key, found.at) if event is Event.REMEASURED else after.id,
-        event=event,
-        score=spec.key,
-        at=found.at,
-        opened=after.opened or before.opened,
-        binary=found.series.binary,
-        line=found.series.line(),
-        test=found.test if isinstance(found.test, DropTest) and event is not Event.EXPECTED else None,
-        attribution=attribute(found.series, expected) if isinstance(expected, Residuals) else None,
-        note=_note(found, before, after, given) if event in {Event.REMEASURED, Event.EXPECTED} else "",
-        told=before.told,
-        update=after.updates,
-    )
-
-
-def _note(found: _Look, before: AlertState, after: AlertState, given: Marks) -> str:
-    """Return what to say of weeks that are not comparable any more."""
-    if after.version == before.version and given.expected is not None:
-        why = f" ({given.expected_why})" if given.expected_why else ""
-        return (
-            f"A change was expected on {given.expected.day} {given.expected:%b}{why}: the alert is closed, and later "
-            "weeks are compared with each other once there are enough of them."
-        )
-    closed = " The open alert is closed." if before.opened is not None else ""
-    why = f" ({found.test.reason})" if isinstance(found.test, NotEnoughHistory) else ""
-    return (
-        f"Its evaluator or judge model changed ({before.version or 'unknown'} → {after.version or 'unknown'}), so "
-        f"earlier weeks cannot be compared.{closed} Falls are reported again when enough weeks are measured "
-        f"alike{why}; a backfill of the earlier weeks shortens the wait."
-    )
 
 
 def _replaced(excluded: Iterable[Span], start: datetime, end: datetime) -> int:

@@ -2,7 +2,8 @@
 
 from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, is_calm, step
 from monitors.attribution import Attribution, WorstTrace, attribute
-from monitors.chart import chart, sparkline
+from monitors.changes import Change, first_seen, segment_line
+from monitors.chart import Segment, chart, sparkline
 from monitors.drop import DropTest, NotEnoughHistory, alpha, drop_test, expect
 from monitors.marks import Expected, Marks, Snooze, marks, moment
 from monitors.segments import Contribution
@@ -13,6 +14,7 @@ __all__ = [
     "Alert",
     "AlertState",
     "Attribution",
+    "Change",
     "Contribution",
     "DropTest",
     "Event",
@@ -21,6 +23,7 @@ __all__ = [
     "Marks",
     "MonitorSpec",
     "NotEnoughHistory",
+    "Segment",
     "Snooze",
     "Span",
     "WeekMean",
@@ -33,10 +36,12 @@ __all__ = [
     "detectable",
     "drop_test",
     "expect",
+    "first_seen",
     "foreseen",
     "is_calm",
     "marks",
     "moment",
+    "segment_line",
     "sparkline",
     "step",
     "weekly",

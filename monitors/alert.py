@@ -19,6 +19,7 @@ from statistics import NormalDist
 from typing import Any, Final
 
 from monitors.attribution import Attribution
+from monitors.changes import Change
 from monitors.drop import DropTest, NotEnoughHistory
 from monitors.series import WEEK, Span, WeekMean
 
@@ -48,6 +49,7 @@ class Alert:
     `id` is that of the fall and stays the same until it is over; `line` are the weekly means, oldest first. `test` is
     None when weeks are not comparable any more (REMEASURED, EXPECTED): `note` then says what happened. `told` is how
     deep the fall was said to be before, in points of the score, and `update` counts the messages that say it grew.
+    `changes` is what was new in this week.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Alert:
     note: str = ""
     told: float | None = None
     update: int = 0
+    changes: tuple[Change, ...] = ()
 
     @property
     def key(self) -> str:

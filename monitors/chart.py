@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC
 from io import BytesIO
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from monitors.series import WEEK, WeekMean
+from monitors.series import WEEK, Floats, WeekMean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _GAP: Final = "·"
 _LINE: Final = "#1f4e79"
 _NOW: Final = "#c0392b"
+_GUILTY: Final = "#e08a1e"
+_LONGEST_LABEL: Final = 80
+
+Dates = NDArray[np.datetime64]
 
 
 def sparkline(means: Sequence[float | None]) -> str:
@@ -30,10 +38,17 @@ def sparkline(means: Sequence[float | None]) -> str:
     )
 
 
-def chart(line: Sequence[WeekMean], title: str, *, percent: bool = False) -> bytes:
-    """Return a PNG of the weekly means with their 95 % intervals, the last week marked.
+class Segment(NamedTuple):
+    """A segment that a chart shows beside the whole: what it is called, and its weekly means."""
 
-    Characters outside ASCII in the title become `?`: the built-in font has few of them.
+    name: str
+    line: Sequence[WeekMean]
+
+
+def chart(line: Sequence[WeekMean], title: str, *, percent: bool = False, guilty: Segment | None = None) -> bytes:
+    """Return a PNG of the weekly means with their 95 % intervals, the last week marked, and those of a segment.
+
+    Characters outside ASCII in the texts become `?`: the built-in font has few of them.
     """
     # Only an alert needs a chart: here, no worker pays 0.3 s for it at its start.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
@@ -44,15 +59,14 @@ def chart(line: Sequence[WeekMean], title: str, *, percent: bool = False) -> byt
     figure = Figure(figsize=(7.2, 2.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    ends = np.array([(week.start + WEEK).astimezone(UTC).replace(tzinfo=None) for week in line], dtype="datetime64[s]")
-    mean, low, high = (
-        np.array([np.nan if value is None else value for value in column])
-        for column in zip(*((week.mean, week.low, week.high) for week in line), strict=True)
-    )
-    axes.fill_between(ends, low, high, color=_LINE, alpha=0.18, linewidth=0)
-    axes.plot(ends, mean, color=_LINE, marker="o", markersize=3.5, linewidth=1.5)
+    ends, mean = _drawn(axes, line, _LINE)
+    axes.axvspan(ends[-1] - np.timedelta64(7, "D"), ends[-1], color=_NOW, alpha=0.07, linewidth=0)
+    if guilty is not None:
+        _drawn(axes, guilty.line, _GUILTY, _ascii(guilty.name))
+        for text in axes.legend(loc="lower left", fontsize=8, frameon=False).get_texts():
+            text.set_parse_math(False)
     axes.plot(ends[-1:], mean[-1:], color=_NOW, marker="o", markersize=7, linestyle="none")
-    axes.set_title(title.encode("ascii", "replace").decode(), loc="left", fontsize=10, parse_math=False)
+    axes.set_title(_ascii(title), loc="left", fontsize=10, parse_math=False)
     axes.xaxis.set_major_formatter(DateFormatter("%d %b"))  # type: ignore[no-untyped-call]  # matplotlib's gap
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -61,3 +75,22 @@ def chart(line: Sequence[WeekMean], title: str, *, percent: bool = False) -> byt
     picture = BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
+
+
+def _drawn(axes: Axes, line: Sequence[WeekMean], color: str, label: str = "") -> tuple[Dates, Floats]:
+    """Draw weekly means with their band; return where they are."""
+    ends = np.array([(week.start + WEEK).astimezone(UTC).replace(tzinfo=None) for week in line], dtype="datetime64[s]")
+    mean, low, high = (
+        np.array([np.nan if value is None else value for value in column])
+        for column in zip(*((week.mean, week.low, week.high) for week in line), strict=True)
+    )
+    axes.fill_between(ends, low, high, color=color, alpha=0.18, linewidth=0)
+    # A segment of one week has no band.
+    axes.vlines(ends, low, high, color=color, alpha=0.3, linewidth=2)
+    # A leading underscore would hide a label from the legend.
+    axes.plot(ends, mean, color=color, marker="o", markersize=3.5, linewidth=1.5, label=label.lstrip("_") or None)
+    return ends, mean
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()[:_LONGEST_LABEL]

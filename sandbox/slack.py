@@ -15,6 +15,7 @@ from sandbox.faults import CONTROL, Fault, FaultKind, Faults, controlling, injec
 MOST_BLOCKS: Final = 50
 LONGEST_SECTION: Final = 3000
 LONGEST_HEADER: Final = 150
+LONGEST_MESSAGE: Final = 40_000
 _LINK: Final = re.compile(r"<([^|>]+)\|([^>]+)>")
 _BOLD: Final = re.compile(r"\*([^*\n]+)\*")
 
@@ -61,7 +62,7 @@ class SlackStandIn:
             message = json.loads(await request.text())
         except ValueError:
             return web.Response(status=400, text="invalid_payload")
-        if (problem := _problem(message)) is not None:
+        if (problem := problem_of(message)) is not None:
             return web.Response(status=400, text=problem)
         self._keep(message)
         return web.Response(text="ok")
@@ -80,7 +81,7 @@ class SlackStandIn:
                 given[part] = json.loads(given[part])
         if not given.get("channel"):
             return web.json_response({"ok": False, "error": "channel_not_found"})
-        if (problem := _problem(given)) is not None:
+        if (problem := problem_of(given)) is not None:
             return web.json_response({"ok": False, "error": problem})
         ts = self._keep(given)
         return web.json_response({"ok": True, "channel": given["channel"], "ts": ts, "message": {"ts": ts}})
@@ -201,21 +202,51 @@ def _plain(element: dict[str, Any]) -> str:
     return text
 
 
-def _problem(message: Any) -> str | None:
+def problem_of(message: Any) -> str | None:
     """Say what Slack would refuse a message for; None when it would take it."""
     if not isinstance(message, dict):
         return "invalid_payload"
     blocks = message.get("blocks") or []
     if not message.get("text") and not blocks:
         return "no_text"
-    if len(blocks) > MOST_BLOCKS:
+    if len(str(message.get("text") or "")) > LONGEST_MESSAGE:
+        return "msg_too_long"
+    if len(blocks) > MOST_BLOCKS or not all(isinstance(block, dict) and _is_legal(block) for block in blocks):
         return "invalid_blocks"
-    limits = {"header": LONGEST_HEADER, "section": LONGEST_SECTION}
-    for block in blocks:
-        text = block.get("text", {}).get("text", "-") if isinstance(block.get("text"), dict) else "-"
-        if not isinstance(block.get("type"), str) or not 0 < len(text) <= limits.get(block["type"], LONGEST_SECTION):
-            return "invalid_blocks"
     return None
+
+
+def _is_legal(block: dict[str, Any]) -> bool:
+    elements = block.get("elements") or []
+    match block.get("type"):
+        case "header":
+            return _fits(block.get("text"), LONGEST_HEADER, "plain_text")
+        case "section":
+            fields = block.get("fields") or []
+            texts = [block["text"]] if "text" in block else []
+            small = len(fields) <= 10 and all(_fits(field, 2000) for field in fields)
+            return small and bool(texts or fields) and all(_fits(text, LONGEST_SECTION) for text in texts)
+        case "context":
+            return 0 < len(elements) <= 10 and all(_fits(element, LONGEST_SECTION) for element in elements)
+        case "actions":
+            names = [element.get("action_id") for element in elements]
+            return 0 < len(elements) <= 25 and len({*names}) == len(names) and all(map(_is_button, elements))
+        case "divider":
+            return True
+    return False
+
+
+def _is_button(element: dict[str, Any]) -> bool:
+    url = element.get("url", "https://")
+    known = element.get("type") == "button" and url.startswith(("https://", "http://"))
+    return known and len(url) <= 3000 and _fits(element.get("text"), 75, "plain_text")
+
+
+def _fits(text: Any, most: int, *kinds: str) -> bool:
+    """Whether a text object has a kind that is allowed here, and neither nothing nor too much in it."""
+    if not isinstance(text, dict) or text.get("type") not in (kinds or ("plain_text", "mrkdwn")):
+        return False
+    return 0 < len(str(text.get("text", ""))) <= most
 
 
 async def _given(request: web.Request) -> dict[str, Any]:

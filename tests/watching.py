@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from evaluator.alert_memory import DONE, Mark
+from evaluator.blocks import Message
 from evaluator.delivery import Delivery, Letter
 from evaluator.errors import Unavailable
 from evaluator.langfuse import Capabilities, SessionRoots, Window
-from evaluator.message import Message
 from evaluator.state import MonitorRecord
 from evaluator.watch import Watch
 from monitors import Alert, MonitorSpec
@@ -83,6 +83,12 @@ class FakeLangfuse:
 
     def session_url(self, session_id: str) -> str:
         return f"https://langfuse.example/project/proj/sessions/{session_id}"
+
+    def prompt_url(self, name: str) -> str:
+        return f"https://langfuse.example/project/proj/prompts/{name}"
+
+    def scores_url(self) -> str:
+        return "https://langfuse.example/project/proj/scores"
 
     def trace_url(self, trace_id: str) -> str:
         self.linking()

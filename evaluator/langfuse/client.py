@@ -160,6 +160,14 @@ class Langfuse:
         """Return where a person reads a session."""
         return f"{self._wire.base_url}/project/{self.capabilities().project_id}/sessions/{quote(session_id, safe='')}"
 
+    def prompt_url(self, name: str) -> str:
+        """Return where a person reads a prompt of Langfuse's prompt management."""
+        return f"{self._wire.base_url}/project/{self.capabilities().project_id}/prompts/{quote(name, safe='')}"
+
+    def scores_url(self) -> str:
+        """Return where a person reads all scores of the project."""
+        return f"{self._wire.base_url}/project/{self.capabilities().project_id}/scores"
+
     async def attachment(self, media_id: str) -> Attachment:
         """Return an image or file that a trace refers to, for whoever runs on the same event loop.
 

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.message import DigestLine, Message, digest, escaped, headline, message, value
-from monitors import Alert, Attribution, Contribution, DropTest, Event, NotEnoughHistory, WeekMean, WorstTrace
+from evaluator.blocks import LONGEST_SECTION, MOST_BLOCKS, Message, buttons, escaped, post, section
+from evaluator.message import DigestLine, Urls, digest, headline, message, value
+from monitors import Alert, Attribution, Change, Contribution, DropTest, Event, NotEnoughHistory, WeekMean, WorstTrace
 from monitors.series import WEEK
+from sandbox import slack as sandbox_slack
 from tests.weeks import NOW
 
 TEST = DropTest(
@@ -46,6 +48,7 @@ ROW = Contribution(
     new=True,
 )
 OLD = replace(ROW, dimension="model", value="gpt-x", mean_before=4.2, share_before=0.2, points=-0.1, new=False)
+CHANGE = Change("prompt_version", "answer:4", 0.31, NOW - timedelta(days=4))
 WORST = (WorstTrace("0123456789abcdef", 1.0, "The second claim is not in the documents.", -0.01),)
 FOUND = Attribution("prompt_version", (ROW,), -0.017, (("release", "r9"),), (), WORST)
 LINE = (
@@ -58,6 +61,11 @@ HOSTILE = "<!channel> <@U123> <https://evil.example|click> @here *b* `c` & \n# x
 
 def url(trace_id: str) -> str:
     return f"https://langfuse.example/project/p/traces/{trace_id}"
+
+
+URLS = Urls(
+    url, scores="https://langfuse.example/project/p/scores", prompt=lambda name: f"https://langfuse.example/{name}"
+)
 
 
 def texts(content: Message, kind: str | None = None) -> list[str]:
@@ -87,11 +95,11 @@ def test_the_headline_says_everything_in_one_sentence() -> None:
         "faithfulness fell 4.10 → 3.81 (\N{MINUS SIGN}7 %, 95 % interval \N{MINUS SIGN}4 to \N{MINUS SIGN}10 %); "
         "412 scored this week against 3,950 in the 10 weeks before"
     )
-    assert message(ALERT, url)["text"] == headline(ALERT, TEST)
+    assert message(ALERT, URLS)["text"] == headline(ALERT, TEST)
 
 
 def test_the_message_names_the_culprit_the_sample_and_the_traces() -> None:
-    content = message(ALERT, url)
+    content = message(ALERT, URLS)
     text = whole(content)
     assert content["blocks"][0]["text"]["text"] == "faithfulness fell 4.10 → 3.81 (\N{MINUS SIGN}7 %)"
     assert "effective sample size 317" in text
@@ -105,18 +113,87 @@ def test_the_message_names_the_culprit_the_sample_and_the_traces() -> None:
 
 
 def test_the_whole_message_is_as_agreed() -> None:
-    kinds = [block["type"] for block in message(ALERT, url)["blocks"]]
-    assert kinds == ["header", "section", "section", "section", "section", "context", "context"]
+    kinds = [block["type"] for block in message(ALERT, URLS)["blocks"]]
+    parts = ["header", "section", "section", "section", "section", "context", "context", "actions", "context"]
+    assert kinds == parts
+    kinds = [block["type"] for block in message(replace(ALERT, changes=(CHANGE,)), URLS)["blocks"]]
+    assert kinds == [*parts[:4], "section", *parts[4:]]
+
+
+def test_what_was_new_in_that_week_is_told_with_its_day() -> None:
+    shown = whole(message(replace(ALERT, changes=(CHANGE, replace(CHANGE, dimension="release", value="<r9>"))), URLS))
+    assert "*New in that week:*\n• prompt version `answer:4`: since 26 Mar, 31% of traffic" in shown
+    assert "• release `&lt;r9&gt;`" in shown
+    many = tuple(replace(CHANGE, value=f"v{i}") for i in range(9))
+    assert "• and 6 more" in whole(message(replace(ALERT, changes=many), URLS))
+
+
+def test_buttons_are_links_to_what_there_is_to_read() -> None:
+    (row,) = [block for block in message(ALERT, URLS)["blocks"] if block["type"] == "actions"]
+    assert [(each["text"]["text"], each["url"]) for each in row["elements"]] == [
+        ("Read the worst trace", "https://langfuse.example/project/p/traces/0123456789abcdef"),
+        ("All scores", "https://langfuse.example/project/p/scores"),
+        ("Prompt answer", "https://langfuse.example/answer"),
+    ]
+    assert message(replace(ALERT, attribution=None), Urls(url))["blocks"][-1]["type"] == "context"
+    assert all(block["type"] != "actions" for block in message(replace(ALERT, attribution=None), Urls(url))["blocks"])
+
+
+@given(
+    st.lists(st.text(max_size=400), max_size=12),
+    st.lists(st.text(min_size=1, max_size=4000), max_size=6),
+)
+def test_no_message_whatever_passes_slacks_limits(names: list[str], comments: list[str]) -> None:
+    rows = tuple(replace(ROW, value=name) for name in names[:4])
+    worst = tuple(WorstTrace(name, 1.0, comment, -0.1) for name, comment in zip(names, comments, strict=False))
+    found = Attribution("prompt_version", rows or (ROW,), 0.0, tuple(("tags", each) for each in names * 9), rows, worst)
+    changes = tuple(replace(CHANGE, value=name) for name in names)
+    content = message(replace(ALERT, score="s" * 300, attribution=found, changes=changes), URLS)
+    assert sandbox_slack.problem_of(content) is None
+
+
+def test_a_paragraph_is_cut_between_lines_or_names() -> None:
+    lines = [f"• {escaped('&' * 90)}" for _ in range(20)]
+    shown = section("\n".join(lines))["text"]["text"]
+    assert len(shown) <= LONGEST_SECTION
+    assert set(shown.split("\n")) == {lines[0], "…"}
+    names = ", ".join(escaped(f"name {i}") for i in range(900))
+    shown = section(names)["text"]["text"]
+    assert len(shown) <= LONGEST_SECTION
+    assert shown.count("`") % 2 == 0
+
+
+def test_a_message_of_too_many_parts_says_so() -> None:
+    content = post("t", [section(str(i)) for i in range(80)], "t")
+    assert len(content["blocks"]) == MOST_BLOCKS
+    assert "32 parts more" in texts(content)[-1]
+    assert sandbox_slack.problem_of(content) is None
+
+
+def test_a_button_whose_address_is_too_long_is_left_out() -> None:
+    assert buttons([("a", "https://e.example/" + "x" * 3000)]) == []
+    assert len(buttons([("a" * 100, "https://e.example")] * 9)[0]["elements"]) == 5
+
+
+def test_an_alert_that_grew_says_how_deep_it_was_before() -> None:
+    content = message(replace(ALERT, event=Event.GREW, told=0.1, update=1, opened=NOW - WEEK), URLS)
+    assert content["text"].startswith("faithfulness fell further 4.10 → 3.81")
+    assert "First to be seen on 23 Mar. It was 0.10 when last told." in whole(content)
+
+
+def test_an_expected_change_says_why_the_alert_is_closed() -> None:
+    content = message(replace(ALERT, event=Event.EXPECTED, test=None, note="A change was expected: <b>"), URLS)
+    assert content["text"] == "faithfulness changed as expected. A change was expected: &lt;b&gt;"
 
 
 def test_a_segment_that_was_there_before_shows_its_course() -> None:
-    text = whole(message(replace(ALERT, attribution=replace(FOUND, rows=(OLD,))), url))
+    text = whole(message(replace(ALERT, attribution=replace(FOUND, rows=(OLD,))), URLS))
     assert "`gpt-x`: 4.20 → 3.10; 31% of traffic (20% before)" in text
 
 
 def test_a_fall_of_everything_blames_nobody() -> None:
     nobody = Attribution(None, (), -0.287, (), (), ())
-    text = whole(message(replace(ALERT, attribution=nobody), url))
+    text = whole(message(replace(ALERT, attribution=nobody), URLS))
     assert "no segment stands out" in text
     assert "Read these first" not in text
 
@@ -124,19 +201,19 @@ def test_a_fall_of_everything_blames_nobody() -> None:
 def test_other_new_segments_are_told_but_not_those_already_named() -> None:
     alike = replace(ROW, dimension="release", value="r9")
     fresh = replace(ROW, dimension="tags", value="beta")
-    text = whole(message(replace(ALERT, attribution=replace(FOUND, new=(alike, fresh))), url))
+    text = whole(message(replace(ALERT, attribution=replace(FOUND, new=(alike, fresh))), URLS))
     assert "Also new: tags `beta`" in text
     assert "Also new: release" not in text
 
 
 def test_a_mix_that_moved_is_told() -> None:
-    text = whole(message(replace(ALERT, test=replace(TEST, mean=3.6)), url))
+    text = whole(message(replace(ALERT, test=replace(TEST, mean=3.6)), URLS))
     assert "mix of traffic moved too and took the plain mean down by 0.21, to 3.60" in text
 
 
 def test_pass_rates_are_shown_in_percent_and_points() -> None:
     test = replace(TEST, baseline=0.921, mean=0.853, drop=0.068, low=0.041, high=0.095)
-    content = message(replace(ALERT, score="user-feedback", binary=True, test=test), url)
+    content = message(replace(ALERT, score="user-feedback", binary=True, test=test), URLS)
     assert content["text"].startswith(
         "user-feedback fell 92.1 % → 85.3 % (\N{MINUS SIGN}6.8 points, 95 % interval "
         "\N{MINUS SIGN}4.1 points to \N{MINUS SIGN}9.5 points)".replace(" points to", " to")
@@ -145,7 +222,7 @@ def test_pass_rates_are_shown_in_percent_and_points() -> None:
 
 def test_a_baseline_below_zero_has_no_percent() -> None:
     below = replace(TEST, baseline=-1.0)
-    content = message(replace(ALERT, test=below), url)
+    content = message(replace(ALERT, test=below), URLS)
     assert "points" in content["text"]
     assert content["blocks"][0]["text"]["text"] == "faithfulness fell"
 
@@ -165,7 +242,7 @@ def hostile(text: str) -> Message:
     row = replace(ROW, value=text)
     worst = (WorstTrace(text, 1.0, text, -0.1),)
     found = Attribution("tags", (row,), 0.0, (("model", text),), (replace(row, dimension="release"),), worst)
-    return message(replace(ALERT, score=text, attribution=found), url)
+    return message(replace(ALERT, score=text, attribution=found), URLS)
 
 
 def safe(content: Message) -> None:
@@ -208,7 +285,7 @@ def test_a_name_is_one_line_of_code_and_short() -> None:
 
 def test_a_long_comment_is_cut() -> None:
     found = replace(FOUND, worst=(WorstTrace("t", 1.0, "word " * 500, -1.0), WorstTrace("u", 1.0, "", -1.0)))
-    plain = texts(message(replace(ALERT, attribution=found), url), "plain_text")
+    plain = texts(message(replace(ALERT, attribution=found), URLS), "plain_text")
     assert max(len(text) for text in plain) <= 280
     assert "no comment" in plain
 
@@ -225,7 +302,7 @@ def test_a_long_comment_is_cut() -> None:
     ],
 )
 def test_later_messages_say_what_happened(event: Event, said: str) -> None:
-    content = message(replace(ALERT, event=event, note="v1 → <v2>", at=NOW + timedelta(days=14)), url)
+    content = message(replace(ALERT, event=event, note="v1 → <v2>", at=NOW + timedelta(days=14)), URLS)
     assert said in content["text"]
     assert "30 Mar" in whole(content) or event is Event.REMEASURED
     safe(content)

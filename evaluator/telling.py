@@ -1,0 +1,105 @@
+"""From what a look found to what is told of it: the alert, and the message that goes into the outbox."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from evaluator.message import Urls, message
+from monitors import (
+    Alert,
+    AlertState,
+    DropTest,
+    Event,
+    Marks,
+    NotEnoughHistory,
+    Segment,
+    WeeklySeries,
+    alert_id,
+    attribute,
+    chart,
+    first_seen,
+    segment_line,
+)
+from monitors.drop import Residuals
+
+LOOKED_BACK: Final = timedelta(days=1)
+"""How long before a fall was first to be seen its message may have been sent."""
+
+_EXPLAINED: Final = frozenset({Event.FELL, Event.GREW})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One look at one score: the evidence, and what the test says of it."""
+
+    at: datetime
+    series: WeeklySeries
+    expected: Residuals | NotEnoughHistory
+    test: DropTest | NotEnoughHistory
+
+
+def alert_of(
+    monitor: str, found: Look, event: Event, before: AlertState, after: AlertState, given: Marks, project: str
+) -> Alert:
+    """Return what people are told of a look that changed a monitor's state."""
+    expected = found.expected if event in _EXPLAINED else None
+    return Alert(
+        id=alert_id(project, monitor, found.at) if event is Event.REMEASURED else after.id,
+        event=event,
+        score=monitor,
+        at=found.at,
+        opened=after.opened or before.opened,
+        binary=found.series.binary,
+        line=found.series.line(),
+        test=found.test if isinstance(found.test, DropTest) and event is not Event.EXPECTED else None,
+        attribution=attribute(found.series, expected) if isinstance(expected, Residuals) else None,
+        note=_note(found, before, after, given, event),
+        told=before.told,
+        update=after.updates,
+        changes=first_seen(found.series) if expected is not None else (),
+    )
+
+
+def payload_of(alert: Alert, before: AlertState, found: Look, urls: Urls, *, charts: bool) -> dict[str, Any]:
+    """Return an alert for the outbox; with `charts` some destination can show one."""
+    picture = _picture(alert, found) if charts and alert.event in _EXPLAINED else None
+    payload = {
+        "message": message(alert, urls),
+        "chart": base64.b64encode(picture).decode() if picture else None,
+    }
+    if alert.event is Event.FELL:
+        return {**payload, "opens": alert.id}
+    if before.opened is None or before.muted:
+        return payload
+    since = before.opened - LOOKED_BACK
+    follows = {"alert": before.id, "message": f"{before.id}/{Event.FELL}", "since": since.isoformat()}
+    return {**payload, "follows": follows}
+
+
+def _picture(alert: Alert, found: Look) -> bytes:
+    row = alert.attribution.rows[0] if alert.attribution and alert.attribution.rows else None
+    name = "" if row is None else f"{row.dimension.replace('_', ' ')} {row.value}"
+    guilty = None if row is None else Segment(name, segment_line(found.series, row.dimension, row.value))
+    return chart(alert.line, alert.score, percent=alert.binary, guilty=guilty)
+
+
+def _note(found: Look, before: AlertState, after: AlertState, given: Marks, event: Event) -> str:
+    """Return what to say of weeks that are not comparable any more."""
+    if event is Event.EXPECTED and given.expected is not None:
+        why = f" ({given.expected_why})" if given.expected_why else ""
+        return (
+            f"A change was expected on {given.expected.day} {given.expected:%b}{why}: the alert is closed, and later "
+            "weeks are compared with each other once there are enough of them."
+        )
+    if event is not Event.REMEASURED:
+        return ""
+    closed = " The open alert is closed." if before.opened is not None else ""
+    why = f" ({found.test.reason})" if isinstance(found.test, NotEnoughHistory) else ""
+    return (
+        f"Its evaluator or judge model changed ({before.version or 'unknown'} → {after.version or 'unknown'}), so "
+        f"earlier weeks cannot be compared.{closed} Falls are reported again when enough weeks are measured "
+        f"alike{why}; a backfill of the earlier weeks shortens the wait."
+    )
