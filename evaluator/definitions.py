@@ -87,6 +87,13 @@ class Definitions:
         """USD per million tokens, by model."""
         return self.service.models.known_prices
 
+    def with_prices_of(self, other: Definitions) -> Definitions:
+        """Return these definitions with the prices of models that only the other ones know; where both do, these."""
+        models = self.service.models
+        missing = {name: price for name, price in other.prices.items() if name not in self.prices}
+        more = models.model_copy(update={"prices": models.prices | missing})
+        return replace(self, service=self.service.model_copy(update={"models": more}))
+
     @property
     def models(self) -> list[str]:
         """Every model that may be asked: those of rubrics, and those that answer in their place."""

@@ -93,7 +93,8 @@ def diff_versions(
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on([name]))
     (after,) = definitions.rubrics([name])
-    (before,) = with_managed_prompts(settings, versions_in(against, name)).rubrics()
+    old = with_managed_prompts(settings, versions_in(against, name))
+    (before,) = old.rubrics()
     before = before.redacting(definitions.service.redact)  # whatever it was then: nothing leaves that must not now
     if before.version == after.version:
         _out.print(f"{name}: both are version {after.version}; nothing that could change a verdict is different")
@@ -101,7 +102,7 @@ def diff_versions(
     evaluator = next(each for each in definitions.evaluators if each.rubric is after)
     if evaluator.target == "session":
         raise ConfigError([Problem(name, "judges sessions; versions are compared on traces and observations")])
-    with open_desk(settings, definitions) as desk:
+    with open_desk(settings, definitions.with_prices_of(old)) as desk:
         now = desk.clock.monotonic
         with counting("traces listed", None, _errors, now) as more:
             traces, skipped = comparing.sampled(desk, evaluator, before, last=back, most=sample, told=more)

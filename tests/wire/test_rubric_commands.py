@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from sandbox.server import Sandbox
-from tests.serving import RUBRIC, Config, Run, Traffic, everything
+from tests.serving import RUBRIC, SERVICE, Config, Run, Traffic, everything
 
 EXAMPLES = """
 examples:
@@ -165,3 +165,20 @@ def test_an_old_version_that_is_the_same_or_broken(
     assert done.returncode == code
     assert said in done.stdout + done.stderr
     assert sandbox.model.calls == 0
+
+
+def test_a_model_that_only_the_old_folder_has_a_price_for_is_not_free(
+    run: Run, config: Config, traffic: Traffic, tmp_path: Path
+) -> None:
+    traffic.add(4)
+    prices = "models: {prices: {judge-of-old: {input: 100, output: 400}}}\n"
+    config(rubrics={"helpfulness": f"{RUBRIC}judge: {{model: judge-of-old}}\n"}, service=SERVICE + prices).rename(
+        tmp_path / "before"
+    )
+    command = ("rubric", "diff", "helpfulness", "--against", str(tmp_path / "before"), "--sample", "2", "--json")
+    done = run(*command, folder=config(rubrics={"helpfulness": RUBRIC}))
+    assert done.returncode == 0, done.stderr
+    before = json.loads(done.stdout)["before"]
+    paid = (100 * before["input_tokens"] + 400 * before["output_tokens"]) / 1e6
+    assert before["usd"] == pytest.approx(paid)
+    assert paid > 0
