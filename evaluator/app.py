@@ -24,7 +24,8 @@ from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
-from evaluator.delivery import Delivery
+from evaluator.delivery import Delivery, Destination
+from evaluator.destinations import destinations
 from evaluator.discovery import Discovery
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
@@ -43,7 +44,6 @@ from evaluator.pipeline import Evaluation
 from evaluator.prompts import Prompts, fetched, sources
 from evaluator.session_state import SessionState
 from evaluator.settings import Settings
-from evaluator.slack import Slack
 from evaluator.state import State
 from evaluator.watch import Watch
 
@@ -62,7 +62,7 @@ class App:
     sessions: SessionState
     langfuse: Langfuse
     model: ModelApi
-    slack: Slack | None
+    destinations: tuple[Destination, ...]
     evaluation: Evaluation
     watch: Watch
     alerts: AlertMemory
@@ -94,15 +94,16 @@ def open_app(
     with contextlib.ExitStack() as stack:
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         client, namespace = stack.enter_context(connect(url)), settings.evaluator_namespace
-        state, slack = _state(settings, definitions, client), _slack(settings)
-        money = open_money(definitions, client, namespace, state, clock, delivers=slack is not None)
+        state = _state(settings, definitions, client)
+        told = destinations(settings, clock)
+        money = open_money(definitions, client, namespace, state, clock, delivers=bool(told))
         sessions = SessionState(stack.enter_context(connect(url)), namespace)
         loop = stack.enter_context(LoopThread())
         langfuse = stack.enter_context(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
-        breaker = Breaker(circuits, loop.time, model_closed) if slack is not None else Breaker(circuits, loop.time)
+        breaker = Breaker(circuits, loop.time, model_closed) if told else Breaker(circuits, loop.time)
         cache = _cache(settings, definitions, client)
         fleet = {"breaker": breaker, "purse": money.purse, "cache": cache}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
@@ -120,7 +121,7 @@ def open_app(
         every, size = service.batches.every, service.batch_size
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
         alerts = AlertMemory(client, namespace)
-        watch = Watch(langfuse, state, definitions.monitors, _delivery(state, alerts, slack, clock), alerts, clock)
+        watch = Watch(langfuse, state, definitions.monitors, Delivery(state, alerts, told, clock), alerts, clock)
         yield App(
             settings,
             definitions,
@@ -130,7 +131,7 @@ def open_app(
             sessions,
             langfuse,
             model,
-            slack,
+            told,
             evaluation,
             watch,
             alerts,
@@ -290,20 +291,3 @@ def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -
 def _events(settings: Settings, definitions: Definitions, clock: Clock) -> ScoreEvents:
     told = definitions.service.judges.event_explanations
     return open_events(settings, lambda: clock.now().timestamp(), explanations=told)
-
-
-def _delivery(state: State, alerts: AlertMemory, slack: Slack | None, clock: Clock) -> Delivery:
-    return Delivery(state, alerts, [] if slack is None else [slack], clock)
-
-
-def _slack(settings: Settings) -> Slack | None:
-    webhook = settings.slack_webhook_url.get_secret_value()
-    token = settings.slack_bot_token.get_secret_value()
-    if not webhook and not token:
-        return None
-    return Slack(
-        webhook_url=webhook or None,
-        bot_token=token or None,
-        channel=settings.slack_channel or None,
-        api_url=settings.slack_api_url,
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,11 +13,17 @@ from rich.table import Table
 
 from evaluator.app import App, open_app
 from evaluator.definitions import Definitions, load
+from evaluator.delivery import Destination
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.prompts import fetched, sources, told
 from evaluator.settings import Settings
 from evaluator.telemetry import spelled_out
 from evaluator.words import rates, seen
+
+_NOBODY: Final = (
+    "not set: alerts are only logged; set SLACK_WEBHOOK_URL, or SLACK_BOT_TOKEN and SLACK_CHANNEL, or another "
+    "destination (docs/alerts.md)"
+)
 
 
 def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
@@ -40,7 +48,7 @@ def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
             ("Langfuse", _langfuse),
             *((("prompts", _prompts),) if sources(definitions.evaluators) else ()),
             *_models(definitions),
-            ("Slack", _slack),
+            *_destinations(app),
         )
         results = [_try(out, name, probe, app) for name, probe in probes]
         return all(results)
@@ -110,7 +118,12 @@ def _models(definitions: Definitions) -> list[tuple[str, Callable[[App], str]]]:
     return probes + [(f"model {model}", lambda app, model=model: app.model.probe(model)) for model in known]
 
 
-def _slack(app: App) -> str:
-    if app.slack is None:
-        return "not set: alerts are only logged; set SLACK_WEBHOOK_URL, or SLACK_BOT_TOKEN and SLACK_CHANNEL"
-    return app.slack.probe()
+def _destinations(app: App) -> list[tuple[str, Callable[[App], str]]]:
+    """Return a probe for each place where alerts go."""
+    if not app.destinations:
+        return [("Slack", lambda _: _NOBODY)]
+    return [(each.name, partial(_probed, each)) for each in app.destinations]
+
+
+def _probed(to: Destination, _: App) -> str:
+    return to.probe()

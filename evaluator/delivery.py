@@ -69,6 +69,9 @@ class Destination(Protocol):
     def find(self, key: str, since: datetime) -> str | None:
         """Return where a message is that was sent at or after a time; None when there is none, or nobody can say."""
 
+    def probe(self) -> str:
+        """Return what is there, without sending anything. Raises `Unavailable` or `Refused`."""
+
 
 class Outbox(Protocol):
     """Messages not all destinations have."""

@@ -32,6 +32,18 @@ def _address(url: str) -> str:
     return url
 
 
+def _secret_address(url: SecretStr) -> SecretStr:
+    """Refuse what is no web address, without showing it: what follows its host may be a secret."""
+    try:
+        parts = urlsplit(url.get_secret_value())
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        usable = False
+    if url.get_secret_value() and not usable:
+        raise ValueError("is no address such as https://alerts.example.com/evaluator")
+    return url
+
+
 def _one_line(secret: SecretStr) -> SecretStr:
     """Refuse a line break: a key travels in a header, where it would end it."""
     if not secret.get_secret_value().isprintable():
@@ -71,6 +83,12 @@ class Settings(BaseSettings):
     slack_bot_token: Secret = Field(default=SecretStr(""), description="xoxb-...; alerts then carry a chart")
     slack_channel: str = Field(default="", description="channel id for the bot, for example C0123456789")
     slack_api_url: Address = Field(default="https://slack.com/api/", description="address of Slack's Web API")
+    alert_webhook_url: Annotated[Secret, AfterValidator(_secret_address)] = Field(
+        default=SecretStr(""), description="alerts go there too, as JSON (docs/alerts.md)"
+    )
+    alert_webhook_secret: Secret = Field(
+        default=SecretStr(""), description="signs them: whsec_... or any text; without it they are not signed"
+    )
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_address_if_any)] = Field(
         default="", description="an OpenTelemetry collector, OTLP over HTTP: scores are sent there as events too"
     )
@@ -131,9 +149,9 @@ class Settings(BaseSettings):
         given = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         basic = f"{self.langfuse_public_key}:{self.langfuse_secret_key.get_secret_value()}"
         password = _password(self.redis_url.get_secret_value())
-        path = _path(self.slack_webhook_url.get_secret_value())
+        paths = [_path(url.get_secret_value()) for url in (self.slack_webhook_url, self.alert_webhook_url)]
         headers = self.otlp_logs_headers.values()
-        found = (*given, *headers, base64.b64encode(basic.encode()).decode(), password, unquote(password), path)
+        found = (*given, *headers, base64.b64encode(basic.encode()).decode(), password, unquote(password), *paths)
         return tuple(dict.fromkeys(text for text in found if text))
 
 

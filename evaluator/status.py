@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from evaluator.alert_memory import DONE
 from evaluator.app import App
 from evaluator.arrears import Span
 from evaluator.batch import Backlog, Lane
@@ -43,7 +44,8 @@ class Status:
         load: the lag and the share of the sampling rates taken, as of the scheduler's last look.
         funnel: how many pairs of trace and evaluator reached each state, for ever.
         dead: work given up in the last 30 days, by reason.
-        undelivered: messages Slack has not confirmed.
+        undelivered: messages that some destination has not confirmed.
+        not_taken: of those, which destination did not take which, with why.
         batches: questions that wait for a batch of the provider, and those in one.
         budgets: what was spent today of each limit, in USD, by whose it is.
         parked: pairs that wait for money, by evaluator.
@@ -65,6 +67,7 @@ class Status:
     parked: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
     owed: Mapping[str, Sequence[Span]] = field(default_factory=dict)
+    not_taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -104,6 +107,10 @@ class Status:
             "reasons": dict(self.reasons.most_common()),
             "dead_letters": dict(self.dead.most_common()),
             "undelivered": self.undelivered,
+            "undelivered_messages": [
+                {"to": destination, "message": message, "reason": why}
+                for (destination, message), why in self.not_taken.items()
+            ],
             "closed_models": dict(self.closed),
             "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
             "budgets": {
@@ -142,6 +149,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         parked=app.money.arrears.parked(),
         closed={model: circuit.why for model, circuit in app.circuits.look(app.definitions.models).items()},
         owed=app.money.arrears.owed(),
+        not_taken={pair: why for pair, why in sorted(app.alerts.deliveries().items()) if why != DONE},
     )
 
 
@@ -180,8 +188,7 @@ def show(status: Status, out: Console) -> None:
     for name, spans in status.owed.items():
         said = ", ".join(f"{span.start:%d %b %H:%M} to {span.end:%d %b %H:%M}" for span in spans)
         out.print(f"no money yet  {name}: what ended {said} UTC", markup=False, highlight=False)
-    if status.undelivered:
-        out.print(f"Slack         {status.undelivered} not delivered yet", style="red", highlight=False)
+    _show_undelivered(status, out)
     if status.counts:
         out.print(_table(status.counts))
     for reason, number in status.reasons.most_common():
@@ -190,6 +197,13 @@ def show(status: Status, out: Console) -> None:
         out.print("given up in the last 30 days, kept as dead letters:", style="red", highlight=False)
         for reason, number in status.dead.most_common():
             out.print(f"  {number:>9,} {spelled_out(reason)}", markup=False, highlight=False)
+
+
+def _show_undelivered(status: Status, out: Console) -> None:
+    if status.undelivered:
+        out.print(f"messages      {status.undelivered} not delivered yet", style="red", highlight=False)
+    for (destination, message), why in status.not_taken.items():
+        out.print(f"  {destination}: {why} ({message})", style="red", markup=False, highlight=False)
 
 
 def _table(counts: Mapping[str, Counter[str]]) -> Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from evaluator.facts import facts_of
 from evaluator.message import Urls, message
 from monitors import (
     Alert,
@@ -69,6 +70,7 @@ def payload_of(alert: Alert, before: AlertState, found: Look, urls: Urls, *, cha
     payload = {
         "message": message(alert, urls),
         "chart": base64.b64encode(picture).decode() if picture else None,
+        "facts": facts_of(alert, urls),
     }
     if alert.event is Event.FELL:
         return {**payload, "opens": alert.id}

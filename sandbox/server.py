@@ -12,6 +12,7 @@ from aiohttp import web
 from sandbox.collector import CollectorStandIn
 from sandbox.langfuse import LangfuseStandIn
 from sandbox.model_api import ModelStandIn
+from sandbox.receiver import ReceiverStandIn
 from sandbox.slack import SlackStandIn
 
 SLACK_HOOK: Final = "/services/T00000000/B00000000/sandbox"
@@ -34,8 +35,8 @@ class Sandbox:
 
     Args:
         langfuse: The Langfuse stand-in; a fresh one when None. `model` and `slack` likewise.
-        langfuse_port: Port to listen on; 0 takes a free one. `model_port` and `slack_port` likewise; the collector's
-            is always a free one.
+        langfuse_port: Port to listen on; 0 takes a free one. `model_port` and `slack_port` likewise; those of
+            collector and receiver are always free ones.
         host: Address to listen on.
     """
 
@@ -54,10 +55,11 @@ class Sandbox:
         self.model = model or ModelStandIn(seed=0)
         self.slack = slack or SlackStandIn()
         self.collector = CollectorStandIn()
+        self.receiver = ReceiverStandIn()
         self.host = host
         self.public_key = self.langfuse.public_key
         self.secret_key = self.langfuse.secret_key
-        self._wanted = (langfuse_port, model_port, slack_port, 0)
+        self._wanted = (langfuse_port, model_port, slack_port, 0, 0)
         self._ports: list[int] = []
         self._runners: list[web.AppRunner] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,6 +90,11 @@ class Sandbox:
         """Address of the OpenTelemetry collector, as OTEL_EXPORTER_OTLP_ENDPOINT takes it."""
         return self._url(3)
 
+    @property
+    def receiver_url(self) -> str:
+        """Address of a receiver of webhooks."""
+        return self._url(4) + "/alerts"
+
     def document(self) -> dict[str, str]:
         """Return all URLs and keys as one JSON object."""
         return {
@@ -96,6 +103,7 @@ class Sandbox:
             "slack_url": self.slack_url,
             "slack_api_url": self.slack_api_url,
             "collector_url": self.collector_url,
+            "receiver_url": self.receiver_url,
             "public_key": self.public_key,
             "secret_key": self.secret_key,
         }
@@ -145,7 +153,7 @@ class Sandbox:
 
     async def _serve(self) -> None:
         ports = []
-        stand_ins: tuple[StandIn, ...] = (self.langfuse, self.model, self.slack, self.collector)
+        stand_ins: tuple[StandIn, ...] = (self.langfuse, self.model, self.slack, self.collector, self.receiver)
         for stand_in, port in zip(stand_ins, self._wanted, strict=True):
             runner = web.AppRunner(stand_in.app(), access_log=None, shutdown_timeout=0.1)
             self._runners.append(runner)

@@ -142,6 +142,9 @@ class FakeSlack:
         self.charts.append(letter.chart)
         return f"place of {letter.key}"
 
+    def probe(self) -> str:
+        return "in memory"
+
     def find(self, key: str, since: datetime) -> str | None:
         del since
         return f"place of {key}" if self.finds and any(letter.key == key for letter in self.letters) else None

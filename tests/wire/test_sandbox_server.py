@@ -56,7 +56,7 @@ def test_every_stand_in_listens_on_a_port_of_its_own() -> None:
         assert fetch(running.slack_url) == "slack"
         assert fetch(running.slack_api_url + "chat.postMessage") == "slack"
         ports = {url.split(":")[2].split("/")[0] for url in running.document().values() if url.startswith("http")}
-        assert len(ports) == 4
+        assert len(ports) == 5
 
 
 def test_urls_have_the_form_their_clients_want() -> None:
