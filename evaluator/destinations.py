@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from email.utils import parseaddr
+from typing import Final
+
 from evaluator.clock import Clock
 from evaluator.delivery import Destination
+from evaluator.errors import ConfigError, Problem
+from evaluator.mail import Mail, Server
 from evaluator.settings import Settings
 from evaluator.slack import Slack
 from evaluator.webhook import Webhook
+
+_ADDRESS: Final = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
 
 
 def destinations(settings: Settings, clock: Clock) -> tuple[Destination, ...]:
@@ -20,7 +28,25 @@ def destinations(settings: Settings, clock: Clock) -> tuple[Destination, ...]:
         found.append(slack)
     if url := settings.alert_webhook_url.get_secret_value():
         found.append(Webhook(url, settings.alert_webhook_secret.get_secret_value(), clock))
+    if url := settings.smtp_url.get_secret_value():
+        found.append(_mail(url, settings, clock))
     return tuple(found)
+
+
+def _mail(url: str, settings: Settings, clock: Clock) -> Mail:
+    readers = [parseaddr(each)[1] for each in settings.alert_email_to.split(",") if each.strip()]
+    problems = []
+    if not _ADDRESS.fullmatch(parseaddr(settings.alert_email_from)[1]):
+        problems.append(Problem("ALERT_EMAIL_FROM", "is no address such as evaluator@example.com; SMTP_URL needs it"))
+    if not readers or not all(map(_ADDRESS.fullmatch, readers)):
+        problems.append(Problem("ALERT_EMAIL_TO", "is no list of addresses such as a@example.com, b@example.com"))
+    try:
+        server = Server.from_url(url)
+    except ValueError:
+        problems.append(Problem("SMTP_URL", "is no address such as smtps://user:password@smtp.example.com:465"))
+    if problems:
+        raise ConfigError(problems)
+    return Mail(server, settings.alert_email_from, readers, clock)
 
 
 def _slack(settings: Settings) -> Slack | None:

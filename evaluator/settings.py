@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     alert_webhook_secret: Secret = Field(
         default=SecretStr(""), description="signs them: whsec_... or any text; without it they are not signed"
     )
+    smtp_url: Secret = Field(
+        default=SecretStr(""),
+        description="alerts go out by mail too: smtps://user:password@host, or smtp:// with STARTTLS (docs/alerts.md)",
+    )
+    alert_email_from: str = Field(default="", description="who mails come from: evaluator@example.com")
+    alert_email_to: str = Field(default="", description="who gets them, with commas between")
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_address_if_any)] = Field(
         default="", description="an OpenTelemetry collector, OTLP over HTTP: scores are sent there as events too"
     )
@@ -148,10 +154,17 @@ class Settings(BaseSettings):
         """Return every text that must never be shown: what is secret, and the forms in which it travels."""
         given = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         basic = f"{self.langfuse_public_key}:{self.langfuse_secret_key.get_secret_value()}"
-        password = _password(self.redis_url.get_secret_value())
+        passwords = [_password(url.get_secret_value()) for url in (self.redis_url, self.smtp_url)]
         paths = [_path(url.get_secret_value()) for url in (self.slack_webhook_url, self.alert_webhook_url)]
         headers = self.otlp_logs_headers.values()
-        found = (*given, *headers, base64.b64encode(basic.encode()).decode(), password, unquote(password), *paths)
+        found = (
+            *given,
+            *headers,
+            base64.b64encode(basic.encode()).decode(),
+            *passwords,
+            *map(unquote, passwords),
+            *paths,
+        )
         return tuple(dict.fromkeys(text for text in found if text))
 
 
