@@ -118,7 +118,7 @@ def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
     if (mix := _mix(test, alert.binary)) is not None:
         blocks.append(section(mix))
     if alert.attribution is not None:
-        blocks.append(section(_who(alert.attribution, test, alert.binary)))
+        blocks.append(section(_who(alert.attribution, alert, test)))
     if alert.changes:
         blocks.append(section(_changed(alert.changes)))
     if alert.attribution is not None:
@@ -140,7 +140,7 @@ def _course(alert: Alert) -> str:
     """Return where an open alert stands."""
     known = "" if alert.opened is None or alert.opened == alert.at else f"First to be seen on {_day(alert.opened)}. "
     if alert.event is Event.GREW and alert.told is not None:
-        known += f"It was {_points(alert.told, alert.binary)} when last told. "
+        known += f"It had fallen by {_points(alert.told, alert.binary)} when last told. "
     return f"{known}Open until the week is no longer low."
 
 
@@ -168,12 +168,14 @@ def _mix(test: DropTest, binary: bool) -> str | None:
     )
 
 
-def _who(found: Attribution, test: DropTest, binary: bool) -> str:
+def _who(found: Attribution, alert: Alert, test: DropTest) -> str:
+    binary = alert.binary
+    new = "new since it fell" if alert.event is Event.GREW else "new this week"
     if not found.rows:
         lines = ["*Who did it:* no segment stands out, the fall is spread evenly."]
     else:
         lines = [f"*Who did it:* {_dimension(found.dimension)}"]
-        lines.extend(f"• {_segment(row, test, binary)}" for row in found.rows[:_MOST_ROWS])
+        lines.extend(f"• {_segment(row, test, binary, new)}" for row in found.rows[:_MOST_ROWS])
         rest = found.rest + sum(row.points for row in found.rows[_MOST_ROWS:])
         lines.append(f"• everything else: {_points(rest, binary, sign=True)}")
     if found.alike:
@@ -181,14 +183,14 @@ def _who(found: Attribution, test: DropTest, binary: bool) -> str:
         lines.append(f"Cannot be told apart from {others}: they hold the same traces.")
     for row in found.new[:_MOST_ROWS]:
         if (row.dimension, row.value) not in found.alike:
-            lines.append(f"Also new: {_dimension(row.dimension)} {_segment(row, test, binary)}")
+            lines.append(f"Also new: {_dimension(row.dimension)} {_segment(row, test, binary, new)}")
     return "\n".join(lines)
 
 
-def _segment(row: Contribution, test: DropTest, binary: bool) -> str:
+def _segment(row: Contribution, test: DropTest, binary: bool, new: str) -> str:
     now = "no traffic" if row.mean is None else value(row.mean, binary)
     if row.mean_before is None:
-        course = f"new this week, {now}; {row.share:.0%} of traffic"
+        course = f"{new}, {now}; {row.share:.0%} of traffic"
     else:
         course = f"{value(row.mean_before, binary)} → {now}; {row.share:.0%} of traffic ({row.share_before:.0%} before)"
     part = f", {row.points / -test.drop:.0%} of the fall" if test.drop > 0 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ RELEASED: Final = ("prompt_version", "release", "model")
 """Dimensions whose values people bring out: a new one is an event, where a new tag or user is not."""
 
 _NOTABLE: Final = 0.02
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,11 @@ class Change:
 
 
 def first_seen(series: WeeklySeries, dimensions: Sequence[str] = RELEASED) -> tuple[Change, ...]:
-    """Return what is new in this week and has at least 2 % of its traffic, the largest first."""
+    """Return what is new in this week and has at least 2 % of its traffic, the largest first.
+
+    While an alert is open there are weeks between the baseline and this one that nobody looks at; what was there
+    already when this week began may be of them, and is left out.
+    """
     if not (series.week > 0).any():
         return ()
     found: list[Change] = []
@@ -66,6 +71,9 @@ def _new(series: WeeklySeries, name: str, dimension: Dimension) -> list[Change]:
         value = dimension.names[code]
         rows = dimension.rows[this_week & (dimension.codes == code)]
         share = float(series.weights[rows].sum() / total)
-        if code not in before and value != NONE and share >= _NOTABLE:
-            found.append(Change(name, value, share, min(series.recent[row].at for row in rows.tolist())))
+        if code in before or value == NONE or share < _NOTABLE:
+            continue
+        at = min(series.recent[row].at for row in rows.tolist())
+        if series.baseline_end >= series.start(0) or at >= series.start(0) + _DAY:
+            found.append(Change(name, value, share, at))
     return found

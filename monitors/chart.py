@@ -84,11 +84,17 @@ def _drawn(axes: Axes, line: Sequence[WeekMean], color: str, label: str = "") ->
         np.array([np.nan if value is None else value for value in column])
         for column in zip(*((week.mean, week.low, week.high) for week in line), strict=True)
     )
-    axes.fill_between(ends, low, high, color=color, alpha=0.18, linewidth=0)
+    # While an alert is open the weeks since it opened are no baseline: nothing is drawn across them.
+    gaps = np.flatnonzero(np.diff(ends) > np.timedelta64(8, "D")) + 1
+    joined = np.insert(ends, gaps, ends[gaps] - np.timedelta64(1, "s"))
+    line_mean, line_low, line_high = (np.insert(column, gaps, np.nan) for column in (mean, low, high))
+    axes.fill_between(joined, line_low, line_high, color=color, alpha=0.18, linewidth=0)
     # A segment of one week has no band.
     axes.vlines(ends, low, high, color=color, alpha=0.3, linewidth=2)
     # A leading underscore would hide a label from the legend.
-    axes.plot(ends, mean, color=color, marker="o", markersize=3.5, linewidth=1.5, label=label.lstrip("_") or None)
+    axes.plot(
+        joined, line_mean, color=color, marker="o", markersize=3.5, linewidth=1.5, label=label.lstrip("_") or None
+    )
     return ends, mean
 
 

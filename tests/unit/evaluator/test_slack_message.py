@@ -178,7 +178,7 @@ def test_a_button_whose_address_is_too_long_is_left_out() -> None:
 def test_an_alert_that_grew_says_how_deep_it_was_before() -> None:
     content = message(replace(ALERT, event=Event.GREW, told=0.1, update=1, opened=NOW - WEEK), URLS)
     assert content["text"].startswith("faithfulness fell further 4.10 → 3.81")
-    assert "First to be seen on 23 Mar. It was 0.10 when last told." in whole(content)
+    assert "First to be seen on 23 Mar. It had fallen by 0.10 when last told." in whole(content)
 
 
 def test_an_expected_change_says_why_the_alert_is_closed() -> None:

@@ -12,10 +12,6 @@ from tests.weeks import NOW, steady
 SEGMENTS = ("prompt_version", "release", "model", "tags")
 
 
-def released(new: float = 0.5) -> list[str]:
-    return ["answer:4" if i % 10 < 10 * new else "answer:3" for i in range(60)]
-
-
 def test_what_is_new_is_named_with_its_share_and_its_first_day() -> None:
     scores = []
     for i, score in enumerate(steady(segments={"prompt_version": "answer:3", "model": "m", "tags": "x"})):
@@ -26,6 +22,15 @@ def test_what_is_new_is_named_with_its_share_and_its_first_day() -> None:
     assert (change.dimension, change.value) == ("prompt_version", "answer:4")
     assert change.share == pytest.approx(3 / 7, abs=0.02)
     assert change.at == min(score.at for score in scores if score.segments["prompt_version"] == "answer:4")
+
+
+@pytest.mark.parametrize(("days", "told"), [(5, 1), (7, 0)])
+def test_what_may_be_of_weeks_nobody_looks_at_is_not_called_new(days: int, told: int) -> None:
+    scores = [
+        replace(score, segments={"model": "n" if score.at > NOW - timedelta(days=days) else "m"}) for score in steady()
+    ]
+    series = weekly(scores, now=NOW, weeks=10, segments=SEGMENTS, baseline_end=NOW - 2 * WEEK)
+    assert len(first_seen(series)) == told
 
 
 def test_without_a_week_before_nothing_is_new() -> None:

@@ -1,0 +1,130 @@
+"""Draws the messages that docs/alerts.md shows, from a made-up quarter of scores, with a headless Chromium.
+
+`PYTHONPATH=. python docs/pictures.py`; nothing but this file needs a browser.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from evaluator.delivery import Letter
+from evaluator.rendering import as_html
+from tests.watching import START, House, recorded
+
+PICTURES: Final = Path(__file__).parent / "pictures"
+_FALL: Final = 1.1
+_REASONS: Final = (
+    "It promises a refund within 24 hours; the documents say 14 days.",
+    "The answer names a discount that stands in none of the documents.",
+    "Two of three claims about the warranty are not in the documents.",
+    "It says that Norway is served; the list of countries does not have it.",
+    "The delivery time is made up: no document mentions Saturday delivery.",
+)
+_ROW: Final = (
+    '<div style="display:flex;gap:10px;padding:6px 14px;{inset}"><div style="flex:none;width:36px;height:36px;'
+    "border-radius:6px;background:#1f4e79;color:#fff;font:700 17px/36px 'DejaVu Sans',sans-serif;text-align:center\">e"
+    '</div><div style="flex:1;min-width:0"><div style="font:13px \'DejaVu Sans\',sans-serif;color:#616061"><b style='
+    '"color:#1d1c1d">evaluator</b> <span style="background:#ddd;border-radius:2px;font-size:9px;padding:1px 3px">APP'
+    "</span> {time}</div>{body}</div></div>"
+)
+
+
+def main() -> int:
+    """Draw every picture; return 1 when there is no browser."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        sys.stderr.write("no Chromium was found; the pictures stay as they are\n")
+        return 1
+    PICTURES.mkdir(exist_ok=True)
+    letters = _told()
+    _draw(browser, "alert", _slack(letters[:1]), 760, 800)
+    opening = replace(
+        letters[0], chart=None, content={**letters[0].content, "blocks": letters[0].content["blocks"][:2]}
+    )
+    _draw(browser, "thread", _slack([opening, *letters[1:]]), 760, 1130)
+    _draw(browser, "mail", as_html(letters[0].content, _address(letters[0].chart)), 760, 860)
+    return 0
+
+
+def _told() -> list[Letter]:
+    """Return the messages of twelve quiet weeks, a bad version, a worse one, and the old one again."""
+    house = House()
+    for day in range(91, 7, -1):
+        _write(house, day, 0.0)
+    for day in range(7, 0, -1):
+        _write(house, day, _FALL)
+    house.look()
+    for day in range(30):
+        house.clock.at = START + timedelta(days=day)
+        _write(house, -day, 2.4 if day < 9 else 0.0, at_once=day < 9)
+        house.clock.at += timedelta(days=1)
+        house.look()
+    return house.slack.letters
+
+
+def _write(house: House, days_ago: int, fall: float, *, at_once: bool = False) -> None:
+    """Write a day's scores, half of them of the bad version."""
+    random = np.random.default_rng([7, 1000 + days_ago])
+    start = START - timedelta(days=days_ago)
+    for i in range(60):
+        bad = fall > 0 and i % 2 == 0
+        value = float(np.clip(round(4.3 - (fall if bad else 0) + 0.7 * random.standard_normal()), 1, 5))
+        prompt = ("support-answer:5" if at_once else "support-answer:4") if bad else "support-answer:3"
+        house.langfuse.held.append(
+            recorded(
+                value,
+                start + timedelta(minutes=23 * i),
+                random.bytes(16).hex(),
+                prompt,
+                comment=_REASONS[int(random.integers(len(_REASONS)))],
+                metadata={"segments": {"prompt_version": prompt, "model": "gpt-5.4", "trace_name": "support"}},
+            )
+        )
+
+
+def _slack(letters: list[Letter]) -> str:
+    """Return a page that looks about as a channel does; replies are set in, as in a thread."""
+    rows = []
+    for letter in letters:
+        # Slack shows the chart below the message, in its thread.
+        page = as_html(letter.content)
+        body = page[page.index(">", page.index("<body")) + 1 : page.index("</body>")]
+        if letter.chart is not None:
+            body += (
+                f'<img src="{_address(letter.chart)}" style="max-width:520px;border:1px solid #ddd;border-radius:8px">'
+            )
+        inset = "margin-left:40px;border-left:3px solid #ddd" if letter.thread else ""
+        rows.append(_ROW.format(inset=inset, time="06:00", body=body))
+    style = "font:15px/1.45 'DejaVu Sans',sans-serif;color:#1d1c1d;background:#fff;margin:0"
+    return f'<!doctype html><meta charset="utf-8"><body style="{style}">{"".join(rows)}</body>'
+
+
+def _address(picture: bytes | None) -> str | None:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else None
+
+
+def _draw(browser: str, name: str, page: str, width: int, height: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "page.html"
+        source.write_text(page, encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1"]
+        target = PICTURES / f"{name}.png"
+        subprocess.run(  # noqa: S603 - a browser of this machine, on a page of ours
+            [browser, *options, f"--window-size={width},{height}", f"--screenshot={target}", source.as_uri()],
+            check=True,
+            capture_output=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
