@@ -105,11 +105,11 @@ class Slack:
         if self._bot is None:
             self.post(letter.content)
             return None
-        if letter.since is not None and (there := self._found(letter.key, letter.since)) is not None:
-            return there
         thread = letter.thread_place
         if thread is None and letter.thread is not None and letter.thread_since is not None:
             thread = self._found(letter.thread, letter.thread_since)
+        if letter.since is not None and (there := self._found(letter.key, letter.since, thread)) is not None:
+            return there
         return self.post(letter.content, letter.chart, key=letter.key, thread=thread)
 
     def post(
@@ -139,12 +139,17 @@ class Slack:
             Unavailable: Slack does not answer.
             Refused: the bot may not read the channel; it needs channels:history, or groups:history.
         """
+        return self._search(key, since, None)
+
+    def _search(self, key: str, since: datetime, thread: str | None) -> str | None:
         if self._bot is None:
             return None
         wanted = {"channel": self._channel, "oldest": f"{since.timestamp():.6f}", "include_all_metadata": True}
+        if thread is not None:
+            wanted["ts"] = thread
         cursor = ""
         for _ in range(_MOST_PAGES):
-            page = self._patiently(_history, self._bot, {**wanted, "limit": _PAGE, "cursor": cursor})
+            page = self._patiently(_messages, self._bot, {**wanted, "limit": _PAGE, "cursor": cursor})
             for each in page.get("messages") or []:
                 if ((each.get("metadata") or {}).get("event_payload") or {}).get("key") == key:
                     return str(each["ts"])
@@ -153,10 +158,10 @@ class Slack:
                 return None
         return None
 
-    def _found(self, key: str, since: datetime) -> str | None:
+    def _found(self, key: str, since: datetime, thread: str | None = None) -> str | None:
         """Return where a message is, None as well when the bot may not read the channel: then it is sent."""
         try:
-            return self.find(key, since)
+            return self._search(key, since, thread)
         except Refused as error:
             _log.warning("cannot look whether a message was sent before", message=key, reason=str(error))
             return None
@@ -254,8 +259,10 @@ def _by_bot(client: WebClient, content: Message) -> Mapping[str, Any]:
     return {"channel": answer["channel"], "ts": answer["ts"]}
 
 
-def _history(client: WebClient, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    data = client.conversations_history(**wanted).data
+def _messages(client: WebClient, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a page of the channel, or of the thread that `ts` names."""
+    read = client.conversations_replies if "ts" in wanted else client.conversations_history
+    data = read(**wanted).data
     return data if isinstance(data, dict) else {}
 
 

@@ -34,11 +34,13 @@ from monitors import (
     Marks,
     MonitorSpec,
     NotEnoughHistory,
+    alert_id,
     alpha,
     drop_test,
     expect,
     foreseen,
     is_calm,
+    reopened,
     step,
     weekly,
 )
@@ -191,9 +193,12 @@ class Watch:
     def _step(
         self, spec: MonitorSpec, state: AlertState, found: Look, given: Marks, *, blank: bool
     ) -> tuple[AlertState, Event | None]:
-        fired = isinstance(found.test, DropTest) and found.test.fired
-        since = self._first_seen(spec, state, found.at) if blank and fired else found.at
-        after, event = step(
+        low = isinstance(found.test, DropTest) and not is_calm(found.test)
+        since = self._first_seen(spec, state, found.at) if blank and low else found.at
+        known = since < found.at and self._is_told(alert_id(self._project, spec.key, since), since)
+        if known and isinstance(found.test, DropTest):
+            state = reopened(state, found.test, found.at, since, alert_id(self._project, spec.key, since))
+        return step(
             state,
             found.test,
             version=found.series.version if found.series.recent else None,
@@ -203,9 +208,6 @@ class Watch:
             snoozed=given.snoozed is not None,
             since=since,
         )
-        if event is Event.FELL and since < found.at and self._is_told(after.id, since):
-            return after, None
-        return after, event
 
     @property
     def _project(self) -> str:

@@ -1,6 +1,6 @@
 """Weekly statistics without IO: series, drop test, attribution, alert state, chart."""
 
-from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, is_calm, step
+from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, is_calm, reopened, step
 from monitors.attribution import Attribution, WorstTrace, attribute
 from monitors.changes import Change, first_seen, segment_line
 from monitors.chart import Segment, chart, sparkline
@@ -41,6 +41,7 @@ __all__ = [
     "is_calm",
     "marks",
     "moment",
+    "reopened",
     "segment_line",
     "sparkline",
     "step",

@@ -150,6 +150,11 @@ def detectable(test: DropTest) -> float:
     return max(test.smallest, half * certain / shown)
 
 
+def reopened(state: AlertState, test: DropTest, at: datetime, opened: datetime, name: str) -> AlertState:
+    """Return the state of an alert that was told and forgotten: as deep as it is now, it is known."""
+    return replace(state, opened=opened, id=name, told=test.drop, told_at=at, updates=0, muted=False)
+
+
 def is_calm(test: DropTest) -> bool:
     """Return whether a week is so much like those before it that no alert stays open."""
     return test.p > _CALM

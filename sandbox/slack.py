@@ -48,6 +48,7 @@ class SlackStandIn:
         app.router.add_route("*", "/api/auth.test", self._who)
         app.router.add_post("/api/chat.postMessage", self._post)
         app.router.add_route("*", "/api/conversations.history", self._history)
+        app.router.add_route("*", "/api/conversations.replies", self._history)
         app.router.add_route("*", "/api/files.getUploadURLExternal", self._upload_url)
         app.router.add_post("/upload/{id}", self._upload)
         app.router.add_post("/api/files.completeUploadExternal", self._complete)
@@ -87,7 +88,7 @@ class SlackStandIn:
         return web.json_response({"ok": True, "channel": given["channel"], "ts": ts, "message": {"ts": ts}})
 
     async def _history(self, request: web.Request) -> web.Response:
-        """The newest first; replies in threads are not in it, metadata only for who asks."""
+        """The channel, newest first and without replies; or a thread, oldest first. Metadata only for who asks."""
         given = await _given(request)
         if not _token(request, given):
             return _error("not_authed")
@@ -95,12 +96,18 @@ class SlackStandIn:
             return _error("missing_scope", needed="channels:history", provided=",".join(sorted(self.scopes)))
         most = min(int(given.get("limit") or 100), 999)
         first, oldest = int(given.get("cursor") or 0), float(given.get("oldest") or 0)
+        thread = given.get("ts") if request.path.endswith("replies") else None
+        there = [message for message in self.messages if message.get("channel") == given.get("channel")]
+        if thread is None:
+            there = [message for message in reversed(there) if message.get("thread_ts") is None]
+        else:
+            there = [message for message in there if thread in {message["ts"], message.get("thread_ts")}]
+            if not there:
+                return _error("thread_not_found")
         found = [
             {k: v for k, v in message.items() if k != "metadata" or _yes(given.get("include_all_metadata"))}
-            for message in reversed(self.messages)
-            if message.get("channel") == given.get("channel")
-            and float(message["ts"]) >= oldest
-            and message.get("thread_ts") is None
+            for message in there
+            if float(message["ts"]) >= oldest
         ]
         more = len(found) > first + most
         return web.json_response(

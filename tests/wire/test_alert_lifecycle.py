@@ -75,6 +75,21 @@ def test_a_message_whose_confirmation_was_lost_is_found_and_not_sent_again(
     assert valkey.hlen("evaluator:deliveries") == 0
 
 
+def test_a_reply_whose_confirmation_was_lost_is_found_in_its_thread(
+    sandbox: Sandbox, service: OpenService, fallen: dict[str, Any]
+) -> None:
+    with service(**fallen) as app:
+        (alert,) = app.watch.look()
+        follows = {"alert": alert.id, "message": alert.key, "since": alert.at.isoformat()}
+        reply = {"message": {"text": "it is over"}, "follows": follows, "at": alert.at.isoformat()}
+        for _ in range(2):
+            with app.state.monitor("faithfulness") as record:
+                record.outbox[f"{alert.id}/resolved"] = reply
+            app.watch.deliver()
+            app.alerts.delivered("Slack", f"{alert.id}/resolved", "on its way")
+    assert [message["text"] for message in sandbox.slack.messages[1:]] == ["it is over"]
+
+
 def test_a_bot_that_may_not_read_its_channel_still_tells(
     sandbox: Sandbox, service: OpenService, fallen: dict[str, Any], valkey: redis.Redis
 ) -> None:

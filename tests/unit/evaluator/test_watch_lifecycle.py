@@ -54,6 +54,18 @@ def test_a_wiped_redis_repeats_nothing_where_the_message_can_be_found() -> None:
     assert house.slack.letters[-1].thread_place == f"place of {first.key}"
 
 
+def test_a_forgotten_alert_that_is_nearly_over_is_ended_where_it_began() -> None:
+    house = fallen(low=0.9)
+    (first,) = house.look()
+    # Three days of the week are as before again: low enough to stay open (p = .01 and .1), too little to fire.
+    assert live(house, 2) == []
+    house.wipe()
+    assert live(house, 1) == []
+    assert live(house, 4)[-1:] == [Event.RESOLVED]
+    assert house.slack.letters[-1].key == f"{first.id}/{Event.RESOLVED}"
+    assert len(house.slack.letters) == 2
+
+
 def test_where_nobody_can_look_a_wiped_redis_tells_the_same_alert_under_the_same_name() -> None:
     house = fallen()
     house.slack.finds = False
