@@ -36,7 +36,7 @@ WAITS: Final[dict[str, Any]] = {
     "evaluator.scheduler._RENEW": timedelta(seconds=1),
     "evaluator.scheduler._DUE": timedelta(seconds=0.5),
     "evaluator.model.slow._SECONDS": 1.0,
-    "evaluator.watch._FIRST_WAIT": 0.2,
+    "evaluator.delivery._FIRST_WAIT": 0.2,
     "evaluator.slack._TIMEOUT_SECONDS": 1,
     "evaluator.slack._wait": lambda _state: 0.05,
     "dramatiq.worker.CONSUMER_RESTART_DELAY_SECS": 0.2,
