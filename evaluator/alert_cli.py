@@ -58,7 +58,7 @@ def snooze(
     from evaluator.alert_memory import Kind, Mark
 
     span = duration(lasts, "--for")
-    with _desk() as desk:
+    with _desk(keeps=True) as desk:
         mark = Mark(Kind.SNOOZE, _watched(desk, score), desk.clock.now() + span, why)
         desk.alerts.mark(mark)
     _out.print(f"{mark.monitor} is snoozed until {mark.at:%d %b %H:%M} UTC", markup=False, highlight=False)
@@ -76,7 +76,7 @@ def expect(
     """Say that a change of this score is meant: an open alert closes, and nothing before is compared any more."""
     from evaluator.alert_memory import Kind, Mark
 
-    with _desk() as desk:
+    with _desk(keeps=True) as desk:
         mark = Mark(Kind.EXPECT, _watched(desk, score), _moment(at) if at else desk.clock.now(), why)
         desk.alerts.mark(mark)
     _out.print(f"{mark.monitor}: a change is expected on {mark.at:%d %b %H:%M} UTC", markup=False, highlight=False)
@@ -94,12 +94,15 @@ def forget(score: Score) -> None:
 
 
 @contextlib.contextmanager
-def _desk() -> Iterator[Desk]:
+def _desk(*, keeps: bool = False) -> Iterator[Desk]:
+    """Open what the commands need; with `keeps` what is written must outlive the command, before the first service."""
     from evaluator.app import open_desk
     from evaluator.definitions import load
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    if keeps and not settings.redis_url.get_secret_value():
+        settings.evaluator_data.mkdir(parents=True, exist_ok=True)
     with open_desk(settings, load(settings.evaluator_config)) as desk:
         yield desk
 

@@ -7,7 +7,7 @@ down does not make the others hear twice. What a destination does not take is tr
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -98,7 +98,7 @@ class Memory(Protocol):
     def delivered(self, destination: str, message: str, said: str = DONE) -> None:
         """Remember how a delivery went."""
 
-    def forget_deliveries(self, message: str, destinations: Sequence[str]) -> None:
+    def forget_deliveries(self, message: str, destinations: Iterable[str]) -> None:
         """Forget how they went."""
 
 
@@ -134,8 +134,13 @@ class Delivery:
             left = [each for each in left if not self._send(each, key, payload, known.get((each.name, key)))]
             if not left:
                 self._outbox.sent(key)
-                self._memory.forget_deliveries(key, [each.name for each in self._destinations])
+                # Those too that are set up no more.
+                self._memory.forget_deliveries(key, {name for name, of in known if of == key} | self._names)
                 self._told.difference_update((each.name, key) for each in self._destinations)
+
+    @property
+    def _names(self) -> set[str]:
+        return {each.name for each in self._destinations}
 
     def recall(self, key: str, thread: str, since: datetime) -> bool:
         """Whether a message was sent at or after a time, as far as a destination can tell; its place is kept."""

@@ -192,7 +192,12 @@ def step(
     if isinstance(test, NotEnoughHistory):
         return state, None
     if state.opened is None:
-        return _closed(state, test, at, since or at, alert_id(project, monitor, since or at), snoozed=snoozed)
+        opened = since or at
+        name = alert_id(project, monitor, opened)
+        if name == state.id:
+            # The second fall of a week is another alert: who has taken the first must not take it for a repeat.
+            name = str(uuid.uuid5(uuid.UUID(name), opened.date().isoformat()))
+        return _closed(state, test, at, opened, name, snoozed=snoozed)
     if is_calm(test):
         span = Span(state.opened - WEEK, max(at - WEEK, state.opened))
         closed = replace(state, opened=None, fallen=(*state.fallen, span)[-_REMEMBERED:])

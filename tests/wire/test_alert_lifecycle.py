@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -125,6 +126,17 @@ def test_people_snooze_and_expect_on_the_command_line(ask: Ask) -> None:
     assert json.loads(ask("list", "--json").stdout)[0]["snoozed"] is None
     assert "did you mean 'faithfulness'" in str(ask("snooze", "faithfulnes").exception)
     assert ask("expect", "faithfulness", "--at", "next week").exit_code == 2
+
+
+def test_without_a_redis_what_is_said_waits_for_the_first_start(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "")
+    monkeypatch.setenv("EVALUATOR_DATA", str(tmp_path / "data"))
+    assert "not looked at yet" in ask("list").stdout
+    assert not (tmp_path / "data").exists()
+    assert ask("snooze", "faithfulness").exit_code == 0
+    assert "snoozed until" in ask("list").stdout
 
 
 def test_an_open_alert_is_listed(sandbox: Sandbox, service: OpenService, ask: Ask) -> None:

@@ -137,6 +137,20 @@ def test_one_destination_that_is_down_makes_no_other_hear_twice() -> None:
     assert (house.state.waiting, house.memory.went) == ({}, {})
 
 
+def test_a_destination_that_is_set_up_no_more_keeps_no_message_waiting() -> None:
+    house = fallen()
+    other = FakeSlack("webhook")
+    other.failing = Unavailable("it is down")
+    house.to.append(other)
+    house.watch = house.started()
+    house.look()
+    house.to.remove(other)
+    house.watch = house.started()
+    house.watch.deliver()
+    assert (house.state.waiting, house.memory.went) == ({}, {})
+    assert len(house.slack.got) == 1
+
+
 def test_who_takes_over_is_told_that_it_may_have_been_sent() -> None:
     house = fallen()
     house.slack.failing = Unavailable("hung up")

@@ -70,6 +70,16 @@ def test_a_second_fall_is_a_new_alert() -> None:
     assert again.id != opened().id
 
 
+def test_the_second_fall_of_a_week_is_another_alert_too() -> None:
+    monday = datetime(2026, 3, 30, 6, tzinfo=NOW.tzinfo)
+    first, _ = after(AlertState(version="v1"), LOW, monday)
+    closed, _ = after(first, CALM, monday + timedelta(days=2))
+    again, event = after(closed, LOW, monday + timedelta(days=5))
+    assert event is Event.FELL
+    assert again.id != first.id
+    assert again.id == after(closed, LOW, monday + timedelta(days=5, hours=1))[0].id
+
+
 def test_after_four_weeks_the_fall_is_the_new_normal() -> None:
     state, event = after(opened(), UNSURE, NOW + timedelta(weeks=4) - timedelta(hours=1))
     assert event is None
