@@ -24,6 +24,11 @@ _LONGEST_WAIT: Final = 3600.0
 _LOOKED_BACK: Final = timedelta(minutes=5)
 """How long before it was put into the outbox a message may have been posted, by the other's clock."""
 
+_UNDER_WAY: Final = "on its way"
+
+_Pair = tuple[str, str]
+"""A destination, and a message."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -111,8 +116,8 @@ class Delivery:
         self._memory = memory
         self._destinations = tuple(destinations)
         self._clock = clock
-        self._waits: dict[tuple[str, str], tuple[float, float]] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._waits: dict[_Pair, tuple[float, float]] = {}
+        self._told: set[_Pair] = set()
 
     def __bool__(self) -> bool:
         """Whether there is anybody to tell."""
@@ -130,13 +135,14 @@ class Delivery:
             return
         known = self._memory.deliveries()
         for key, payload in waiting.items():
-            left = [each for each in self._destinations if not self._has(each, key, known)]
-            left = [each for each in left if not self._send(each, key, payload, known.get((each.name, key)))]
-            if not left:
+            for each in self._destinations:
+                if known.get((each.name, key)) != DONE and not self._comes_too_early(each, payload, waiting, known):
+                    known[each.name, key] = self._said(each, key, payload, known.get((each.name, key)))
+            if all(known.get((name, key)) == DONE for name in self._names):
                 self._outbox.sent(key)
                 # Those too that are set up no more.
                 self._memory.forget_deliveries(key, {name for name, of in known if of == key} | self._names)
-                self._told.difference_update((each.name, key) for each in self._destinations)
+                self._told.difference_update((name, key) for name in self._names)
 
     @property
     def _names(self) -> set[str]:
@@ -155,32 +161,37 @@ class Delivery:
                 return True
         return False
 
-    def _has(self, to: Destination, key: str, known: Mapping[tuple[str, str], str]) -> bool:
+    def _comes_too_early(
+        self, to: Destination, payload: Mapping[str, Any], waiting: Mapping[str, Any], known: Mapping[_Pair, str]
+    ) -> bool:
+        """Whether the message that this one follows is not there yet."""
+        follows = payload.get("follows")
+        first = str(follows["message"]) if follows else ""
+        return first in waiting and known.get((to.name, first)) != DONE
+
+    def _said(self, to: Destination, key: str, payload: Mapping[str, Any], before: str | None) -> str:
+        """Send a message if it is due; return how it stands with it, which is remembered."""
         if (to.name, key) in self._told:
             # It was told, and Redis was away in that moment.
             self._memory.delivered(to.name, key)
-            return True
-        return known.get((to.name, key)) == DONE
-
-    def _send(self, to: Destination, key: str, payload: Mapping[str, Any], failed: str | None) -> bool:
+            return DONE
         due, _ = self._waits.get((to.name, key), (0.0, 0.0))
         if self._clock.monotonic() < due:
-            return False
-        letter = self._letter(key, payload, again=failed is not None)
-        if failed is None:
+            return before or _UNDER_WAY
+        letter = self._letter(key, payload, again=before is not None)
+        if before is None:
             # Noted before it goes: who takes over after a crash looks whether it arrived.
-            self._memory.delivered(to.name, key, "on its way")
+            self._memory.delivered(to.name, key, _UNDER_WAY)
         try:
             place = to.take(letter if to.takes_charts else replace(letter, chart=None))
         except EvaluatorError as error:
-            self._postpone(to, key, error)
-            return False
+            return self._postpone(to, key, error)
         self._told.add((to.name, key))
         self._waits.pop((to.name, key), None)
         self._memory.delivered(to.name, key)
         if place is not None and (alert := payload.get("opens")):
             self._memory.keep_place(alert, place)
-        return True
+        return DONE
 
     def _letter(self, key: str, payload: Mapping[str, Any], *, again: bool) -> Letter:
         picture, follows = payload.get("chart"), payload.get("follows")
@@ -197,10 +208,12 @@ class Delivery:
             datetime.fromisoformat(follows["since"]) if follows else None,
         )
 
-    def _postpone(self, to: Destination, key: str, error: EvaluatorError) -> None:
+    def _postpone(self, to: Destination, key: str, error: EvaluatorError) -> str:
         _, last = self._waits.get((to.name, key), (0.0, 0.0))
         asked = error.retry_after if isinstance(error, Unavailable) else None
         wait = max(asked or 0.0, min(max(_FIRST_WAIT, 2 * last), _LONGEST_WAIT))
         self._waits[to.name, key] = (self._clock.monotonic() + wait, wait)
-        self._memory.delivered(to.name, key, str(error) or "it failed")
-        _log.error("a message is not delivered yet", to=to.name, message=key, reason=str(error), again_in_seconds=wait)
+        why = str(error) or "it failed"
+        self._memory.delivered(to.name, key, why)
+        _log.error("a message is not delivered yet", to=to.name, message=key, reason=why, again_in_seconds=wait)
+        return why

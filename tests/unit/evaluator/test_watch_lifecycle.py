@@ -151,6 +151,23 @@ def test_a_destination_that_is_set_up_no_more_keeps_no_message_waiting() -> None
     assert len(house.slack.got) == 1
 
 
+def test_an_answer_waits_for_what_it_answers() -> None:
+    house = fallen()
+    house.slack.failing = Unavailable("it is down")
+    house.look()
+    assert live(house, 10) == [Event.RESOLVED]
+    house.slack.failing = None
+    # The first message was tried often and waits for an hour; the second would be due at once.
+    house.clock.sleep(70)
+    house.watch.deliver()
+    house.clock.sleep(3600)
+    house.watch.deliver()
+    first, second = house.slack.letters
+    assert (first.key.rpartition("/")[2], second.key.rpartition("/")[2]) == ("fell", "resolved")
+    assert second.thread_place == f"place of {first.key}"
+    assert (house.state.waiting, house.memory.went) == ({}, {})
+
+
 def test_who_takes_over_is_told_that_it_may_have_been_sent() -> None:
     house = fallen()
     house.slack.failing = Unavailable("hung up")
