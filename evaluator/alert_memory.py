@@ -58,7 +58,7 @@ class AlertMemory:
         return {key: None if data is None else orjson.loads(data) for key, data in zip(keys, found, strict=True)}
 
     def mark(self, mark: Mark) -> None:
-        """Keep what somebody says; a later snooze of a monitor takes the place of an earlier one."""
+        """Keep what somebody says; of each kind a monitor has one, the last that was said."""
         data = orjson.dumps({"at": mark.at.isoformat(), "why": mark.why})
         with reachable():
             self._redis.hset(self._key("marks"), f"{mark.kind}/{mark.monitor}", data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import redis
 from typer.testing import CliRunner, Result
 
 from evaluator.cli import cli
+from evaluator.definitions import load
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService
 from tests.wire.test_alert_over_the_wire import MONITORS, scores
@@ -126,6 +128,15 @@ def test_people_snooze_and_expect_on_the_command_line(ask: Ask) -> None:
     assert json.loads(ask("list", "--json").stdout)[0]["snoozed"] is None
     assert "did you mean 'faithfulness'" in str(ask("snooze", "faithfulnes").exception)
     assert ask("expect", "faithfulness", "--at", "next week").exit_code == 2
+
+
+def test_the_lines_that_are_printed_for_git_can_be_read(ask: Ask, config: Config) -> None:
+    why = 'it\'s "shorter": {a, b} # now'
+    lines = [ask(command, "faithfulness", "--why", why).stdout.splitlines()[-1] for command in ("snooze", "expect")]
+    (spec,) = load(config(monitors="\n".join(["- score: faithfulness", *lines]))).monitors
+    assert spec.snooze is not None
+    assert spec.snooze.why == spec.expected[0].why == why
+    assert timedelta(days=6) < spec.snooze.until - spec.expected[0].at <= timedelta(days=7, minutes=1)
 
 
 def test_without_a_redis_what_is_said_waits_for_the_first_start(
