@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,7 +85,9 @@ def digest(lines: Sequence[DigestLine], at: datetime) -> Message:
 
 def notice(title: str, facts: Sequence[str]) -> Message:
     """Return a message of plain facts, one a line; names in them are to be `escaped`."""
-    return post(title, [section("\n".join(facts))], f"{plain(title)}. {' '.join(facts)}".replace("`", ""))
+    # Names are escaped in the facts already, and `post` escapes its text.
+    text = html.unescape(" ".join(facts).replace("`", ""))
+    return post(title, [section("\n".join(facts))], f"{plain(title)}. {text}")
 
 
 def model_closed(model: str, why: str) -> Message:

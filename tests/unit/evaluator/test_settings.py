@@ -112,6 +112,9 @@ def test_every_secret_is_known_in_each_form_it_travels_in(monkeypatch: pytest.Mo
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-3")
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T/B/4")
     monkeypatch.setenv("REDIS_URL", "rediss://user:p%40ss@host:6380/0")
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://alerts.example.com/in/5")
+    monkeypatch.setenv("ALERT_WEBHOOK_SECRET", "whsec_6")
+    monkeypatch.setenv("SMTP_URL", "smtps://mailer:p%2F7@smtp.example.com")
     assert set(load_settings().secrets()) == {
         "sk-lf-1",
         "cGstMTpzay1sZi0x",
@@ -122,9 +125,25 @@ def test_every_secret_is_known_in_each_form_it_travels_in(monkeypatch: pytest.Mo
         "rediss://user:p%40ss@host:6380/0",
         "p%40ss",
         "p@ss",
+        "https://alerts.example.com/in/5",
+        "in/5",
+        "whsec_6",
+        "smtps://mailer:p%2F7@smtp.example.com",
+        "p%2F7",
+        "p/7",
     }
     assert load_settings().secrets()
 
 
 def test_nothing_set_has_no_secrets() -> None:
     assert load_settings().secrets() == ("Og==",)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["alerts.example.com/planted", "ftp://alerts.example.com/planted", "https:///planted"]
+)
+def test_a_wrong_address_of_a_webhook_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", wrong)
+    with pytest.raises(ConfigError, match="ALERT_WEBHOOK_URL: is no address such as") as raised:
+        load_settings()
+    assert "planted" not in str(raised.value)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.blocks import LONGEST_SECTION, MOST_BLOCKS, Message, buttons, escaped, post, section
-from evaluator.message import DigestLine, Urls, digest, headline, message, value
+from evaluator.message import DigestLine, Urls, digest, headline, message, notice, value
 from monitors import Alert, Attribution, Change, Contribution, DropTest, Event, NotEnoughHistory, WeekMean, WorstTrace
 from monitors.series import WEEK
 from sandbox import slack as sandbox_slack
@@ -179,6 +179,12 @@ def test_an_alert_that_grew_says_how_deep_it_was_before() -> None:
     content = message(replace(ALERT, event=Event.GREW, told=0.1, update=1, opened=NOW - WEEK), URLS)
     assert content["text"].startswith("faithfulness fell further 4.10 → 3.81")
     assert "First to be seen on 23 Mar. It had fallen by 0.10 when last told." in whole(content)
+
+
+def test_a_notice_escapes_a_name_once() -> None:
+    content = notice("Money", [f"spent by {escaped('<a> & b')}"])
+    assert content["text"] == "Money. spent by &lt;a&gt; &amp; b"
+    assert texts(content, "mrkdwn") == ["spent by `&lt;a&gt; &amp; b`"]
 
 
 def test_an_expected_change_says_why_the_alert_is_closed() -> None:
