@@ -104,8 +104,7 @@ def open_app(
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, model_closed) if told else Breaker(circuits, loop.time)
-        cache = _cache(settings, definitions, client)
-        fleet = {"breaker": breaker, "purse": money.purse, "cache": cache}
+        fleet = {"breaker": breaker, "purse": money.purse, "cache": _cache(settings, definitions, client)}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
