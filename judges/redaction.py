@@ -305,7 +305,11 @@ _Look = Callable[[str], Iterator[Span]]
 
 
 def _look(patterns: tuple[Pattern, ...], group: int, check: Check) -> _Look:
+    one = patterns[0] if len(patterns) == 1 else Pattern.parse("|".join(f"(?:{each.text})" for each in patterns))
+
     def look(text: str) -> Iterator[Span]:
+        if one.search(text) is None:
+            return  # as nearly always, in one pass
         for pattern in patterns:
             for start, end in pattern.spans(text, group):
                 yield from check(text, start, end)
