@@ -60,6 +60,8 @@ class Rubric:
         self._boundary = boundary
         self._context = context
         self._redaction = redaction
+        self._limits = {name: source.limit for name, source in spec.inputs.items()}
+        self._remarked = partial(with_remarks, shown=spec.vision)
         self._prompting = Prompting(spec, self.version, boundary)
 
     def among(self, group: Iterable[RubricSpec]) -> Rubric:
@@ -98,7 +100,7 @@ class Rubric:
         for name, source in self.spec.inputs.items():
             given = inputs.get(name)
             passage = given if isinstance(given, Passage) else Passage.of(as_text(given))
-            passage = passage.changed(partial(with_remarks, shown=self.spec.vision))
+            passage = passage.changed(self._remarked)
             if not passage.is_blank:
                 passages[name] = passage
             elif source.default is not None:
@@ -106,9 +108,8 @@ class Rubric:
             elif source.required:
                 return NotApplicable(f"no {name}")
         passages, redacted = self._redaction.of_passages(passages)
-        limits = {name: self.spec.inputs[name].limit for name in passages}
         told = {REDACTED: redacted} if redacted else {}
-        return self._prompting.ask(Inputs(passages, limits, told), self._context)
+        return self._prompting.ask(Inputs(passages, self._limits, told), self._context)
 
 
 def grouped(rubrics: Sequence[Rubric]) -> list[Rubric]:

@@ -168,13 +168,14 @@ def suspected(texts: Iterable[str]) -> tuple[Suspicion, ...]:
 
     Time is linear in the length of the texts, whatever they are.
     """
+    texts = list(texts)
+    if _ANY.search("\n\n".join(texts)) is None:
+        return ()
     found = {kind for text in texts for kind in _in(text)}
-    return tuple(kind for kind in _ORDER if kind in found) if found else ()
+    return tuple(kind for kind in _ORDER if kind in found)
 
 
 def _in(text: str) -> Iterator[Suspicion]:
-    if _ANY.search(text) is None:
-        return
     yield from _kinds(text)
     if (plain := undisguised(text)) is not text:
         yield from _kinds(plain)
