@@ -34,6 +34,7 @@ from evaluator.idle_sessions import IdleSessions
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.langfuse import Langfuse
+from evaluator.late_scores import LateScores
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
 from evaluator.message import model_closed
@@ -75,6 +76,10 @@ class App:
         idle = IdleSessions(self.definitions, self.langfuse, self.state, self.sessions, self.money.rations, self.clock)
         rations, owing = self.money.rations, self.money.owing
         return Discovery(self.definitions, self.langfuse, self.state, idle, rations, self.clock, enqueue, owing)
+
+    def late_scores(self, enqueue: Enqueue) -> LateScores:
+        """Return what takes up traces because of scores that came late."""
+        return LateScores(self.definitions, self.langfuse, self.state, self.money.rations, self.clock, enqueue)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import structlog
 from evaluator.batch import NOTHING_WAITS, Backlog, Enqueue, Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
-from evaluator.filter_scores import with_scores
+from evaluator.filter_scores import late_claim, with_scores
 from evaluator.idle_sessions import IdleSessions
 from evaluator.langfuse import Langfuse, Window
 from evaluator.overload import Pace, next_share
@@ -215,6 +215,9 @@ class Discovery:
                 self._rations.note(choices)
             if samples:
                 jobs.append(Job(root.ref, samples))
+            if root.scores:
+                # Who took it with them in sight need not be told of them again.
+                decided |= {late_claim(root.ref, sample.evaluator): () for sample in samples}
             if len(jobs) == self._definitions.service.batch_size:
                 found += self._hand_over(jobs, decided)
                 jobs, decided = [], {}

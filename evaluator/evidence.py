@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evaluator.sampling import LATE
 from judges import PANEL
 from monitors import Judged
 from traces import RecordedScore, TraceRoot
@@ -33,6 +34,11 @@ def _ruler(meta: Mapping[str, Any]) -> str:
     """Return what measured a score. Of a panel not everybody answers each time: it is one ruler all the same."""
     judge = meta.get(PANEL) or meta.get("judge_model")
     return " ".join(str(known) for known in (meta.get("evaluator_version"), judge) if known)
+
+
+def counts(score: RecordedScore) -> bool:
+    """Whether the score is of the sample: what feedback brought back for a reader has others that count for it."""
+    return score.metadata.get("stratum") != LATE
 
 
 def is_ours(score: RecordedScore) -> bool:

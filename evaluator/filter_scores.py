@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from evaluator.definitions import Definitions
+from evaluator.definitions import Definitions, Evaluator
 from evaluator.langfuse import Langfuse, Window
-from traces import RecordedScore, ScoreValue, TraceRoot
+from traces import RecordedScore, ScoreValue, TraceRef, TraceRoot
 
 _AHEAD = timedelta(minutes=1)
 
@@ -49,10 +49,18 @@ def with_session_scores(
 
 def score_names(definitions: Definitions) -> list[str]:
     """Return the names of the scores that filters ask for."""
-    conditions = (
-        when.score for e in definitions.evaluators for when in (e.when, *(line.when for line in e.sample)) if when.score
-    )
-    return sorted({condition.name for condition in conditions})
+    return sorted({name for evaluator in definitions.evaluators for name in asked_for(evaluator)})
+
+
+def asked_for(evaluator: Evaluator) -> set[str]:
+    """Return the names of the scores that an evaluator's filters ask for."""
+    filters = (evaluator.when, *(line.when for line in evaluator.sample))
+    return {when.score.name for when in filters if when.score}
+
+
+def late_claim(ref: TraceRef, evaluator: str) -> TraceRef:
+    """Return what is claimed for an evaluator that takes a trace with its scores in sight."""
+    return replace(ref, id=f"{ref.id}/{evaluator}/late")
 
 
 def _note(score: RecordedScore, about: str | None, found: dict[str, dict[str, ScoreValue]]) -> None:

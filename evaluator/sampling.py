@@ -17,6 +17,10 @@ from traces import SampleRule, TraceRoot, When
 _DOMAIN: Final = b"evaluator:sampling:1"
 
 
+LATE: Final = "late"
+"""The stratum of what chance left out and feedback brought back: to be read, not to be counted in a mean."""
+
+
 class NotTaken(StrEnum):
     """Why an evaluator does not see a trace."""
 

@@ -39,17 +39,19 @@ class Scheduler:
         backlog: Callable[[datetime], Backlog],
         batches: Callable[[], object] = lambda: None,
         take_up: Callable[[], object] = lambda: None,
+        late_scores: Callable[[], object] = lambda: None,
     ) -> None:
         """Run `discovery`.
 
         `backlog` tells what waits for workers at a time, `batches` moves the provider's on, `take_up` takes up what
-        waits for money.
+        waits for money, `late_scores` the traces that somebody takes because of a score that came late.
         """
         self._app = app
         self._discovery = discovery
         self._backlog = backlog
         self._batches = batches
         self._take_up = take_up
+        self._late_scores = late_scores
         self._owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
         self._leads = False
 
@@ -57,11 +59,12 @@ class Scheduler:
     def running(self) -> Iterator[None]:
         """Run the jobs in the background; on leaving, a running one finishes and the lease is given back."""
         jobs = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
-        every = self._app.definitions.service.discovery.every
+        discovery = self._app.definitions.service.discovery
         self.renew()
         now = self._app.clock.now()
         own = ((self.renew, _RENEW), (self.due, _DUE), (self.move_batches, _BATCHES))
-        for job, interval in ((self.discover, every), *own):
+        reads = ((self.discover, discovery.every), (self.read_scores, discovery.scores_every))
+        for job, interval in (*reads, *own):
             jobs.add_job(job, "interval", seconds=interval.total_seconds(), next_run_time=now, misfire_grace_time=None)
         jobs.start()
         try:
@@ -87,6 +90,10 @@ class Scheduler:
         """Hand newly finished traces to the queue."""
         self._run("discovery", lambda: self._discovery.catch_up(self._backlog(self._app.clock.now())))
         self._run("catching up", self._take_up)
+
+    def read_scores(self) -> None:
+        """Hand over what is taken because of scores that came late."""
+        self._run("late scores", self._late_scores)
 
     def move_batches(self) -> None:
         """Send and collect what goes through the provider's batch API."""

@@ -65,7 +65,8 @@ def serve(app: App, told: threading.Event, *, schedule: bool, work: bool, thread
         if schedule:
             take = functools.partial(take_up, app, queue)
             batches = functools.partial(_move_batches, app, queue)
-            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog, batches, take).running())
+            late = app.late_scores(queue.put).look
+            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog, batches, take, late).running())
         told.wait()
 
 

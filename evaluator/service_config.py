@@ -91,6 +91,12 @@ class DiscoveryConfig(Section):
     exclude_environments: tuple[str, ...] = Field(
         default=(), description="environments never evaluated, beside those of judges and experiments"
     )
+    scores_every: Interval = Field(
+        default=timedelta(minutes=5), description="how often late scores are looked for, when a `when` asks for scores"
+    )
+    scores_reach: Interval = Field(
+        default=timedelta(days=30), description="how long before its late score a trace may have started"
+    )
 
 
 class SessionsConfig(Section):

@@ -19,7 +19,7 @@ from evaluator.alert_memory import Mark
 from evaluator.clock import Clock
 from evaluator.delivery import Delivery
 from evaluator.errors import EvaluatorError
-from evaluator.evidence import evidence, is_ours
+from evaluator.evidence import counts, evidence, is_ours
 from evaluator.langfuse import Capabilities, SessionRoots, Window
 from evaluator.message import DigestLine, Urls, digest
 from evaluator.saying import marks_of
@@ -278,7 +278,8 @@ class Watch:
         """Return a window's scores as evidence, with segments from their metadata or from their traces."""
         odd = 0
         for page in self._langfuse.scores(window, names=[spec.score]):
-            wanted = [score for score in page if spec.environment is None or score.environment in spec.environment]
+            sample = [score for score in page if counts(score)]
+            wanted = [score for score in sample if spec.environment is None or score.environment in spec.environment]
             numbers = [score for score in wanted if not isinstance(score.value, str) and math.isfinite(score.value)]
             odd += len(wanted) - len(numbers)
             roots = self._roots(numbers, window)
