@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -37,6 +37,7 @@ from evaluator.langfuse import Langfuse
 from evaluator.late_scores import LateScores
 from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
+from evaluator.low_scores import LowScores, Waiting
 from evaluator.message import model_closed
 from evaluator.model import BatchApi, Breaker, ModelApi
 from evaluator.model_entries import model_arguments
@@ -47,6 +48,10 @@ from evaluator.session_state import SessionState
 from evaluator.settings import Settings
 from evaluator.state import State
 from evaluator.watch import Watch
+from traces import Ref, Score
+
+Told = Callable[[Sequence[Score], Ref], None]
+"""Hears of the scores of one trace or session that Langfuse accepted."""
 
 _KEPT_BESIDE_OVERLAP: Final = timedelta(days=2)
 
@@ -70,6 +75,7 @@ class App:
     circuits: Circuits
     batches: BatchLane
     money: Money
+    low: LowScores
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
@@ -79,7 +85,8 @@ class App:
 
     def late_scores(self, enqueue: Enqueue) -> LateScores:
         """Return what takes up traces because of scores that came late."""
-        return LateScores(self.definitions, self.langfuse, self.state, self.money.rations, self.clock, enqueue)
+        rations = self.money.rations
+        return LateScores(self.definitions, self.langfuse, self.state, rations, self.clock, enqueue, self.low)
 
 
 @contextlib.contextmanager
@@ -94,13 +101,11 @@ def open_app(
     """
     if missing := settings.missing():
         raise ConfigError(missing)
-    definitions = definitions or load(settings.evaluator_config)
-    clock, service = clock or SystemClock(), definitions.service
+    clock, definitions = clock or SystemClock(), definitions or load(settings.evaluator_config)
     with contextlib.ExitStack() as stack:
         url = settings.redis_url.get_secret_value() or stack.enter_context(embedded_redis(settings.evaluator_data))
         client, namespace = stack.enter_context(connect(url)), settings.evaluator_namespace
-        state = _state(settings, definitions, client)
-        told = destinations(settings, clock)
+        state, told = _state(settings, definitions, client), destinations(settings, clock)
         money = open_money(definitions, client, namespace, state, clock, delivers=bool(told))
         sessions = SessionState(stack.enter_context(connect(url)), namespace)
         loop = stack.enter_context(LoopThread())
@@ -108,7 +113,7 @@ def open_app(
             contextlib.closing(_langfuse(settings, definitions, _gate(definitions, state), loop, clock))
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
-        breaker = Breaker(circuits, loop.time, model_closed) if told else Breaker(circuits, loop.time)
+        breaker = Breaker(circuits, loop.time, *([model_closed] if told else []))
         fleet = {"breaker": breaker, "purse": money.purse, "cache": _cache(settings, definitions, client)}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
@@ -118,11 +123,12 @@ def open_app(
         events = stack.enter_context(contextlib.closing(_events(settings, definitions, clock)))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
-        batched = Batched(room, seen, clock.now, money.batches)
+        low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
+        batched, hears = Batched(room, seen, clock.now, money.batches), _hears(low, events)
         evaluation = Evaluation(
-            definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, events.tell, batched
+            definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched
         )
-        every, size = service.batches.every, service.batch_size
+        every, size = definitions.service.batches.every, definitions.service.batch_size
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
         alerts = AlertMemory(client, namespace)
         watch = Watch(langfuse, state, definitions.monitors, Delivery(state, alerts, told, clock), alerts, clock)
@@ -142,6 +148,7 @@ def open_app(
             circuits,
             batches,
             money,
+            low,
         )
 
 
@@ -290,6 +297,16 @@ def _cache(settings: Settings, definitions: Definitions, client: redis.Redis) ->
 def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -> BatchApi:
     key = settings.openai_api_key.get_secret_value()
     return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
+
+
+def _hears(low: LowScores, events: ScoreEvents) -> Told:
+    """Return what hears of accepted scores."""
+
+    def both(scores: Sequence[Score], ref: Ref) -> None:
+        low.written(scores)
+        events.tell(scores, ref)
+
+    return both if low.names else events.tell
 
 
 def _events(settings: Settings, definitions: Definitions, clock: Clock) -> ScoreEvents:

@@ -2,7 +2,8 @@
 
 A trace is decided about once, when it has finished, by what is known then. A person's thumb comes minutes to weeks
 later. So scores that filters ask for are read as they arrive, and whoever would take a trace with them, and did not
-without them, gets it now.
+without them, gets it now. Each look reaches back by `discovery.overlap`: our own scores bear the time when their trace
+ended.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from evaluator.definitions import Definitions
 from evaluator.discovery import Found
 from evaluator.filter_scores import asked_for, late_claim, score_names, with_scores
 from evaluator.langfuse import Langfuse, Window
+from evaluator.low_scores import LowScores
 from evaluator.rations import Rations
 from evaluator.sampling import LATE, NotTaken, Sampled, Sampler
 from evaluator.state import State
@@ -27,9 +29,6 @@ from traces import TraceRef, TraceRoot
 
 _READ: Final = "late scores"
 """The name of the mark up to which scores were read, among the jobs that ran."""
-
-_OVERLAP: Final = timedelta(minutes=5)
-"""Langfuse shows a score seconds after it was written, and clocks of those who write differ."""
 
 _AHEAD: Final = timedelta(minutes=1)
 
@@ -40,7 +39,14 @@ class LateScores:
     """Reads the scores that filters ask for, and hands over the traces that are taken because of them."""
 
     def __init__(
-        self, definitions: Definitions, langfuse: Langfuse, state: State, rations: Rations, clock: Clock, put: Enqueue
+        self,
+        definitions: Definitions,
+        langfuse: Langfuse,
+        state: State,
+        rations: Rations,
+        clock: Clock,
+        put: Enqueue,
+        low: LowScores,
     ) -> None:
         self._definitions = definitions
         self._langfuse = langfuse
@@ -48,7 +54,10 @@ class LateScores:
         self._rations = rations
         self._clock = clock
         self._put = put
-        self._names = score_names(definitions)
+        self._low = low
+        self._wanted = set(score_names(definitions))
+        ours = {name for evaluator in definitions.evaluators for name in evaluator.scores}
+        self._names = sorted(self._wanted | (set(low.names) - ours))
         self._asking = [each for each in definitions.evaluators if each.target != "session" and asked_for(each)]
 
     def look(self) -> Found:
@@ -57,16 +66,18 @@ class LateScores:
         Raises:
             Unavailable, Refused: Langfuse or Redis; the next look reads the same scores again.
         """
-        if not self._asking:
+        if not self._names:
             return Found()
         now = self._clock.now()
         mark = self._state.last_run(_READ)
         found = Found()
         if mark is not None:
             # A mark in the future is of a clock that was wrong.
-            window = Window(min(mark, now) - _OVERLAP, now + _AHEAD)
+            window = Window(min(mark, now) - self._definitions.service.discovery.overlap, now + _AHEAD)
             for page in self._langfuse.scores(window, names=self._names):
-                found += self._take(list(dict.fromkeys(score.trace_id for score in page if score.trace_id)), window)
+                self._low.recorded(page)
+                asked_for = (score.trace_id for score in page if score.trace_id and score.name in self._wanted)
+                found += self._take(list(dict.fromkeys(asked_for)), window)
         self._state.ran(_READ, now)
         if found.sampled:
             _log.info("scores came late", traces=found.traces, sampled=found.sampled)

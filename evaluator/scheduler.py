@@ -92,8 +92,9 @@ class Scheduler:
         self._run("catching up", self._take_up)
 
     def read_scores(self) -> None:
-        """Hand over what is taken because of scores that came late."""
+        """Hand over what is taken because of scores that came late, and give people what scored low."""
         self._run("late scores", self._late_scores)
+        self._run("low scores", self._app.low.hand_over)
 
     def move_batches(self) -> None:
         """Send and collect what goes through the provider's batch API."""

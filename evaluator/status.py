@@ -68,6 +68,7 @@ class Status:
     closed: Mapping[str, str] = field(default_factory=dict)
     owed: Mapping[str, Sequence[Span]] = field(default_factory=dict)
     not_taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    low: Counter[str] = field(default_factory=Counter)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -111,6 +112,7 @@ class Status:
                 {"to": destination, "message": message, "reason": why}
                 for (destination, message), why in self.not_taken.items()
             ],
+            "low_scores_waiting": dict(self.low.most_common()),
             "closed_models": dict(self.closed),
             "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
             "budgets": {
@@ -150,6 +152,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         closed={model: circuit.why for model, circuit in app.circuits.look(app.definitions.models).items()},
         owed=app.money.arrears.owed(),
         not_taken={pair: why for pair, why in sorted(app.alerts.deliveries().items()) if why != DONE},
+        low=Counter(f"{low.kind} {low.place}" + (f": {low.why}" if low.why else "") for low in app.low.waiting()),
     )
 
 
@@ -189,6 +192,8 @@ def show(status: Status, out: Console) -> None:
         said = ", ".join(f"{span.start:%d %b %H:%M} to {span.end:%d %b %H:%M}" for span in spans)
         out.print(f"no money yet  {name}: what ended {said} UTC", markup=False, highlight=False)
     _show_undelivered(status, out)
+    for place, number in status.low.most_common():
+        out.print(f"low scores    {number:,} on the way to {place}", markup=False, highlight=False)
     if status.counts:
         out.print(_table(status.counts))
     for reason, number in status.reasons.most_common():

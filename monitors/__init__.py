@@ -8,7 +8,7 @@ from monitors.drop import DropTest, NotEnoughHistory, alpha, drop_test, expect
 from monitors.marks import Expected, Marks, Snooze, marks, moment
 from monitors.segments import Contribution
 from monitors.series import Judged, Span, WeeklySeries, WeekMean, weekly
-from monitors.spec import MonitorSpec
+from monitors.spec import MonitorSpec, OnLow
 
 __all__ = [
     "Alert",
@@ -23,6 +23,7 @@ __all__ = [
     "Marks",
     "MonitorSpec",
     "NotEnoughHistory",
+    "OnLow",
     "Segment",
     "Snooze",
     "Span",

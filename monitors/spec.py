@@ -35,6 +35,22 @@ Fraction = Annotated[
 """A share, written as `2%` or 0.02."""
 
 
+class OnLow(BaseModel):
+    """What a score must be for people to be given its trace, and where they find it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_most: float = Field(default=0.0, description="the score's value is at most this; a boolean that is false is 0")
+    queue: str | None = Field(default=None, min_length=1, description="name or id of an annotation queue in Langfuse")
+    dataset: str | None = Field(default=None, min_length=1, description="name of a dataset in Langfuse")
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if self.queue is None and self.dataset is None:
+            raise ValueError("needs a queue or a dataset of Langfuse")
+        return self
+
+
 class MonitorSpec(BaseModel):
     """A score to watch: its last seven days against the weeks before, every day."""
 
@@ -65,6 +81,9 @@ class MonitorSpec(BaseModel):
         default=(), description="changes that are meant: nothing before one is compared, and nobody is paged for it"
     )
     snooze: Snooze | None = Field(default=None, description="until when nobody wants to hear of a fall")
+    on_low: OnLow | None = Field(
+        default=None, description="where traces with a low score go in Langfuse, for people to look at"
+    )
     scale: tuple[float, float] | None = Field(
         default=None, description="lowest and highest possible value; by default what was seen"
     )

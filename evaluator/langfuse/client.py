@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from evaluator.clock import Clock
@@ -15,6 +15,7 @@ from evaluator.langfuse.grouping import Grouped
 from evaluator.langfuse.media import MediaStore
 from evaluator.langfuse.paging import PageSize
 from evaluator.langfuse.prompts import read_prompt
+from evaluator.langfuse.reviews import enqueue, is_queued, put_item, queue_ids
 from evaluator.langfuse.scanning import (
     ROWS_A_PAGE,
     TRACES_A_REQUEST,
@@ -31,7 +32,7 @@ from evaluator.langfuse.writing import SCORES_A_REQUEST, Writer
 from evaluator.limits import Gate
 from evaluator.loop import LoopThread
 from judges import Attachment, ManagedPrompt, PromptSource
-from traces import RecordedScore, Score, Trace, TraceRef, TraceRoot
+from traces import RecordedScore, Score, Subject, Trace, TraceRef, TraceRoot
 
 Page = TypeVar("Page")
 
@@ -147,6 +148,22 @@ class Langfuse:
         With `trace_ids` or `session_ids` only the scores of these.
         """
         return self._drawn(score_pages(self._wire, window, names, trace_ids, session_ids))
+
+    def queue_ids(self) -> dict[str, str]:
+        """Return the id of each annotation queue, by its name and by the id itself."""
+        return self._loop.call(queue_ids(self._wire))
+
+    def is_queued(self, queue_id: str, subject: Subject) -> bool:
+        """Whether an annotation queue has the subject, done or not."""
+        return self._loop.call(is_queued(self._wire, queue_id, subject))
+
+    def enqueue(self, queue_id: str, subject: Subject) -> None:
+        """Put a subject into an annotation queue, which takes the same one twice."""
+        self._loop.call(enqueue(self._wire, queue_id, subject))
+
+    def put_item(self, dataset: str, item_id: str, subject: Subject, shown: Any, metadata: Mapping[str, Any]) -> None:
+        """Put what was shown to the application into a dataset; the same `item_id` again replaces the item."""
+        self._loop.call(put_item(self._wire, dataset, item_id, subject, shown, metadata))
 
     def prompt(self, source: PromptSource) -> ManagedPrompt:
         """Return a version of a text prompt; waits some seconds at most."""

@@ -76,6 +76,10 @@ class Wire:
         status, _, _ = await self._send("POST", path, body=body)
         return status
 
+    async def post_once(self, path: str, body: bytes) -> None:
+        """Send POST /api/public/PATH, and never again by itself: what is sent twice is there twice."""
+        await self._once("POST", path, (), body)
+
     async def _send(
         self, method: str, path: str, *, params: Params = (), body: bytes | None = None
     ) -> tuple[int, Any, int]:

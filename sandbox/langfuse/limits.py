@@ -17,6 +17,7 @@ class Bucket(StrEnum):
     GENERAL = "public-api"
     INGESTION = "ingestion"
     METRICS = "public-api-v2-metrics"
+    REVIEWS = "datasets"
     NONE = "none"
 
 

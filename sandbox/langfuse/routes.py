@@ -217,6 +217,22 @@ async def _create_prompt(langfuse: LangfuseStandIn, request: web.Request) -> web
     return answer(langfuse.prompts.create(await _json_body(request, _LARGEST_SCORES)), 201)
 
 
+async def _queues(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.reviews.queues(request.query))
+
+
+async def _queue_items(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.reviews.queue_items(request.match_info["id"], request.query))
+
+
+async def _enqueue(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.reviews.enqueue(request.match_info["id"], await _json_body(request, _LARGEST_SCORES)))
+
+
+async def _put_item(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.reviews.put_item(await _json_body(request, _LARGEST_BATCH)))
+
+
 async def _media(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
     return answer(langfuse.media.record(request.match_info["id"], str(request.url.origin())))
 
@@ -273,6 +289,10 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("POST", "v2/prompts", _create_prompt, Bucket.NONE),
     ("GET", "v2/prompts/{name}", _prompt, Bucket.NONE),
     ("GET", "media/{id}", _media, Bucket.GENERAL),
+    ("GET", "annotation-queues", _queues, Bucket.REVIEWS),
+    ("GET", "annotation-queues/{id}/items", _queue_items, Bucket.REVIEWS),
+    ("POST", "annotation-queues/{id}/items", _enqueue, Bucket.REVIEWS),
+    ("POST", "dataset-items", _put_item, Bucket.REVIEWS),
     ("DELETE", "traces", _delete_traces, Bucket.NONE),
     ("DELETE", "traces/{id}", _delete_trace, Bucket.NONE),
     ("POST", "otel/v1/traces", _spans, Bucket.INGESTION),

@@ -23,6 +23,7 @@ from sandbox.langfuse.media import MediaShelf
 from sandbox.langfuse.metrics import answer_metrics_query, read_metrics_query
 from sandbox.langfuse.prompts import PromptShelf
 from sandbox.langfuse.query import answer_query, read_query
+from sandbox.langfuse.reviews import Reviews
 from sandbox.langfuse.rows import Row, row
 from sandbox.langfuse.score_query import answer_score_query, read_score_query
 from sandbox.langfuse.score_store import Scores
@@ -74,6 +75,7 @@ class LangfuseStandIn:
         self._scores = Scores()
         self.prompts = PromptShelf(self.project_id)
         self.media = MediaShelf()
+        self.reviews = Reviews(self.project_id)
         self._limiter = RateLimiter()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._random = Random(self.behaviour.seed)

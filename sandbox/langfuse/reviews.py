@@ -1,0 +1,135 @@
+"""Annotation queues and datasets: where people put what they want to look at, or to test with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any, Final
+from uuid import uuid4
+
+from sandbox.langfuse.answers import bad_request, invalid, issue, not_found
+from sandbox.langfuse.times import iso, now_ms
+
+_KINDS: Final = ("TRACE", "OBSERVATION", "SESSION")
+_MOST: Final = 100
+
+
+class Reviews:
+    """All queues and datasets of the project. Every method may be called from any thread."""
+
+    def __init__(self, project_id: str) -> None:
+        self._project_id = project_id
+        self._queues: dict[str, str] = {}
+        self._items: dict[str, list[dict[str, Any]]] = {}
+        self._datasets: dict[str, dict[str, dict[str, Any]]] = {}
+        self._lock = Lock()
+
+    def add_queue(self, name: str) -> str:
+        """Make a queue; return its id."""
+        with self._lock:
+            id_ = f"queue-{len(self._queues) + 1}"
+            self._queues[id_] = name
+            self._items[id_] = []
+            return id_
+
+    def add_dataset(self, name: str) -> None:
+        """Make a dataset."""
+        with self._lock:
+            self._datasets[name] = {}
+
+    def queued(self, name: str) -> list[dict[str, Any]]:
+        """Return the items of the queue of this name, oldest first."""
+        with self._lock:
+            return [item for id_, known in self._queues.items() if known == name for item in self._items[id_]]
+
+    def dataset(self, name: str) -> list[dict[str, Any]]:
+        """Return the items of a dataset, oldest first."""
+        with self._lock:
+            return list(self._datasets[name].values())
+
+    def queues(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Answer GET /annotation-queues.
+
+        Raises:
+            Refusal: 400.
+        """
+        with self._lock:
+            times = dict.fromkeys(("createdAt", "updatedAt"), iso(now_ms()))
+            data: list[dict[str, Any]] = [
+                {"id": id_, "name": name, "description": None, "scoreConfigIds": [], **times}
+                for id_, name in self._queues.items()
+            ]
+        return _page(data, query)
+
+    def queue_items(self, queue_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """Answer GET /annotation-queues/ID/items.
+
+        Raises:
+            Refusal: 400, or 404 when there is no such queue.
+        """
+        with self._lock:
+            return _page(list(self._queue(queue_id)), query)
+
+    def enqueue(self, queue_id: str, body: Any) -> dict[str, Any]:
+        """Answer POST /annotation-queues/ID/items: the same object may stand in a queue twice.
+
+        Raises:
+            Refusal: 400, or 404 when there is no such queue.
+        """
+        if not isinstance(body, Mapping) or not isinstance(body.get("objectId"), str):
+            invalid([issue("Required", "objectId")])
+        if body.get("objectType") not in _KINDS:
+            invalid([issue("Invalid enum value", "objectType", code="invalid_enum_value")])
+        now = iso(now_ms())
+        with self._lock:
+            item = {
+                "id": str(uuid4()),
+                "queueId": queue_id,
+                "objectId": body["objectId"],
+                "objectType": body["objectType"],
+                "status": body.get("status") or "PENDING",
+                "completedAt": None,
+                "createdAt": now,
+                "updatedAt": now,
+            }
+            self._queue(queue_id).append(item)
+        return item
+
+    def put_item(self, body: Any) -> dict[str, Any]:
+        """Answer POST /dataset-items: an item with a known id is replaced.
+
+        Raises:
+            Refusal: 400, or 404 when there is no such dataset.
+        """
+        if not isinstance(body, Mapping) or not isinstance(body.get("datasetName"), str):
+            invalid([issue("Required", "datasetName")])
+        with self._lock:
+            dataset = self._datasets.get(body["datasetName"])
+            if dataset is None:
+                not_found("Dataset not found")
+            id_ = body.get("id") or str(uuid4())
+            if any(id_ in items for items in self._datasets.values() if items is not dataset):
+                bad_request(f"The dataset item with id {id_} already exists in another dataset")
+            dataset[id_] = {**body, "id": id_, "status": body.get("status") or "ACTIVE", "createdAt": iso(now_ms())}
+            return dataset[id_]
+
+    def _queue(self, queue_id: str) -> list[dict[str, Any]]:
+        if queue_id not in self._items:
+            not_found("Annotation queue not found")
+        return self._items[queue_id]
+
+
+def _page(data: list[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
+    page, limit = _number(query, "page", 1), _number(query, "limit", 50)
+    if limit > _MOST:
+        invalid([issue(f"Number must be less than or equal to {_MOST}", "limit", code="too_big")])
+    pages = -(-len(data) // limit)
+    meta = {"page": page, "limit": limit, "totalItems": len(data), "totalPages": pages}
+    return {"data": data[(page - 1) * limit : page * limit], "meta": meta}
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        invalid([issue("Expected number", name, code="invalid_type")])
+    return int(text)
