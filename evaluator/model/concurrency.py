@@ -1,7 +1,8 @@
 """How many calls of one model a process has in the air: fewer when its server is overrun, more again when it is not.
 
-Additive increase, multiplicative decrease: each answer lets a little more through, a refusal for want of room takes a
-third away, and so, less of it, do answers that take far longer than they did.
+Each answer lets a little more through. Refusals for want of room take a third away, once they are more than a busy
+provider gives whoever asks: one in twenty would be there at any number of calls, and fewer calls would meet as many.
+Answers that take far longer than they did take less of it away.
 """
 
 from __future__ import annotations
@@ -15,6 +16,16 @@ from typing import Final
 import structlog
 
 _AFTER_REFUSAL: Final = 0.7
+_TOLERATED: Final = 0.15
+"""Share of calls that may be refused without anybody giving way."""
+
+_LEAST_EXCESS: Final = 2.5
+_EXCESS_A_CALL: Final = 1 / 16
+"""Refusals beyond the tolerated share before calls give way, at least and for each call in the air (a CUSUM chart,
+Page 1954): at one refusal in twenty it stays quiet for thousands of calls, at one in two it acts within a round.
+"""
+
+_GROWTH: Final = 0.1
 _WHEN_SLOW: Final = 0.85
 _FAR_LONGER: Final = 2.5
 _NOTICEABLE_SECONDS: Final = 0.5
@@ -38,6 +49,7 @@ class Slots:
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._cut_at = -1e9
+        self._excess = 0.0
         self._latencies: list[float] = []
         self._lately = 1.0
         self._medians: deque[float] = deque(maxlen=_SAMPLES_KEPT)
@@ -72,8 +84,9 @@ class Slots:
 
     def answered(self, seconds: float) -> None:
         """Learn from an answer that took so long."""
+        self._excess = max(0.0, self._excess - _TOLERATED)
         if self._limit < self._most:
-            self._limit = min(self._most, self._limit + 1 / self._limit)
+            self._limit = min(self._most, self._limit + max(1 / self._limit, _GROWTH))
         self._lately += (seconds - self._lately) / 8
         self._latencies.append(seconds)
         if len(self._latencies) >= max(_LEAST_SAMPLE, self.limit):
@@ -86,19 +99,26 @@ class Slots:
 
     def refused(self) -> None:
         """Learn from a call that there was no room for."""
-        self._cut(_AFTER_REFUSAL, "the server is overrun")
+        if self._is_calm:
+            self._excess += 1 - _TOLERATED
+            if self._excess >= max(_LEAST_EXCESS, _EXCESS_A_CALL * self.limit):
+                self._cut(_AFTER_REFUSAL, "the server is overrun")
 
     def unanswered(self, seconds: float) -> None:
         """Learn from a call without an answer after so long; one that failed at once says nothing of the load."""
         if seconds > max(_PATIENCE_SECONDS, _FAR_LONGER * max(self._medians, default=0.0)):
             self._cut(_AFTER_REFUSAL, "calls end without an answer")
 
+    @property
+    def _is_calm(self) -> bool:
+        """Whether the calls that were in the air at the last cut have ended: what they met is known."""
+        return self._now() - self._cut_at >= max(_SHORTEST_CALM, 1.5 * self._lately)
+
     def _cut(self, share: float, why: str) -> None:
         """Let fewer through, once for all the calls that met the same."""
-        now = self._now()
-        if now - self._cut_at < max(_SHORTEST_CALM, 1.5 * self._lately):
+        if not self._is_calm:
             return
-        self._cut_at = now
+        self._cut_at, self._excess = self._now(), 0.0
         before, self._limit = self.limit, max(1.0, min(self._limit, max(self._taken, 1)) * share)
         if self.limit < before:
             _log.info("fewer calls of a model at once", model=self._model, calls=self.limit, why=why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from random import Random
 
 import pytest
 
@@ -76,7 +77,8 @@ def test_a_wave_of_refusals_takes_a_third_away_once(time: Time) -> None:
             slots.refused()
         assert slots.limit == 42
         time.now += 2
-        slots.refused()
+        for _ in range(4):
+            slots.refused()
         assert slots.limit == 29
 
     run(work)
@@ -86,15 +88,43 @@ def test_a_process_with_few_calls_in_the_air_begins_to_give_way_from_there(time:
     async def work() -> None:
         slots = Slots("gpt", 60, time)
         await take(slots, 10)
-        slots.refused()
+        for _ in range(5):
+            slots.refused()
         assert slots.limit == 7
+
+    run(work)
+
+
+@pytest.mark.parametrize("most", [8, 64, 1000])
+def test_one_refusal_in_twenty_is_a_busy_provider_and_no_overrun(time: Time, most: int) -> None:
+    async def work() -> None:
+        slots, random = Slots("gpt", most, time), Random(7)
+        await take(slots, most)
+        for _ in range(20_000):
+            time.now += 0.5 / most
+            slots.refused() if random.random() < 0.05 else slots.answered(0.5)
+            least.append(slots.limit)
+
+    least: list[int] = []
+    run(work)
+    assert sum(limit == most for limit in least) > 0.95 * len(least)
+
+
+def test_one_refusal_in_two_is_an_overrun(time: Time) -> None:
+    async def work() -> None:
+        slots, random = Slots("gpt", 64, time), Random(7)
+        await take(slots, 64)
+        for _ in range(64):
+            time.now += 0.5 / 64
+            slots.refused() if random.random() < 0.5 else slots.answered(0.5)
+        assert slots.limit < 50
 
     run(work)
 
 
 def test_there_is_always_one(time: Time) -> None:
     slots = Slots("gpt", 60, time)
-    for _ in range(50):
+    for _ in range(200):
         time.now += 10
         slots.refused()
     assert slots.limit == 1
@@ -104,7 +134,8 @@ def test_answers_let_one_more_through_for_each_round_and_never_more_than_the_mos
     async def work() -> None:
         slots = Slots("gpt", 12, time)
         await take(slots, 12)
-        slots.refused()
+        for _ in range(3):
+            slots.refused()
         assert slots.limit == 8
         for _ in range(9):
             slots.answered(1.0)
