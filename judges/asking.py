@@ -44,6 +44,8 @@ _AROUND_TOKENS: Final = 100
 _MEDIUM_TOKENS: Final = 5000
 """Tokens of an image, generously; a long document may have more."""
 
+_DECODER: Final = json.JSONDecoder()
+
 _LABELLED: Final = re.compile(
     r"^[^\w\n]*(?:final )?(?:score|rating|verdict)[^\w\n:=]*[:=](.*)$", re.IGNORECASE | re.MULTILINE
 )
@@ -294,12 +296,11 @@ def spoken(text: str) -> str:
 
 def objects(text: str) -> list[Mapping[str, Any]]:
     """Return the JSON objects in a text that ends with one; none when any brace is not what it looks like."""
-    decoder = json.JSONDecoder()
     found: list[Mapping[str, Any]] = []
     end = 0
     while (start := text.find("{", end)) >= 0:
         try:
-            value, end = decoder.raw_decode(text, start)
+            value, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):  # no JSON, an integer of thousands of digits, or nested too deeply
             return []
         found.append(value)

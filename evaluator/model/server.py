@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import openai
@@ -21,6 +20,7 @@ from evaluator.model.rate_headers import exhausted
 from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
 from judges import NO_LOGPROBS, UNTOLD_LOGPROBS, Price, Prompt, Reply
+from traces import Usage
 
 _PROBE_SECONDS: Final = 10.0
 
@@ -169,7 +169,8 @@ class Server:
         usage = reply.usage
         price = self._prices.get(asked) or self._prices.get(usage.model)
         usd = price.cost(usage.input_tokens, usage.output_tokens) if price else 0.0
-        return replace(reply, usage=replace(usage, usd=usd))
+        paid = Usage(usage.model, usage.calls, usage.input_tokens, usage.output_tokens, usd, usage.cached)
+        return Reply(reply.text, reply.model, reply.finish_reason, paid, reply.tokens)
 
     def _named(self, model: str) -> str:
         return self._names.get(model, model)
