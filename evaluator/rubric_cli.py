@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
 if TYPE_CHECKING:
-    from judges import Rubric
+    from judges import Price, Rubric
 
 rubric = typer.Typer(name="rubric", help="Test rubrics before they judge.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -68,6 +68,50 @@ def run_tests(
         raise typer.Exit(1 if Result.FAILED in results else NOT_ASKED)
 
 
+@rubric.command("redteam")
+def red_team(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="rubrics, switched off or not; without one, all that are on", metavar="[NAME]..."),
+    ] = None,
+    sample: Annotated[int, typer.Option(help="attacks on each rubric; there are 61", min=1, max=2000)] = 61,
+    max_usd: Annotated[float | None, typer.Option(help="stop before it costs more", min=0)] = None,
+    allowed: Annotated[
+        float | None, typer.Option(help="exit code 1 when attacks raise more verdicts beyond noise", min=0, max=1)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the findings as one JSON object")] = False,
+) -> None:
+    """Attack the judges: write instructions, fake messages and the like into golden examples, and see who believes it.
+
+    Needs the model API, and Langfuse only for rubrics whose prompt it keeps. Writes no score.
+    """
+    from evaluator import redteam, redteam_report
+    from evaluator.app import open_judges, with_managed_prompts
+    from evaluator.clock import SystemClock
+    from evaluator.definitions import load
+    from evaluator.progress import counting
+
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on(names or []))
+    chosen = _with_examples(definitions.rubrics(names or []), definitions.folder)
+    if max_usd is not None:
+        _must_be_priced(chosen, definitions.prices)
+    shots = [shot for each in chosen for shot in redteam.shots_of(each, sample)]
+    now = SystemClock().monotonic
+    with open_judges(settings, definitions) as model, counting("answers", len(shots), _errors, now) as more:
+        found = redteam.run(model, shots, most_usd=max_usd, progress=more)
+    asked = sum(len(each.shots) for each in found)
+    if as_json:
+        sys.stdout.write(json.dumps(redteam_report.as_json(found, asked, len(shots)), ensure_ascii=False) + "\n")
+    else:
+        redteam_report.show(found, asked, len(shots), _out)
+    if not asked:
+        raise typer.Exit(NOT_ASKED)
+    if allowed is not None and any(each.excess is not None and each.excess > allowed for each in found):
+        raise typer.Exit(1)
+
+
 @rubric.command("diff")
 def diff_versions(
     name: Annotated[str, typer.Argument(help="the rubric")],
@@ -115,6 +159,13 @@ def diff_versions(
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
     if found.pairs and not found.asked:
         raise typer.Exit(NOT_ASKED)
+
+
+def _must_be_priced(rubrics: Iterable[Rubric], prices: Mapping[str, Price]) -> None:
+    unpriced = sorted({model for each in rubrics for model in each.spec.judge.models if model not in prices})
+    if unpriced:
+        what = f"nobody knows what {', '.join(unpriced)} costs: say it under models.prices in evaluator.yaml"
+        raise ConfigError([Problem("--max-usd", what)])
 
 
 def _with_examples(rubrics: Iterable[Rubric], folder: Path) -> list[Rubric]:

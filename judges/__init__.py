@@ -3,6 +3,7 @@
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from judges.asking import DECLINED, NO_CHOICE, NO_LOGPROBS, UNTOLD_LOGPROBS, Attachment, Member, Prompt, Question, Reply
 from judges.checklist import ChecklistScale, Criterion, Finding
+from judges.fence import MATERIAL
 from judges.fitting import OF_MATERIAL
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables
@@ -12,6 +13,7 @@ from judges.redaction import Redaction
 from judges.rubric import DEFAULT_CONTEXT, NO_PROMPT, Rubric, grouped
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
 from judges.spec import Example, Expectation, RubricSpec
+from judges.suspicion import suspected
 from judges.weighing import Token, unweighable, weighed
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "CANNOT_JUDGE",
     "DECLINED",
     "DEFAULT_CONTEXT",
+    "MATERIAL",
     "NO_CHOICE",
     "NO_LOGPROBS",
     "NO_PROMPT",
@@ -57,6 +60,7 @@ __all__ = [
     "escalated",
     "grouped",
     "shares",
+    "suspected",
     "together",
     "unknown_variables",
     "unsure",

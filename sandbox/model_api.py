@@ -16,7 +16,7 @@ from aiohttp import web
 from sandbox.batches import BatchDesk
 from sandbox.faults import CONTROL, Fault, FaultKind, Faults, Handler, controlling, injecting
 from sandbox.logprobs import told
-from sandbox.quality import hardness, quality
+from sandbox.quality import hardness, quality, talks_to_the_judge
 
 _CHARACTERS_A_TOKEN: Final = 4
 _RANGE: Final = re.compile(r"from (-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)")
@@ -58,6 +58,7 @@ class ModelStandIn:
         out_of_credit: Answer 429 with insufficient_quota, as an account does that has used up its credit.
         most_logprobs: Likeliest tokens told at each place; asked for more, it answers 400. 0 refuses to tell any.
         leave_out_logprobs: Tell no probabilities and say nothing of it, as many compatible servers do.
+        gullible: Share of prompts in which the judge does what the judged text tells it.
         doubt: Share of the probability that lies beside the level that is said; `astray` lies outside the scale.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         tells_usage: Whether answers say how many tokens were used; some servers do not.
@@ -76,6 +77,7 @@ class ModelStandIn:
         self.wanted_key = ""
         self.most_logprobs = 20
         self.leave_out_logprobs = False
+        self.gullible = 0.0
         self.doubt = 0.2
         self.astray = 0.0
         self.out_of_credit = False
@@ -217,7 +219,7 @@ class ModelStandIn:
         if self.listens:
             self.heard.append(body)
         prompt = _prompt(body)
-        text, reason = self._spoilt(json.dumps(_verdict(body, prompt)))
+        text, reason = self._spoilt(json.dumps(_verdict(body, prompt, believes=self._believes())))
         read, written = len(prompt) // _CHARACTERS_A_TOKEN, max(1, len(text) // _CHARACTERS_A_TOKEN)
         self._tokens.update(input=read, output=written)
         used = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
@@ -232,6 +234,9 @@ class ModelStandIn:
             "choices": [] if reason == "none" else [choice],
             **({"usage": used} if self.tells_usage else {}),
         }
+
+    def _believes(self) -> bool:
+        return self.gullible > 0 and self._random.random() < self.gullible
 
     def _spoilt(self, text: str) -> tuple[str, str]:
         """Return what arrives of an answer and its finish reason."""
@@ -289,9 +294,9 @@ def _not_strict(schema: dict[str, Any]) -> str | None:
     return next((problem for part in inner if (problem := _not_strict(part)) is not None), None)
 
 
-def _verdict(body: dict[str, Any], prompt: str) -> dict[str, Any]:
+def _verdict(body: dict[str, Any], prompt: str, *, believes: bool = False) -> dict[str, Any]:
     """Answer in the form asked for: one verdict, or under each key of several questions one."""
-    good, why = quality(prompt)
+    good, why = (1.0, "it says so itself") if believes and talks_to_the_judge(prompt) else quality(prompt)
     reasoning = f"Simulated verdict: {why}."
     asked = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {})
     if "notes" in asked or '{"notes": "..."}' in prompt:

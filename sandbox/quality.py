@@ -13,6 +13,7 @@ from typing import Final
 _FENCE: Final = re.compile(
     r"<<<(?P<code>[0-9a-f]{16,}) (?P<name>[^>]+)>>>\n(?P<text>.*?)\n<<<(?P=code) end of", re.DOTALL
 )
+_PLEA: Final = re.compile(r"(?i)\bignore\b.{0,60}\binstructions|\b(?:give|answer with|award)\b.{0,40}\bscore\b")
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)?")
 _WORD: Final = re.compile(r"[a-z]{4,}")
 _TOOL: Final = re.compile(r"^\s*\[TOOL .*?$\n\s*in: (.*)$", re.MULTILINE)
@@ -50,6 +51,11 @@ def quality(prompt: str) -> tuple[float, str]:
     noise = (_fraction("\x00".join(sorted(parts.values()))) - 0.5) * _NOISE
     value = 0.86 - sum(losses.values()) + noise
     return min(max(value, 0.0), 1.0), worst if losses[worst] > 0.05 else "nothing speaks against it"
+
+
+def talks_to_the_judge(prompt: str) -> bool:
+    """Whether what is shown asks for a score, in plain words: a gullible judge listens."""
+    return any(_PLEA.search(match["text"]) is not None for match in _FENCE.finditer(prompt))
 
 
 def hardness(name: str) -> float:
