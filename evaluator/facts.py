@@ -72,6 +72,7 @@ def _test(test: DropTest) -> dict[str, Any]:
         "scored": test.n,
         "scored_before": test.n_baseline,
         "weeks_before": test.weeks,
+        "weeks": test.span,
     }
 
 

@@ -118,6 +118,8 @@ def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
     sample = f"{_sample(test)}; effective sample size {test.effective:,.0f}"
     facts = f"*{before} → {now}* ({_size(test, alert.binary)})\n{sample}"
     blocks = [section(facts), section(_trend(alert.line))]
+    if test.span > 1:
+        blocks.append(section(f"A small fall that lasts: {test.span} weeks together are low, none of them by itself."))
     if (mix := _mix(test, alert.binary)) is not None:
         blocks.append(section(mix))
     if alert.attribution is not None:
@@ -158,7 +160,8 @@ def _size(test: DropTest, binary: bool) -> str:
 
 
 def _sample(test: DropTest) -> str:
-    return f"{test.n:,} scored this week against {test.n_baseline:,} in the {test.weeks} weeks before"
+    when = "this week" if test.span == 1 else f"in the last {test.span} weeks"
+    return f"{test.n:,} scored {when} against {test.n_baseline:,} in the {test.weeks} weeks before"
 
 
 def _mix(test: DropTest, binary: bool) -> str | None:

@@ -22,6 +22,7 @@ from monitors import (
     attribute,
     chart,
     first_seen,
+    is_calm,
     segment_line,
 )
 from monitors.drop import Residuals
@@ -34,19 +35,44 @@ _EXPLAINED: Final = frozenset({Event.FELL, Event.GREW})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """One look at one score: the evidence, and what the test says of it."""
+    """One look at one score: the evidence, and what the test says of this week.
+
+    `lasting` is what it says of the last weeks together, with what explains that: their series as one week, and its
+    residuals. None where they cannot be compared.
+    """
 
     at: datetime
     series: WeeklySeries
     expected: Residuals | NotEnoughHistory
     test: DropTest | NotEnoughHistory
+    lasting: DropTest | None = None
+    together: tuple[WeeklySeries, Residuals] | None = None
+
+    @property
+    def fell(self) -> DropTest | NotEnoughHistory:
+        """What people hear of when a fall opens: this week, or the last weeks where no single one shows it."""
+        alone = isinstance(self.test, DropTest) and self.test.fired
+        return self.lasting if self.lasting is not None and self.lasting.fired and not alone else self.test
+
+    @property
+    def fires(self) -> bool:
+        """Whether this week, or the last weeks together, are low enough for an alert."""
+        return isinstance(self.fell, DropTest) and self.fell.fired
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no alert would stay open."""
+        return isinstance(self.test, NotEnoughHistory) or (is_calm(self.test) and not self.fires)
 
 
 def alert_of(
     monitor: str, found: Look, event: Event, before: AlertState, after: AlertState, given: Marks, project: str
 ) -> Alert:
     """Return what people are told of a look that changed a monitor's state."""
-    expected = found.expected if event in _EXPLAINED else None
+    test = found.fell if event is Event.FELL else found.test
+    series, expected = found.series, found.expected if event in _EXPLAINED else None
+    if isinstance(test, DropTest) and test.span > 1 and found.together is not None:
+        series, expected = found.together
     return Alert(
         id=alert_id(project, monitor, found.at) if event is Event.REMEASURED else after.id,
         event=event,
@@ -55,8 +81,8 @@ def alert_of(
         opened=after.opened or before.opened,
         binary=found.series.binary,
         line=found.series.line(),
-        test=found.test if isinstance(found.test, DropTest) and event is not Event.EXPECTED else None,
-        attribution=attribute(found.series, expected) if isinstance(expected, Residuals) else None,
+        test=test if isinstance(test, DropTest) and event is not Event.EXPECTED else None,
+        attribution=attribute(series, expected) if isinstance(expected, Residuals) else None,
         note=_note(found, before, after, given, event),
         told=before.told,
         update=after.updates,

@@ -26,10 +26,12 @@ from evaluator.saying import marks_of
 from evaluator.state import MonitorRecord
 from evaluator.telling import LOOKED_BACK, Look, alert_of, payload_of
 from monitors import (
+    LASTING,
     Alert,
     AlertState,
     DropTest,
     Event,
+    Held,
     Judged,
     Marks,
     MonitorSpec,
@@ -39,10 +41,10 @@ from monitors import (
     drop_test,
     expect,
     foreseen,
-    is_calm,
+    lasting_alpha,
+    lasting_test,
     reopened,
     step,
-    weekly,
 )
 from monitors.series import WEEK, Span
 from traces import RecordedScore, TraceRoot
@@ -193,14 +195,14 @@ class Watch:
     def _step(
         self, spec: MonitorSpec, state: AlertState, found: Look, given: Marks, *, blank: bool
     ) -> tuple[AlertState, Event | None]:
-        low = isinstance(found.test, DropTest) and not is_calm(found.test)
-        since = self._first_seen(spec, state, found.at) if blank and low else found.at
+        since = self._first_seen(spec, state, found.at) if blank and not found.is_calm else found.at
         known = since < found.at and self._is_told(alert_id(self._project, spec.key, since), since)
-        if known and isinstance(found.test, DropTest):
-            state = reopened(state, found.test, found.at, since, alert_id(self._project, spec.key, since))
+        if known and isinstance(found.fell, DropTest):
+            state = reopened(state, found.fell, found.at, since, alert_id(self._project, spec.key, since))
         return step(
             state,
             found.test,
+            lasting=found.lasting,
             version=found.series.version if found.series.recent else None,
             at=found.at,
             project=self._project,
@@ -223,15 +225,15 @@ class Watch:
 
     def _first_seen(self, spec: MonitorSpec, state: AlertState, now: datetime) -> datetime:
         """Return when a fall that nobody remembers was first to be seen, by looking again at the days before."""
-        weeks = spec.baseline_weeks + len(spec.excluded) + 1
-        held = list(self._judged(spec, Window(now - _REPLAYED - weeks * WEEK, now)))
+        weeks = spec.baseline_weeks + len(spec.excluded) + LASTING
+        window = Window(now - _REPLAYED - weeks * WEEK, now)
+        held = Held.of(self._judged(spec, window), now=now, segments=spec.segments)
         first = now
         for day in range(1, _REPLAYED.days):
-            at = now - timedelta(days=day)
-            test = self._analysed(spec, state, at, (each for each in held if each.at < at)).test
-            if isinstance(test, NotEnoughHistory) or is_calm(test):
+            found = _analysed(spec, state, now - timedelta(days=day), held)
+            if found.is_calm:
                 break
-            first = at if test.fired else first
+            first = found.at if found.fires else first
         return first
 
     def _known(self, spec: MonitorSpec) -> dict[str, Any] | None:
@@ -251,28 +253,11 @@ class Watch:
         return DigestLine(spec.key, found.series.binary, found.series.line(), found.test, state.opened)
 
     def _read(self, spec: MonitorSpec, state: AlertState, now: datetime) -> Look:
-        """Read a score's weeks and test the last one."""
+        """Read a score's weeks and test the last one, and the last ones together."""
         end, weeks = _baseline(spec, state, now)
-        spans = [Window(end - weeks * WEEK, end), Window(now - WEEK, now)]
-        return self._analysed(spec, state, now, (judged for span in spans for judged in self._judged(spec, span)))
-
-    def _analysed(self, spec: MonitorSpec, state: AlertState, now: datetime, judged: Iterable[Judged]) -> Look:
-        end, weeks = _baseline(spec, state, now)
-        series = weekly(
-            judged,
-            now=now,
-            weeks=weeks,
-            segments=spec.segments,
-            baseline_end=end,
-            since=state.since,
-            excluded=(*spec.excluded, *state.fallen),
-        )
-        expected = expect(series, most_weeks=spec.baseline_weeks)
-        if isinstance(expected, NotEnoughHistory):
-            return Look(now, series, expected, expected)
-        level = alpha(spec.false_alerts_per_year)
-        test = drop_test(series, expected, alpha=level, smallest_drop=spec.smallest_drop, scale=spec.scale)
-        return Look(now, series, expected, test)
+        start = min(end - weeks * WEEK, now - (weeks + LASTING) * WEEK)
+        held = Held.of(self._judged(spec, Window(start, now)), now=now, segments=spec.segments)
+        return _analysed(spec, state, now, held)
 
     def _judged(self, spec: MonitorSpec, window: Window) -> Iterator[Judged]:
         """Return a window's scores as evidence, with segments from their metadata or from their traces."""
@@ -301,6 +286,31 @@ class Watch:
             last = self._langfuse.session_roots(dict.fromkeys(sessions, since), most=1)
             found.update(((None, session_id), its.roots[-1]) for session_id, its in last.items())
         return found
+
+
+def _analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> Look:
+    end, weeks = _baseline(spec, state, at)
+    excluded = (*spec.excluded, *state.fallen)
+    series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
+    expected = expect(series, most_weeks=spec.baseline_weeks)
+    if isinstance(expected, NotEnoughHistory):
+        return Look(at, series, expected, expected)
+    least, scale = spec.smallest_drop, spec.scale
+    test = drop_test(series, expected, alpha=alpha(spec.false_alerts_per_year), smallest_drop=least, scale=scale)
+    # While an alert is open its weeks are no baseline, wherever they lie.
+    fall = [] if state.opened is None else [Span(state.opened - state.span * WEEK, at - LASTING * WEEK)]
+    rolling = held.weekly(
+        at=at,
+        weeks=weeks + LASTING - 1,
+        since=state.since,
+        excluded=[*excluded, *(span for span in fall if span.start < span.end)],
+    )
+    level = lasting_alpha(spec.false_alerts_per_year)
+    together = lasting_test(rolling, alpha=level, smallest_drop=least, scale=scale, most_weeks=spec.baseline_weeks)
+    if together is None:
+        return Look(at, series, expected, test)
+    lasting, residual = together
+    return Look(at, series, expected, test, lasting, (rolling.joined(LASTING), residual))
 
 
 def _about(score: RecordedScore) -> _About:

@@ -4,13 +4,23 @@ from monitors.alert import Alert, AlertState, Event, alert_id, detectable, fores
 from monitors.attribution import Attribution, WorstTrace, attribute
 from monitors.changes import Change, first_seen, segment_line
 from monitors.chart import Segment, chart, sparkline
-from monitors.drop import DropTest, NotEnoughHistory, alpha, drop_test, expect
+from monitors.drop import (
+    LASTING,
+    DropTest,
+    NotEnoughHistory,
+    alpha,
+    drop_test,
+    expect,
+    lasting_alpha,
+    lasting_test,
+)
 from monitors.marks import Expected, Marks, Snooze, marks, moment
 from monitors.segments import Contribution
-from monitors.series import Judged, Span, WeeklySeries, WeekMean, weekly
+from monitors.series import Held, Judged, Span, WeeklySeries, WeekMean, weekly
 from monitors.spec import MonitorSpec, OnLow
 
 __all__ = [
+    "LASTING",
     "Alert",
     "AlertState",
     "Attribution",
@@ -19,6 +29,7 @@ __all__ = [
     "DropTest",
     "Event",
     "Expected",
+    "Held",
     "Judged",
     "Marks",
     "MonitorSpec",
@@ -40,6 +51,8 @@ __all__ = [
     "first_seen",
     "foreseen",
     "is_calm",
+    "lasting_alpha",
+    "lasting_test",
     "marks",
     "moment",
     "reopened",

@@ -79,7 +79,8 @@ class AlertState:
     `opened` is when the open alert fired (None when closed), `since` the moment before which nothing is comparable,
     `version` what measured the score last, `fallen` past falls, kept out of the baseline. `told` is the deepest fall
     people were told of, in points of the score, `told_at` when, and `updates` counts how often it grew. `muted` says
-    that the alert opened while it was snoozed: nobody was told.
+    that the alert opened while it was snoozed: nobody was told. `span` is how many weeks were low together when it
+    opened.
     """
 
     opened: datetime | None = None
@@ -91,11 +92,12 @@ class AlertState:
     told_at: datetime | None = None
     updates: int = 0
     muted: bool = False
+    span: int = 1
 
     @property
     def baseline_end(self) -> datetime | None:
         """Where the baseline ends while an alert is open; None when it moves along."""
-        return None if self.opened is None else self.opened - WEEK
+        return None if self.opened is None else self.opened - self.span * WEEK
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; `from_json` is the inverse."""
@@ -109,6 +111,7 @@ class AlertState:
             "told_at": _text(self.told_at),
             "updates": self.updates,
             "muted": self.muted,
+            "span": self.span,
         }
 
     @classmethod
@@ -126,6 +129,7 @@ class AlertState:
             told_at=_time(data.get("told_at")),
             updates=data.get("updates", 0),
             muted=data.get("muted", False),
+            span=data.get("span", 1),
         )
 
 
@@ -152,7 +156,7 @@ def detectable(test: DropTest) -> float:
 
 def reopened(state: AlertState, test: DropTest, at: datetime, opened: datetime, name: str) -> AlertState:
     """Return the state of an alert that was told and forgotten: as deep as it is now, it is known."""
-    return replace(state, opened=opened, id=name, told=test.drop, told_at=at, updates=0, muted=False)
+    return replace(state, opened=opened, id=name, told=test.drop, told_at=at, updates=0, muted=False, span=test.span)
 
 
 def is_calm(test: DropTest) -> bool:
@@ -164,6 +168,7 @@ def step(
     state: AlertState,
     test: DropTest | NotEnoughHistory,
     *,
+    lasting: DropTest | None = None,
     version: str | None,
     at: datetime,
     project: str,
@@ -176,6 +181,8 @@ def step(
     Args:
         state: what was known before the look.
         test: what the look found.
+        lasting: what it found of the last weeks together: it opens an alert where no single week does, and that one is
+            not over while it fires.
         version: what measured this week's scores, None when there are none.
         at: when the look is.
         project: of Langfuse.
@@ -197,9 +204,11 @@ def step(
         if name == state.id:
             # The second fall of a week is another alert: who has taken the first must not take it for a repeat.
             name = str(uuid.uuid5(uuid.UUID(name), opened.date().isoformat()))
-        return _closed(state, test, at, opened, name, snoozed=snoozed)
-    if is_calm(test):
-        span = Span(state.opened - WEEK, max(at - WEEK, state.opened))
+        together = lasting is not None and lasting.fired and not test.fired
+        return _closed(state, lasting if together and lasting else test, at, opened, name, snoozed=snoozed)
+    lasts = state.span > 1 and lasting is not None and lasting.fired
+    if is_calm(test) and not lasts:
+        span = Span(state.opened - state.span * WEEK, max(at - WEEK, state.opened))
         closed = replace(state, opened=None, fallen=(*state.fallen, span)[-_REMEMBERED:])
         return closed, None if state.muted else Event.RESOLVED
     if at - state.opened >= _NEW_NORMAL:
@@ -214,7 +223,7 @@ def _closed(
 ) -> tuple[AlertState, Event | None]:
     if not test.fired:
         return state, None
-    after = replace(state, opened=opened, id=name, told=test.drop, told_at=at, updates=0, muted=snoozed)
+    after = replace(state, opened=opened, id=name, told=test.drop, told_at=at, updates=0, muted=snoozed, span=test.span)
     return after, None if snoozed else Event.FELL
 
 

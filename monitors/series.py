@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WEEK: Final = timedelta(days=7)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 NONE: Final = "(none)"
 """The segment of traces that have no value in a dimension."""
 
@@ -142,6 +144,16 @@ class WeeklySeries:
             and np.unique(self.session[self.week == week]).size > 1
         ]
 
+    def joined(self, newest: int) -> WeeklySeries:
+        """Return the series with its `newest` weeks as one, week 0; only the last seven days tell of their traces."""
+        return replace(
+            self,
+            weeks=self.weeks - newest + 1,
+            baseline_end=self.baseline_end - (newest - 1) * WEEK,
+            week=np.maximum(self.week - newest + 1, 0),
+            excluded=frozenset(max(week - newest + 1, 0) for week in self.excluded if week >= newest),
+        )
+
     def line(self) -> tuple[WeekMean, ...]:
         """Return the weekly means, oldest first, this week last."""
         return tuple(self._week_mean(week) for week in range(self.weeks, -1, -1))
@@ -184,98 +196,137 @@ def weekly(
     since: datetime | None = None,
     excluded: Sequence[Span] = (),
 ) -> WeeklySeries:
-    """Put scores into weeks; each is looked at once and let go, so a stream of any length will do.
-
-    Args:
-        scores: in any order; those outside the weeks are ignored.
-        now: end of this week (exclusive).
-        weeks: number of baseline blocks.
-        segments: dimensions to keep.
-        baseline_end: end of the newest baseline block; `now - 7 days` unless an open alert has frozen it.
-        since: nothing before it is comparable.
-        excluded: spans of time; a block that any of them touches is left out.
-    """
-    end = baseline_end or now - WEEK
-    columns = _Columns(segments)
-    for score in scores:
-        block = _block(score.at, now, end)
-        if block is not None and block <= weeks and (since is None or score.at >= since):
-            columns.add(score, block)
-    blocks = ((block, now - WEEK if block == 0 else end - block * WEEK) for block in range(weeks + 1))
-    left_alone = frozenset(block for block, start in blocks if _touches(start, excluded))
-    return columns.series(now, end, weeks, left_alone)
-
-
-def _block(at: datetime, now: datetime, end: datetime) -> int | None:
-    if now - WEEK <= at < now:
-        return 0
-    return -((at - end) // WEEK) if at < end else None
+    """Put scores into weeks: see `Held.weekly`."""
+    held = Held.of(scores, now=now, segments=segments)
+    return held.weekly(weeks=weeks, baseline_end=baseline_end, since=since, excluded=excluded)
 
 
 def _touches(start: datetime, spans: Sequence[Span]) -> bool:
     return any(span.start < start + WEEK and span.end > start for span in spans)
 
 
-class _Columns:
-    """Rows as they come in. Plain arrays: a million scores must fit."""
+class Held:
+    """Scores as columns, in no weeks yet. Plain arrays: a million scores must fit."""
 
-    def __init__(self, segments: Sequence[str]) -> None:
-        self._values, self._weights, self._at = array("d"), array("d"), array("d")
-        self._week, self._session, self._version = array("q"), array("q"), array("q")
+    def __init__(self, now: datetime, segments: Sequence[str]) -> None:
+        self._now = now
+        self._values, self._weights = array("d"), array("d")
+        self._at, self._session, self._version = array("q"), array("q"), array("q")
         self._sessions: dict[str, int] = {}
         self._versions: dict[str, int] = {}
         self._dimensions = {name: (array("q"), dict[str, int]()) for name in segments}
         self._recent: dict[int, Judged] = {}
-        self._boolean = True
+        self._declared = bytearray()
 
-    def add(self, score: Judged, block: int) -> None:
-        if block == 0:
+    @classmethod
+    def of(cls, scores: Iterable[Judged], *, now: datetime, segments: Sequence[str] = ()) -> Held:
+        """Look at each score once and let it go, so that a stream of any length will do.
+
+        Args:
+            scores: in any order.
+            now: end of this week (exclusive); the traces of this week's scores are remembered.
+            segments: dimensions to keep.
+        """
+        held = cls(now, segments)
+        for score in scores:
+            held._add(score)
+        return held
+
+    def _add(self, score: Judged) -> None:
+        if self._now - WEEK <= score.at < self._now:
             self._recent[len(self._values)] = score
         self._values.append(score.value)
         self._weights.append(score.weight)
-        self._at.append(score.at.timestamp())
-        self._week.append(block)
+        self._at.append(_microseconds(score.at))
         self._session.append(_code(self._sessions, score.session or score.trace_id))
         self._version.append(_code(self._versions, score.version))
-        self._boolean = self._boolean and score.boolean
+        self._declared.append(score.boolean)
         for name, (codes, known) in self._dimensions.items():
             codes.append(_code(known, score.segments.get(name) or NONE))
 
-    def series(self, now: datetime, end: datetime, weeks: int, excluded: frozenset[int]) -> WeeklySeries:
-        version = self._ruling()
+    def weekly(
+        self,
+        *,
+        weeks: int,
+        at: datetime | None = None,
+        baseline_end: datetime | None = None,
+        since: datetime | None = None,
+        excluded: Sequence[Span] = (),
+    ) -> WeeklySeries:
+        """Return the scores in weeks; those outside them are left out.
+
+        Args:
+            weeks: number of baseline blocks.
+            at: end of this week, if it is not the newest one that is held.
+            baseline_end: end of the newest baseline block; `at - 7 days` unless an open alert has frozen it.
+            since: nothing before it is comparable.
+            excluded: spans of time; a block that any of them touches is left out.
+        """
+        now = at or self._now
+        end = baseline_end or now - WEEK
+        blocks = ((block, now - WEEK if block == 0 else end - block * WEEK) for block in range(weeks + 1))
+        left_alone = frozenset(block for block, start in blocks if _touches(start, excluded))
+        when = np.array(self._at, dtype=np.int64)
+        week = _blocks(when, now, end)
+        inside = (week >= 0) & (week <= weeks)
+        if since is not None:
+            inside &= when >= _microseconds(since)
+        return self._series(now, end, weeks, left_alone, week, inside)
+
+    def _series(
+        self,
+        now: datetime,
+        end: datetime,
+        weeks: int,
+        excluded: frozenset[int],
+        week: Ints,
+        inside: NDArray[np.bool_],
+    ) -> WeeklySeries:
         versions = np.array(self._version, dtype=np.int64)
-        kept = versions == version if version is not None else np.ones(versions.size, dtype=bool)
+        version = self._ruling(versions[inside], week[inside])
+        kept = inside & (versions == version) if version is not None else inside
         places = np.cumsum(kept) - 1
         values = np.array(self._values)[kept]
-        at = np.array(self._at)[kept]
+        known = np.array(self._at, dtype=np.int64)[kept]
+        declared = np.frombuffer(bytes(self._declared), dtype=np.bool_)[inside]
         return WeeklySeries(
             now=now,
             baseline_end=end,
             weeks=weeks,
             values=values,
             weights=np.array(self._weights)[kept],
-            week=np.array(self._week, dtype=np.int64)[kept],
+            week=week[kept],
             session=np.array(self._session, dtype=np.int64)[kept],
-            dimensions={n: _dimension(n, codes, known, kept) for n, (codes, known) in self._dimensions.items()},
-            recent={int(places[row]): score for row, score in self._recent.items() if kept[row]},
+            dimensions={n: _dimension(n, codes, names, kept) for n, (codes, names) in self._dimensions.items()},
+            recent={int(places[row]): score for row, score in self._recent.items() if kept[row] and week[row] == 0},
             excluded=excluded,
-            binary=_is_binary(values, self._boolean),
+            binary=_is_binary(values, bool(declared.all())),
             version=None if version is None else list(self._versions)[version],
-            left_out=int(versions.size - values.size),
-            since=datetime.fromtimestamp(at.min(), UTC) if at.size else None,
+            left_out=int(inside.sum() - values.size),
+            since=_EPOCH + int(known.min()) * _MICROSECOND if known.size else None,
         )
 
-    def _ruling(self) -> int | None:
+    def _ruling(self, versions: Ints, week: Ints) -> int | None:
         """Return the version that measured most of the newest week that has scores.
 
         Most, not the newest: a judge that falls back to another model now and then does not change the ruler.
         """
-        if not self._week:
+        if not week.size:
             return None
-        newest = min(self._week)
-        counts = Counter(v for v, week in zip(self._version, self._week, strict=True) if week == newest)
+        counts: Counter[int] = Counter(versions[week == week.min()].tolist())
         names = list(self._versions)
         return max(counts, key=lambda code: (counts[code], names[code]))
+
+
+def _blocks(at: Ints, now: datetime, end: datetime) -> Ints:
+    """Return the block of each time, -1 for those in none."""
+    last, before, week = _microseconds(now), _microseconds(end), WEEK // _MICROSECOND
+    block = np.where(at < before, -((at - before) // week), -1)
+    return np.where((at >= last - week) & (at < last), 0, block)
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def _code(known: dict[str, int], value: str) -> int:

@@ -156,4 +156,4 @@ def test_an_excluded_week_is_replaced_by_an_earlier_one() -> None:
 def test_a_date_far_away_makes_nobody_read_more() -> None:
     house = House(MonitorSpec(score="faithfulness", excluded_weeks=(date(2020, 1, 1),)))
     house.look()
-    assert min(window.start for window, _ in house.langfuse.asked) == START - timedelta(weeks=13)
+    assert min(window.start for window, _ in house.langfuse.asked) == START - timedelta(weeks=16)

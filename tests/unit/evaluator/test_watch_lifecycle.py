@@ -178,3 +178,16 @@ def test_who_takes_over_is_told_that_it_may_have_been_sent() -> None:
     (letter,) = house.slack.letters
     assert letter.since is not None
     assert START - DAY < letter.since < START
+
+
+def test_a_small_fall_that_lasts_is_told_once_as_what_it_is() -> None:
+    house = House(MonitorSpec(score="faithfulness", scale=(1, 5)))
+    house.fill(28, 16 * 7)
+    house.fill(0, 28, low=0.17)
+    (alert,) = house.look()
+    assert alert.test is not None
+    assert alert.test.span == 4
+    assert live(house, 5, low=0.17) == []
+    (letter,) = house.slack.letters
+    assert "in the last 4 weeks against" in str(letter.content)
+    assert "A small fall that lasts" in str(letter.content)
