@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from evaluator.facts import facts_of
 from evaluator.message import Urls, message
+from evaluator.weekly_look import Look
 from monitors import (
     Alert,
     AlertState,
@@ -17,12 +17,10 @@ from monitors import (
     Marks,
     NotEnoughHistory,
     Segment,
-    WeeklySeries,
     alert_id,
     attribute,
     chart,
     first_seen,
-    is_calm,
     segment_line,
 )
 from monitors.drop import Residuals
@@ -31,38 +29,6 @@ LOOKED_BACK: Final = timedelta(days=1)
 """How long before a fall was first to be seen its message may have been sent."""
 
 _EXPLAINED: Final = frozenset({Event.FELL, Event.GREW})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """One look at one score: the evidence, and what the test says of this week.
-
-    `lasting` is what it says of the last weeks together, with what explains that: their series as one week, and its
-    residuals. None where they cannot be compared.
-    """
-
-    at: datetime
-    series: WeeklySeries
-    expected: Residuals | NotEnoughHistory
-    test: DropTest | NotEnoughHistory
-    lasting: DropTest | None = None
-    together: tuple[WeeklySeries, Residuals] | None = None
-
-    @property
-    def fell(self) -> DropTest | NotEnoughHistory:
-        """What people hear of when a fall opens: this week, or the last weeks where no single one shows it."""
-        alone = isinstance(self.test, DropTest) and self.test.fired
-        return self.lasting if self.lasting is not None and self.lasting.fired and not alone else self.test
-
-    @property
-    def fires(self) -> bool:
-        """Whether this week, or the last weeks together, are low enough for an alert."""
-        return isinstance(self.fell, DropTest) and self.fell.fired
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether no alert would stay open."""
-        return isinstance(self.test, NotEnoughHistory) or (is_calm(self.test) and not self.fires)
 
 
 def alert_of(

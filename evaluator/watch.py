@@ -24,7 +24,8 @@ from evaluator.langfuse import Capabilities, SessionRoots, Window
 from evaluator.message import DigestLine, Urls, digest
 from evaluator.saying import marks_of
 from evaluator.state import MonitorRecord
-from evaluator.telling import LOOKED_BACK, Look, alert_of, payload_of
+from evaluator.telling import LOOKED_BACK, alert_of, payload_of
+from evaluator.weekly_look import Look, analysed, baseline
 from monitors import (
     LASTING,
     Alert,
@@ -35,18 +36,12 @@ from monitors import (
     Judged,
     Marks,
     MonitorSpec,
-    NotEnoughHistory,
     alert_id,
-    alpha,
-    drop_test,
-    expect,
     foreseen,
-    lasting_alpha,
-    lasting_test,
     reopened,
     step,
 )
-from monitors.series import WEEK, Span
+from monitors.series import WEEK
 from traces import RecordedScore, TraceRoot
 
 _BEFORE: Final = timedelta(days=7)
@@ -230,7 +225,7 @@ class Watch:
         held = Held.of(self._judged(spec, window), now=now, segments=spec.segments)
         first = now
         for day in range(1, _REPLAYED.days):
-            found = _analysed(spec, state, now - timedelta(days=day), held)
+            found = analysed(spec, state, now - timedelta(days=day), held)
             if found.is_calm:
                 break
             first = found.at if found.fires else first
@@ -254,10 +249,10 @@ class Watch:
 
     def _read(self, spec: MonitorSpec, state: AlertState, now: datetime) -> Look:
         """Read a score's weeks and test the last one, and the last ones together."""
-        end, weeks = _baseline(spec, state, now)
+        end, weeks = baseline(spec, state, now)
         start = min(end - weeks * WEEK, now - (weeks + LASTING) * WEEK)
         held = Held.of(self._judged(spec, Window(start, now)), now=now, segments=spec.segments)
-        return _analysed(spec, state, now, held)
+        return analysed(spec, state, now, held)
 
     def _judged(self, spec: MonitorSpec, window: Window) -> Iterator[Judged]:
         """Return a window's scores as evidence, with segments from their metadata or from their traces."""
@@ -288,43 +283,5 @@ class Watch:
         return found
 
 
-def _analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> Look:
-    end, weeks = _baseline(spec, state, at)
-    excluded = (*spec.excluded, *state.fallen)
-    series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
-    expected = expect(series, most_weeks=spec.baseline_weeks)
-    if isinstance(expected, NotEnoughHistory):
-        return Look(at, series, expected, expected)
-    least, scale = spec.smallest_drop, spec.scale
-    test = drop_test(series, expected, alpha=alpha(spec.false_alerts_per_year), smallest_drop=least, scale=scale)
-    # While an alert is open its weeks are no baseline, wherever they lie.
-    fall = [] if state.opened is None else [Span(state.opened - state.span * WEEK, at - LASTING * WEEK)]
-    rolling = held.weekly(
-        at=at,
-        weeks=weeks + LASTING - 1,
-        since=state.since,
-        excluded=[*excluded, *(span for span in fall if span.start < span.end)],
-    )
-    level = lasting_alpha(spec.false_alerts_per_year)
-    together = lasting_test(rolling, alpha=level, smallest_drop=least, scale=scale, most_weeks=spec.baseline_weeks)
-    if together is None:
-        return Look(at, series, expected, test)
-    lasting, residual = together
-    return Look(at, series, expected, test, lasting, (rolling.joined(LASTING), residual))
-
-
 def _about(score: RecordedScore) -> _About:
     return score.trace_id, score.session_id
-
-
-def _baseline(spec: MonitorSpec, state: AlertState, now: datetime) -> tuple[datetime, int]:
-    """Return where the baseline ends, and how many weeks of it to read."""
-    end = state.baseline_end or now - WEEK
-    excluded = (*spec.excluded, *state.fallen)
-    return end, spec.baseline_weeks + _replaced(excluded, end - spec.baseline_weeks * WEEK, end)
-
-
-def _replaced(excluded: Iterable[Span], start: datetime, end: datetime) -> int:
-    """Return how many more weeks to read so that excluded ones are made up for."""
-    lengths = (span.end - span.start for span in excluded if span.start < end and span.end > start)
-    return sum(-(-length // WEEK) + 1 for length in lengths)

@@ -1,0 +1,96 @@
+"""One look at one score: its weeks, the tests of them, and what the baseline is while an alert is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitors import (
+    LASTING,
+    AlertState,
+    DropTest,
+    Held,
+    MonitorSpec,
+    NotEnoughHistory,
+    WeeklySeries,
+    alpha,
+    drop_test,
+    expect,
+    is_calm,
+    lasting_alpha,
+    lasting_test,
+)
+from monitors.drop import Residuals
+from monitors.series import WEEK, Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One look at one score: the evidence, and what the test says of this week.
+
+    `lasting` is what it says of the last weeks together, with what explains that: their series as one week, and its
+    residuals. None where they cannot be compared.
+    """
+
+    at: datetime
+    series: WeeklySeries
+    expected: Residuals | NotEnoughHistory
+    test: DropTest | NotEnoughHistory
+    lasting: DropTest | None = None
+    together: tuple[WeeklySeries, Residuals] | None = None
+
+    @property
+    def fell(self) -> DropTest | NotEnoughHistory:
+        """What people hear of when a fall opens: this week, or the last weeks where no single one shows it."""
+        alone = isinstance(self.test, DropTest) and self.test.fired
+        return self.lasting if self.lasting is not None and self.lasting.fired and not alone else self.test
+
+    @property
+    def fires(self) -> bool:
+        """Whether this week, or the last weeks together, are low enough for an alert."""
+        return isinstance(self.fell, DropTest) and self.fell.fired
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no alert would stay open."""
+        return isinstance(self.test, NotEnoughHistory) or (is_calm(self.test) and not self.fires)
+
+
+def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> Look:
+    """Return what is to be seen at a time of the scores that are held: those after it are left out."""
+    end, weeks = baseline(spec, state, at)
+    excluded = (*spec.excluded, *state.fallen)
+    series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
+    expected = expect(series, most_weeks=spec.baseline_weeks)
+    if isinstance(expected, NotEnoughHistory):
+        return Look(at, series, expected, expected)
+    least, scale = spec.smallest_drop, spec.scale
+    test = drop_test(series, expected, alpha=alpha(spec.false_alerts_per_year), smallest_drop=least, scale=scale)
+    # While an alert is open its weeks are no baseline, wherever they lie.
+    fall = [] if state.opened is None else [Span(state.opened - state.span * WEEK, at - LASTING * WEEK)]
+    rolling = held.weekly(
+        at=at,
+        weeks=weeks + LASTING - 1,
+        since=state.since,
+        excluded=[*excluded, *(span for span in fall if span.start < span.end)],
+    )
+    level = lasting_alpha(spec.false_alerts_per_year)
+    together = lasting_test(rolling, alpha=level, smallest_drop=least, scale=scale, most_weeks=spec.baseline_weeks)
+    if together is None:
+        return Look(at, series, expected, test)
+    lasting, residual = together
+    return Look(at, series, expected, test, lasting, (rolling.joined(LASTING), residual))
+
+
+def baseline(spec: MonitorSpec, state: AlertState, now: datetime) -> tuple[datetime, int]:
+    """Return where the baseline ends, and how many weeks of it to read."""
+    end = state.baseline_end or now - WEEK
+    excluded = (*spec.excluded, *state.fallen)
+    return end, spec.baseline_weeks + _replaced(excluded, end - spec.baseline_weeks * WEEK, end)
+
+
+def _replaced(excluded: Iterable[Span], start: datetime, end: datetime) -> int:
+    """Return how many more weeks to read so that excluded ones are made up for."""
+    lengths = (span.end - span.start for span in excluded if span.start < end and span.end > start)
+    return sum(-(-length // WEEK) + 1 for length in lengths)
