@@ -6,7 +6,7 @@ NIGHTLY_RUNS ?= 200
 NIGHTLY_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly run lint fmt bench load docs audit lock clean
+.PHONY: help demo test nightly run lint fmt bench bench-monitors load docs audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -51,6 +51,9 @@ fmt: .venv/installed  ## format and mend what ruff can mend
 bench: .venv/installed  ## time the service side by side with what people use today, about 10 minutes
 	@$(MAKE) --no-print-directory .venv-bench/installed || echo "the peers cannot be installed" >&2
 	@$(BIN)/python -m benchmarks
+
+bench-monitors: .venv/installed  ## measure alerts on simulated years (about 15 minutes), write docs/monitors.md
+	@$(BIN)/python -m benchmarks.monitors --write
 
 load: .venv/installed  ## measure load and growth (half an hour), write the results into docs/scaling.md
 	@$(BIN)/python -m benchmarks.load --write

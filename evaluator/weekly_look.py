@@ -59,28 +59,39 @@ class Look:
 
 def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> Look:
     """Return what is to be seen at a time of the scores that are held: those after it are left out."""
+    # First, and let go: years of scores need not be held in two forms at once.
+    lasting, together = _lasting(spec, state, at, held)
     end, weeks = baseline(spec, state, at)
     excluded = (*spec.excluded, *state.fallen)
     series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
     expected = expect(series, most_weeks=spec.baseline_weeks)
     if isinstance(expected, NotEnoughHistory):
         return Look(at, series, expected, expected)
-    least, scale = spec.smallest_drop, spec.scale
-    test = drop_test(series, expected, alpha=alpha(spec.false_alerts_per_year), smallest_drop=least, scale=scale)
+    level = alpha(spec.false_alerts_per_year)
+    test = drop_test(series, expected, alpha=level, smallest_drop=spec.smallest_drop, scale=spec.scale)
+    return Look(at, series, expected, test, lasting, together)
+
+
+def _lasting(
+    spec: MonitorSpec, state: AlertState, at: datetime, held: Held
+) -> tuple[DropTest | None, tuple[WeeklySeries, Residuals] | None]:
+    """Return the test of the last weeks together, and what explains it when it fires."""
     # While an alert is open its weeks are no baseline, wherever they lie.
     fall = [] if state.opened is None else [Span(state.opened - state.span * WEEK, at - LASTING * WEEK)]
-    rolling = held.weekly(
-        at=at,
-        weeks=weeks + LASTING - 1,
-        since=state.since,
-        excluded=[*excluded, *(span for span in fall if span.start < span.end)],
+    excluded = [*spec.excluded, *state.fallen, *(span for span in fall if span.start < span.end)]
+    weeks = spec.baseline_weeks + _replaced(excluded, at - (spec.baseline_weeks + LASTING) * WEEK, at) + LASTING - 1
+    rolling = held.weekly(at=at, weeks=weeks, since=state.since, excluded=excluded)
+    found = lasting_test(
+        rolling,
+        alpha=lasting_alpha(spec.false_alerts_per_year),
+        smallest_drop=spec.smallest_drop,
+        scale=spec.scale,
+        most_weeks=spec.baseline_weeks,
     )
-    level = lasting_alpha(spec.false_alerts_per_year)
-    together = lasting_test(rolling, alpha=level, smallest_drop=least, scale=scale, most_weeks=spec.baseline_weeks)
-    if together is None:
-        return Look(at, series, expected, test)
-    lasting, residual = together
-    return Look(at, series, expected, test, lasting, (rolling.joined(LASTING), residual))
+    if found is None:
+        return None, None
+    lasting, residual = found
+    return lasting, (rolling.joined(LASTING), residual) if lasting.fired else None
 
 
 def baseline(spec: MonitorSpec, state: AlertState, now: datetime) -> tuple[datetime, int]:

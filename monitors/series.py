@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import scipy
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.int64] | NDArray[np.int32]
 
 WEEK: Final = timedelta(days=7)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,6 +32,9 @@ FEWEST: Final = 5
 
 _LISTS: Final = frozenset({"tags"})
 """Dimensions whose text is a comma list: a trace belongs to each of its values."""
+
+
+_NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +215,10 @@ class Held:
     def __init__(self, now: datetime, segments: Sequence[str]) -> None:
         self._now = now
         self._values, self._weights = array("d"), array("d")
-        self._at, self._session, self._version = array("q"), array("q"), array("q")
+        self._at, self._session, self._version = array("q"), array("i"), array("i")
         self._sessions: dict[str, int] = {}
         self._versions: dict[str, int] = {}
-        self._dimensions = {name: (array("q"), dict[str, int]()) for name in segments}
+        self._dimensions = {name: (array("i"), dict[str, int]()) for name in segments}
         self._recent: dict[int, Judged] = {}
         self._declared = bytearray()
 
@@ -230,11 +234,13 @@ class Held:
         held = cls(now, segments)
         for score in scores:
             held._add(score)
+        held._sessions.clear()  # their names are long, and needed no more
         return held
 
     def _add(self, score: Judged) -> None:
         if self._now - WEEK <= score.at < self._now:
-            self._recent[len(self._values)] = score
+            # What it belongs to is in the columns.
+            self._recent[len(self._values)] = replace(score, segments=_NOWHERE)
         self._values.append(score.value)
         self._weights.append(score.weight)
         self._at.append(_microseconds(score.at))
@@ -266,7 +272,7 @@ class Held:
         end = baseline_end or now - WEEK
         blocks = ((block, now - WEEK if block == 0 else end - block * WEEK) for block in range(weeks + 1))
         left_alone = frozenset(block for block, start in blocks if _touches(start, excluded))
-        when = np.array(self._at, dtype=np.int64)
+        when = np.frombuffer(self._at, dtype=np.int64)
         week = _blocks(when, now, end)
         inside = (week >= 0) & (week <= weeks)
         if since is not None:
@@ -282,22 +288,26 @@ class Held:
         week: Ints,
         inside: NDArray[np.bool_],
     ) -> WeeklySeries:
-        versions = np.array(self._version, dtype=np.int64)
+        versions = np.frombuffer(self._version, dtype=np.int32)
         version = self._ruling(versions[inside], week[inside])
         kept = inside & (versions == version) if version is not None else inside
         places = np.cumsum(kept) - 1
-        values = np.array(self._values)[kept]
-        known = np.array(self._at, dtype=np.int64)[kept]
-        declared = np.frombuffer(bytes(self._declared), dtype=np.bool_)[inside]
+        values = np.frombuffer(self._values)[kept]
+        known = np.frombuffer(self._at, dtype=np.int64)[kept]
+        declared = np.frombuffer(self._declared, dtype=np.bool_)[inside]
+        rows, one = np.arange(values.size, dtype=np.int32), np.ones(values.size)
         return WeeklySeries(
             now=now,
             baseline_end=end,
             weeks=weeks,
             values=values,
-            weights=np.array(self._weights)[kept],
+            weights=np.frombuffer(self._weights)[kept],
             week=week[kept],
-            session=np.array(self._session, dtype=np.int64)[kept],
-            dimensions={n: _dimension(n, codes, names, kept) for n, (codes, names) in self._dimensions.items()},
+            session=np.frombuffer(self._session, dtype=np.int32)[kept],
+            dimensions={
+                name: _dimension(name, np.frombuffer(codes, dtype=np.int32)[kept], known_as, rows, one)
+                for name, (codes, known_as) in self._dimensions.items()
+            },
             recent={int(places[row]): score for row, score in self._recent.items() if kept[row] and week[row] == 0},
             excluded=excluded,
             binary=_is_binary(values, bool(declared.all())),
@@ -322,7 +332,7 @@ def _blocks(at: Ints, now: datetime, end: datetime) -> Ints:
     """Return the block of each time, -1 for those in none."""
     last, before, week = _microseconds(now), _microseconds(end), WEEK // _MICROSECOND
     block = np.where(at < before, -((at - before) // week), -1)
-    return np.where((at >= last - week) & (at < last), 0, block)
+    return np.where((at >= last - week) & (at < last), 0, block).astype(np.int32)
 
 
 def _microseconds(at: datetime) -> int:
@@ -338,15 +348,16 @@ def _is_binary(values: Floats, declared: bool) -> bool:
     return values.size > 0 and bool(np.isin(values, (0.0, 1.0)).all()) and (declared or bool((values == 0).any()))
 
 
-def _dimension(name: str, codes: Sequence[int], known: Mapping[str, int], kept: NDArray[np.bool_]) -> Dimension:
-    joint = np.array(codes, dtype=np.int64)[kept]
+def _dimension(name: str, joint: Ints, known: Mapping[str, int], rows: Ints, one: Floats) -> Dimension:
+    """Return who belongs to which segment; `rows` are the numbers of all rows and `one` a 1 for each."""
     if name not in _LISTS:
-        return Dimension(tuple(known), np.arange(joint.size), joint, np.ones(joint.size), joint)
+        return Dimension(tuple(known), rows, joint, one, joint)
     single: dict[str, int] = {}
-    members = [np.array([_code(single, value) for value in _listed(text)], dtype=np.int64) for text in known]
-    sizes = np.array([member.size for member in members], dtype=np.int64)[joint]
-    flat = np.concatenate([members[code] for code in joint]) if joint.size else joint
-    return Dimension(tuple(single), np.repeat(np.arange(joint.size), sizes), flat, np.repeat(1 / sizes, sizes), joint)
+    members = [np.array([_code(single, value) for value in _listed(text)], dtype=np.int32) for text in known]
+    sizes = np.array([member.size for member in members], dtype=np.int32)[joint]
+    flat = np.concatenate([members[code] for code in joint]).astype(np.int32) if joint.size else joint
+    each: NDArray[np.int32] = np.repeat(rows.astype(np.int32, copy=False), sizes)
+    return Dimension(tuple(single), each, flat, np.repeat(1 / sizes, sizes), joint)
 
 
 def _listed(text: str) -> list[str]:
