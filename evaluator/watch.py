@@ -7,8 +7,7 @@ and so which alert it is: one that Slack has already is not told again.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -19,8 +18,8 @@ from evaluator.alert_memory import Mark
 from evaluator.clock import Clock
 from evaluator.delivery import Delivery
 from evaluator.errors import EvaluatorError
-from evaluator.evidence import counts, evidence, is_ours
-from evaluator.langfuse import Capabilities, SessionRoots, Window
+from evaluator.judged import Scores, judged
+from evaluator.langfuse import Capabilities, Window
 from evaluator.message import DigestLine, Urls, digest
 from evaluator.saying import marks_of
 from evaluator.state import MonitorRecord
@@ -33,7 +32,6 @@ from monitors import (
     DropTest,
     Event,
     Held,
-    Judged,
     Marks,
     MonitorSpec,
     alert_id,
@@ -42,10 +40,6 @@ from monitors import (
     step,
 )
 from monitors.series import WEEK
-from traces import RecordedScore, TraceRoot
-
-_BEFORE: Final = timedelta(days=7)
-"""How long before its score a trace may have started, when its segments are looked up (late user feedback)."""
 
 _DIGEST: Final = ",digest"
 """The digest's place among the monitors; no score's name has a comma."""
@@ -56,26 +50,11 @@ _REPLAYED: Final = timedelta(weeks=4)
 _log = structlog.get_logger(__name__)
 
 
-_About = tuple[str | None, str | None]
-"""The trace of a score, or its session."""
-
-
-class ScoreStore(Protocol):
+class ScoreStore(Scores, Protocol):
     """What the watch needs of Langfuse."""
 
     def capabilities(self) -> Capabilities:
         """Return the project."""
-
-    def scores(
-        self, window: Window, *, names: Sequence[str] = (), trace_ids: Sequence[str] = ()
-    ) -> Iterator[list[RecordedScore]]:
-        """Return the scores of a window in pages, each once."""
-
-    def roots(self, trace_ids: Sequence[str], window: Window) -> dict[str, TraceRoot]:
-        """Return the roots of traces that started in a window."""
-
-    def session_roots(self, since: Mapping[str, datetime], *, most: int) -> Mapping[str, SessionRoots]:
-        """Return the newest roots of sessions, of those that started from the given time on."""
 
     def trace_url(self, trace_id: str) -> str:
         """Return where a person reads a trace."""
@@ -222,7 +201,7 @@ class Watch:
         """Return when a fall that nobody remembers was first to be seen, by looking again at the days before."""
         weeks = spec.baseline_weeks + len(spec.excluded) + LASTING
         window = Window(now - _REPLAYED - weeks * WEEK, now)
-        held = Held.of(self._judged(spec, window), now=now, segments=spec.segments)
+        held = Held.of(judged(self._langfuse, spec, window), now=now, segments=spec.segments)
         first = now
         for day in range(1, _REPLAYED.days):
             found = analysed(spec, state, now - timedelta(days=day), held)
@@ -251,37 +230,5 @@ class Watch:
         """Read a score's weeks and test the last one, and the last ones together."""
         end, weeks = baseline(spec, state, now)
         start = min(end - weeks * WEEK, now - (weeks + LASTING) * WEEK)
-        held = Held.of(self._judged(spec, Window(start, now)), now=now, segments=spec.segments)
+        held = Held.of(judged(self._langfuse, spec, Window(start, now)), now=now, segments=spec.segments)
         return analysed(spec, state, now, held)
-
-    def _judged(self, spec: MonitorSpec, window: Window) -> Iterator[Judged]:
-        """Return a window's scores as evidence, with segments from their metadata or from their traces."""
-        odd = 0
-        for page in self._langfuse.scores(window, names=[spec.score]):
-            sample = [score for score in page if counts(score)]
-            wanted = [score for score in sample if spec.environment is None or score.environment in spec.environment]
-            numbers = [score for score in wanted if not isinstance(score.value, str) and math.isfinite(score.value)]
-            odd += len(wanted) - len(numbers)
-            roots = self._roots(numbers, window)
-            yield from (evidence(score, roots.get(_about(score))) for score in numbers)
-        if odd:
-            _log.warning("scores that are no numbers cannot be watched", score=spec.score, count=odd)
-
-    def _roots(self, scores: Iterable[RecordedScore], window: Window) -> Mapping[_About, TraceRoot]:
-        """Return the roots that tell the segments of scores that are not ours: of a session its last one."""
-        foreign = [score for score in scores if not is_ours(score)]
-        since = window.start - _BEFORE
-        traces = sorted({score.trace_id for score in foreign if score.trace_id})
-        sessions = sorted({score.session_id for score in foreign if score.session_id})
-        found: dict[_About, TraceRoot] = {}
-        if traces:
-            known = self._langfuse.roots(traces, Window(since, window.end))
-            found.update(((trace_id, None), root) for trace_id, root in known.items())
-        if sessions:
-            last = self._langfuse.session_roots(dict.fromkeys(sessions, since), most=1)
-            found.update(((None, session_id), its.roots[-1]) for session_id, its in last.items())
-        return found
-
-
-def _about(score: RecordedScore) -> _About:
-    return score.trace_id, score.session_id
