@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 
 from evaluator.arguments import duration
-from evaluator.errors import ConfigError, Problem
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
@@ -108,13 +107,7 @@ def _desk(*, keeps: bool = False) -> Iterator[Desk]:
 
 
 def _watched(desk: Desk, score: str) -> str:
-    from evaluator.mistakes import nearest
-
-    keys = [spec.key for spec in desk.definitions.monitors]
-    if score in keys:
-        return score
-    place = str(desk.definitions.folder / "monitors.yaml")
-    raise ConfigError([Problem(place, f"no monitor is named {score!r}; {nearest(score, keys)}")])
+    return desk.definitions.watched([score])[0].key
 
 
 def _moment(text: str) -> datetime:

@@ -11,6 +11,22 @@ NOT_ASKED: Final = 3
 """Exit code when a judge could not be asked: nothing was learned about the rubric."""
 
 
+def percentage(text: str, option: str) -> float:
+    """Read a share such as `3%` or `0.03`.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise typer.BadParameter(f"{text!r} is no share such as 3% or 0.03", param_hint=option)
+    return share
+
+
 def duration(text: str, option: str) -> timedelta:
     """Read a duration that an option was given.
 

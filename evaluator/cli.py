@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from evaluator.alert_cli import alert
-from evaluator.arguments import NOT_ASKED, duration
+from evaluator.arguments import NOT_ASKED, duration, percentage
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.rubric_cli import rubric
 from evaluator.settings import Settings, load_settings
@@ -226,6 +226,37 @@ def plan(
         sys.stdout.write(json.dumps(planning_report.as_json(found, spent, batch_scores=batches)) + "\n")
     else:
         planning_report.show(found, spent, _out, batch_scores=batches)
+
+
+@cli.command()
+def backtest(
+    scores: Annotated[list[str] | None, typer.Argument(help="monitors; without one, all", metavar="[SCORE]...")] = None,
+    weeks: Annotated[int, typer.Option(help="how many past weeks to replay", min=1, max=104)] = 26,
+    want: Annotated[str, typer.Option(help="a fall you want to see, such as 3%: which sampling rate shows it?")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
+) -> None:
+    """Replay past weeks through the monitors: what would have been told, how much is chance, what can be seen."""
+    from evaluator import backtest_report
+    from evaluator.app import open_desk
+    from evaluator.backtest import backtest as replayed
+    from evaluator.definitions import load
+    from evaluator.progress import counting
+
+    wanted = percentage(want, "--want") if want else None
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = load(settings.evaluator_config)
+    chosen = definitions.watched(scores or [])
+    with (
+        open_desk(settings, definitions) as desk,
+        counting("looks", len(chosen) * (7 * weeks + 1), _errors, desk.clock.monotonic) as more,
+    ):
+        now = desk.clock.now()
+        found = [replayed(desk.langfuse, spec, now, weeks=weeks, wanted=wanted, looked=more) for spec in chosen]
+    if as_json:
+        sys.stdout.write(json.dumps(backtest_report.as_json(found)) + "\n")
+    else:
+        backtest_report.show(found, _out)
 
 
 @cli.command()

@@ -121,6 +121,20 @@ class Definitions:
             )
         return [each for name, each in known.items() if not names or name in names]
 
+    def watched(self, names: Sequence[str] = ()) -> list[MonitorSpec]:
+        """Return the monitors of these names, or all, in the order of their file.
+
+        Raises:
+            ConfigError: there is none of a name, with the nearest one.
+        """
+        known = {spec.key: spec for spec in self.monitors}
+        where = str(self.folder / "monitors.yaml")
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(
+                Problem(where, f"no monitor is named {name!r}; {nearest(name, known)}") for name in unknown
+            )
+        return [spec for key, spec in known.items() if not names or key in names]
+
 
 def load(folder: Path) -> Definitions:
     """Read a config folder.

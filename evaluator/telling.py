@@ -36,9 +36,8 @@ def alert_of(
 ) -> Alert:
     """Return what people are told of a look that changed a monitor's state."""
     test = found.fell if event is Event.FELL else found.test
-    series, expected = found.series, found.expected if event in _EXPLAINED else None
-    if isinstance(test, DropTest) and test.span > 1 and found.together is not None:
-        series, expected = found.together
+    series, expected = found.explains if event is Event.FELL else (found.series, found.expected)
+    explained = event in _EXPLAINED
     return Alert(
         id=alert_id(project, monitor, found.at) if event is Event.REMEASURED else after.id,
         event=event,
@@ -48,11 +47,11 @@ def alert_of(
         binary=found.series.binary,
         line=found.series.line(),
         test=test if isinstance(test, DropTest) and event is not Event.EXPECTED else None,
-        attribution=attribute(series, expected) if isinstance(expected, Residuals) else None,
+        attribution=attribute(series, expected) if explained and isinstance(expected, Residuals) else None,
         note=_note(found, before, after, given, event),
         told=before.told,
         update=after.updates,
-        changes=first_seen(found.series) if expected is not None else (),
+        changes=first_seen(found.series) if explained else (),
     )
 
 

@@ -47,6 +47,12 @@ class Look:
         return self.lasting if self.lasting is not None and self.lasting.fired and not alone else self.test
 
     @property
+    def explains(self) -> tuple[WeeklySeries, Residuals | NotEnoughHistory]:
+        """What explains a fall that opens: the weeks and residuals of the test that people hear of."""
+        together = self.together is not None and self.fell is self.lasting
+        return self.together if together and self.together is not None else (self.series, self.expected)
+
+    @property
     def fires(self) -> bool:
         """Whether this week, or the last weeks together, are low enough for an alert."""
         return isinstance(self.fell, DropTest) and self.fell.fired

@@ -18,7 +18,7 @@ from monitors.series import FEWEST, Estimate, Floats, WeeklySeries
 from monitors.spec import MINIMUM_WEEKS
 
 _PRIOR_WEEKS: Final = 2.0
-_WOBBLE: Final = 0.0075
+WOBBLE: Final = 0.0075
 """The usual spread of weekly means for no reason at all, as a share of the scale's range."""
 
 _DAILY: Final = 0.004
@@ -188,8 +188,8 @@ def _tested(
 ) -> DropTest:
     now = [series.estimate(week, expected.residual) for week in recent]
     weeks = [series.estimate(week, expected.residual) for week in expected.baseline]
-    span = _range(series, scale)
-    error, df = _standard_error(now, weeks, _WOBBLE * span)
+    span = value_range(series, scale)
+    error, df = _standard_error(now, weeks, WOBBLE * span)
     drop = -float(np.mean([week.mean for week in now]))
     p, effective = _tail(drop, error, df), sum(week.effective for week in now)
     if len(now) > 1 and not _lasts([week.mean for week in now]):
@@ -267,7 +267,8 @@ def _predictive_tail(level: float, drop: float, effective: float, effective_base
     return float(scipy.stats.betabinom.cdf(passed, n, good + 0.5, effective_baseline - good + 0.5))
 
 
-def _range(series: WeeklySeries, scale: tuple[float, float] | None) -> float:
+def value_range(series: WeeklySeries, scale: tuple[float, float] | None) -> float:
+    """Return how far the lowest and the highest score lie apart: of the scale, or what was seen of it."""
     if scale is not None:
         return scale[1] - scale[0]
     if series.binary:

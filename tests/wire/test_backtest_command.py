@@ -1,0 +1,51 @@
+"""`evaluator backtest` against the stand-in: weeks with a planted fall."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+from sandbox.server import Sandbox
+from tests.serving import Config, Run
+
+MONITORS = "- {score: quality, scale: [1, 5]}\n- {score: nothing}\n"
+
+
+def plant(sandbox: Sandbox, weeks: int, fallen: int) -> None:
+    now, draw = datetime.now(UTC), random.Random(1)
+    sandbox.langfuse.load_scores(
+        {
+            "id": f"{week}-{i}",
+            "name": "quality",
+            "value": min(5, max(1, round(draw.gauss(3.2 if week == fallen else 4.2, 0.7)))),
+            "dataType": "NUMERIC",
+            "traceId": f"{week:016x}{i:016x}",
+            "timestamp": (now - timedelta(days=7 * week + 7 * (i + 0.5) / 60)).isoformat(),
+            "metadata": {"segments": {"trace_name": "answer"}, "inclusion_probability": 0.1},
+        }
+        for week in range(weeks)
+        for i in range(60)
+    )
+
+
+def test_the_planted_fall_is_told_and_nothing_else(run: Run, config: Config, sandbox: Sandbox) -> None:
+    plant(sandbox, 26, fallen=4)
+    folder = config(rules="[]", rubrics={}, monitors=MONITORS)
+    done = run("backtest", "--weeks", "10", "--want", "3%", "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    quality, nothing = json.loads(done.stdout)["monitors"]
+    assert [each["event"] for each in quality["told"]] == ["fell", "resolved"]
+    told = datetime.fromisoformat(quality["told"][0]["at"])
+    assert timedelta(days=28) <= datetime.now(UTC) - told <= timedelta(days=35, hours=1)
+    assert quality["sight"]["sampling_rate"] == 0.1
+    assert nothing["sight"] is None
+    shown = run("backtest", "quality", "--weeks", "10", folder=folder)
+    assert "at this rate you will see a fall of" in shown.stdout
+    assert "1 alerts in 10 weeks" not in shown.stdout
+
+
+def test_a_monitor_that_is_none_is_told(run: Run, config: Config) -> None:
+    done = run("backtest", "qualty", folder=config(monitors=MONITORS))
+    assert done.returncode == 2
+    assert "no monitor is named 'qualty'; did you mean 'quality'?" in done.stderr
