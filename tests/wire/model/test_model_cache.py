@@ -34,6 +34,13 @@ def verdict(api: ModelApi, *questions: Question) -> Verdict:
     return outcome
 
 
+def told(api: ModelApi, *questions: Question) -> Verdict:
+    """Ask and close: what is kept is kept behind the answer's back."""
+    found = verdict(api, *questions)
+    api.close()
+    return found
+
+
 def keys(valkey: redis.Redis) -> list[str]:
     return [key for key in everything(valkey) if key.startswith("test:cache:")]
 
@@ -41,7 +48,7 @@ def keys(valkey: redis.Redis) -> list[str]:
 def test_the_same_question_is_paid_for_once_and_the_second_verdict_says_so(
     opened: Open, server: Answering, cache: Cache, valkey: redis.Redis
 ) -> None:
-    first, second = (verdict(opened(cache=cache)), verdict(opened(cache=cache)))
+    first, second = (told(opened(cache=cache)), told(opened(cache=cache)))
     assert len(server.requests) == 1
     assert first.usage.calls == 1
     assert "cached" not in first.details
@@ -64,8 +71,9 @@ def test_another_version_model_server_or_secret_is_asked(
     ask(api)
     ask(api, replace(question(), versions=("v2",)))
     ask(api, question(model="large"))
-    ask(opened(cache=cache, entries=renamed))
-    ask(opened(cache=Cache(valkey, "test", DAY, "other")))
+    api.close()
+    told(opened(cache=cache, entries=renamed))
+    told(opened(cache=Cache(valkey, "test", DAY, "other")))
     assert len(server.requests) == 5 == len(keys(valkey))
 
 
@@ -85,8 +93,8 @@ def test_what_is_no_verdict_is_asked_again(
 def test_each_sample_is_a_draw_of_its_own(opened: Open, server: Answering, cache: Cache) -> None:
     three = question(models=("gpt",) * 3)
     server.script = [scores(1), scores(3), scores(5)]
-    first = verdict(opened(cache=cache), three)
-    again = verdict(opened(cache=cache), three)
+    first = told(opened(cache=cache), three)
+    again = told(opened(cache=cache), three)
     assert len(server.requests) == 3
     assert (again.value, again.confidence, again.usage.cached) == (first.value, first.confidence, 3)
     assert again.details["cached"] is True
@@ -135,7 +143,7 @@ def test_what_cannot_be_read_is_asked_again(
     api.close()
     for key in keys(valkey):
         valkey.set(key, spoil)
-    assert "cached" not in verdict(opened(cache=cache)).details
+    assert "cached" not in told(opened(cache=cache)).details
     assert len(server.requests) == 2
 
 
@@ -144,5 +152,5 @@ def test_a_fallback_s_verdict_is_not_that_of_the_model_it_stood_in_for(
 ) -> None:
     deputy = {"gpt": Served(Endpoint(server.url, KEY), Gate(), "gpt", fallback=("deputy",))}
     server.script = [refuses(404), scores(2, model="deputy-2026"), scores(5)]
-    assert verdict(opened(cache=cache, entries=deputy)).value == 2
-    assert verdict(opened(cache=cache, entries=deputy)).value == 5
+    assert told(opened(cache=cache, entries=deputy)).value == 2
+    assert told(opened(cache=cache, entries=deputy)).value == 5
