@@ -36,6 +36,7 @@ class MailStandIn:
     users: list[str] = field(default_factory=list)
     port: int = 0
     _server: asyncio.Server | None = None
+    _talks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self) -> int:
         """Listen; return the port."""
@@ -45,14 +46,23 @@ class MailStandIn:
         return self.port
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening, and hang up on whoever still talks."""
         if self._server is not None:
             self._server.close()
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._talks.add(task)
+            task.add_done_callback(self._talks.discard)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await _Conversation(self, reader, writer).run()
+        # A writer that is dropped while its connection still closes warns, in whichever test runs by then.
         writer.close()
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await writer.wait_closed()
 
 
 class _Conversation:
