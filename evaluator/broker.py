@@ -61,7 +61,7 @@ class Broker(RedisBroker):
         """
         if queue_name.endswith(_DELAYED):
             self._in_hand[queue_name].clear()
-        with _told_as_away():
+        with self._told_as_away():
             held = cast("set[bytes]", self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"))
         lost = {each.decode() for each in held} - self._in_hand[queue_name]
         if lost:
@@ -75,16 +75,21 @@ class Broker(RedisBroker):
 
         def do(queue_name: str, *arguments: Any) -> Any:
             self._here.queue = queue_name
-            try:
-                with _told_as_away():
-                    answer = dispatch(queue_name, *arguments)
-            except Away:
-                self._heard_since = time.monotonic()
-                raise
+            with self._told_as_away():
+                answer = dispatch(queue_name, *arguments)
             self._note(command, queue_name, arguments, answer)
             return answer
 
         return do
+
+    @contextlib.contextmanager
+    def _told_as_away(self) -> Iterator[None]:
+        try:
+            with reachable():
+                yield
+        except Unavailable as error:
+            self._heard_since = time.monotonic()
+            raise Away(str(error)) from error  # type: ignore[no-untyped-call]
 
     def _note(self, command: str, queue_name: str, arguments: tuple[Any, ...], answer: Any) -> None:
         """Keep which messages are in our hand."""
@@ -187,12 +192,3 @@ class PatientRetries(Retries):
                 time.sleep(_PAUSE_SECONDS)
             else:
                 return
-
-
-@contextlib.contextmanager
-def _told_as_away() -> Iterator[None]:
-    try:
-        with reachable():
-            yield
-    except Unavailable as error:
-        raise Away(str(error)) from error  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import dramatiq
 import pytest
@@ -29,7 +30,7 @@ def opened(url: str, **options: Any) -> Broker:
 def broker(valkey: redis.Redis, valkey_url: str) -> Iterator[Broker]:
     made = opened(valkey_url)
     yield made
-    made.client.close()
+    made.client.connection_pool.disconnect()
 
 
 def put(broker: Broker, *numbers: int, delay: int | None = None) -> None:
@@ -118,6 +119,29 @@ def test_who_comes_back_first_takes_nothing_from_those_who_could_not_be_heard(
     now[0] += 21
     assert taken(consumer) == [1]
     other.client.close()
+
+
+def test_a_long_time_away_ends_for_a_consumer_when_it_is_back(
+    broker: Broker, valkey: redis.Redis, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Redis is away a consumer fails as it begins, and asks for nothing: its time must count all the same."""
+    now = [1000.0]
+    monkeypatch.setattr("evaluator.broker.time.monotonic", lambda: now[0])
+    put(broker, 1)
+    assert taken(broker.consume(QUEUE, prefetch=1, timeout=1)) == [1]
+    other = opened(valkey_url, heartbeat_timeout=20_000)
+    for _ in range(3):
+        now[0] += 19
+        with monkeypatch.context() as away:
+            away.setattr(redis.Redis, "smembers", Mock(side_effect=redis.ConnectionError()))
+            with pytest.raises(Away):
+                other.consume(QUEUE, prefetch=1, timeout=1)
+    valkey.zadd("test:queue:__heartbeats__", {broker.broker_id: 0})
+    consumer = other.consume(QUEUE, prefetch=1, timeout=1)
+    assert taken(consumer) == []
+    now[0] += 21
+    assert taken(consumer) == [1]
+    other.client.connection_pool.disconnect()
 
 
 def test_a_retry_waits_for_a_server_that_takes_nothing(broker: Broker, valkey: redis.Redis) -> None:
