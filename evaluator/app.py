@@ -131,7 +131,8 @@ def open_app(
         every, size = definitions.service.batches.every, definitions.service.batch_size
         batches = BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
         alerts = AlertMemory(client, namespace)
-        watch = Watch(langfuse, state, definitions.monitors, Delivery(state, alerts, told, clock), alerts, clock)
+        delivery, digests = Delivery(state, alerts, told, clock), definitions.service.watch.digest
+        watch = Watch(langfuse, state, definitions.monitors, delivery, alerts, clock, digests)
         yield App(
             settings,
             definitions,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from evaluator.backtest import Replayed, Sight, Told
-from evaluator.message import value
+from evaluator.figures import sees, value
 from monitors import Event
 
 _MARKS: Final = {Event.FELL: "fell", Event.GREW: "fell further", Event.RESOLVED: "recovered"}
@@ -52,7 +52,7 @@ def _sight(found: Replayed) -> list[str]:
     sight = found.sight
     if sight is None:
         return [f"what it can see: nothing can be compared yet ({found.reason})"]
-    lines = [f"{sees(sight.share, sight.smallest, found.binary)} ({sight.n:,} scores, {sight.rate:.1%} of traces)"]
+    lines = [f"{sees(sight.smallest, sight.level, found.binary)} ({sight.n:,} scores, {sight.rate:.1%} of traces)"]
     if sight.wanted is not None:
         need = (
             f"score {sight.needed:.1%} of traces"
@@ -61,13 +61,6 @@ def _sight(found: Replayed) -> list[str]:
         )
         lines.append(f"to see a fall of {sight.wanted:.1%} within a week: {need}")
     return lines
-
-
-def sees(share: float | None, points: float, binary: bool) -> str:
-    """Say which fall is seen within a week."""
-    if binary or share is None:
-        return f"at this rate you will see a fall of {value(points, binary)} within a week"
-    return f"at this rate you will see a fall of {share:.1%} within a week"
 
 
 def as_json(found: Sequence[Replayed]) -> dict[str, Any]:

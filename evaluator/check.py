@@ -18,6 +18,7 @@ from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.prompts import fetched, sources, told
 from evaluator.settings import Settings
 from evaluator.telemetry import spelled_out
+from evaluator.watch import SIGHT
 from evaluator.words import rates, seen
 
 _NOBODY: Final = (
@@ -51,6 +52,8 @@ def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
             *_destinations(app),
         )
         results = [_try(out, name, probe, app) for name, probe in probes]
+        if results[0]:
+            _print_sight(app, out)
         return all(results)
 
 
@@ -91,6 +94,13 @@ def _try(out: Console, name: str, probe: Callable[[App], str], app: App) -> bool
 def _print_result(out: Console, name: str, what: str, *, good: bool) -> None:
     mark = "[green]ok  [/green]" if good else "[red]FAIL[/red]"
     out.print(f"{mark} {escape(name)}: {escape(spelled_out(what))}", highlight=False)
+
+
+def _print_sight(app: App, out: Console) -> None:
+    """Print what the last look at each watched score could see."""
+    for monitor, state in app.alerts.states(spec.key for spec in app.definitions.monitors).items():
+        said = "not looked at yet" if state is None else state.get(SIGHT, "not looked at since the last upgrade")
+        out.print(f"watched {monitor}: {said}", markup=False, highlight=False)
 
 
 def _redis(app: App) -> str:

@@ -260,6 +260,18 @@ def backtest(
 
 
 @cli.command()
+def digest() -> None:
+    """Print the weekly digest as it would be now; nothing is sent."""
+    from evaluator.app import open_app
+    from evaluator.rendering import as_text
+
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    with open_app(settings) as app:
+        _out.print(as_text(app.watch.overview()), markup=False, highlight=False, end="")
+
+
+@cli.command()
 def schema() -> None:
     """Write JSON Schemas for the YAML files, so that editors complete and check them."""
     from evaluator.definitions import schemas

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from evaluator.blocks import Message, buttons, context, cut, entities, escaped, link, plain, post, remark, section
+from evaluator.figures import change, day, dimension, percent_change, size, value
 from monitors import (
     Alert,
     Attribution,
@@ -16,7 +16,6 @@ from monitors import (
     Contribution,
     DropTest,
     Event,
-    NotEnoughHistory,
     WeekMean,
     WorstTrace,
     sparkline,
@@ -24,9 +23,7 @@ from monitors import (
 
 Url = Callable[[str], str]
 
-_MINUS: Final = "\N{MINUS SIGN}"
 _MOST_ROWS: Final = 3
-_MOST_LINES: Final = 40
 _COMMENT: Final = 280
 _NOTABLE_MIX: Final = 0.1
 """A mix that moved the mean by more than this share of the drop is mentioned."""
@@ -45,17 +42,6 @@ class Urls:
     scores: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DigestLine:
-    """One watched score in the weekly digest; `opened` is when its open alert fired."""
-
-    score: str
-    binary: bool
-    line: tuple[WeekMean, ...]
-    test: DropTest | NotEnoughHistory
-    opened: datetime | None = None
-
-
 def message(alert: Alert, urls: Urls) -> Message:
     """Return what people read about an alert."""
     if alert.event in {Event.FELL, Event.GREW} and alert.test is not None:
@@ -69,18 +55,7 @@ def message(alert: Alert, urls: Urls) -> Message:
         Event.EXPECTED: f"{alert.score} changed as expected",
     }[alert.event]
     story = _later(alert)
-    return post(title, [section(f"{entities(story)}\n{_trend(alert.line)}")], f"{plain(title)}. {story}")
-
-
-def digest(lines: Sequence[DigestLine], at: datetime) -> Message:
-    """Return the weekly overview: each watched score with its trend, sample and open alert."""
-    title = f"Quality this week, {_day(at)} {at.year}"
-    blocks = [section(_digest_line(line)) for line in lines[:_MOST_LINES]]
-    if len(lines) > _MOST_LINES:
-        blocks.append(section(f"… and {len(lines) - _MOST_LINES} more scores"))
-    falling = [line.score for line in lines if line.opened is not None]
-    summary = f"{len(lines)} scores watched, " + (f"low: {', '.join(falling)}" if falling else "no open alert")
-    return post(title, blocks, f"{title}: {plain(summary)}")
+    return post(title, [section(f"{entities(story)}\n{trend(alert.line)}")], f"{plain(title)}. {story}")
 
 
 def notice(title: str, facts: Sequence[str]) -> Message:
@@ -104,20 +79,15 @@ def headline(alert: Alert, test: DropTest) -> str:
     """Return the whole finding in one sentence of plain text."""
     return (
         f"{_verb(alert)} {value(test.baseline, alert.binary)} → {value(test.now, alert.binary)} "
-        f"({_size(test, alert.binary)}); {_sample(test)}"
+        f"({size(test, alert.binary)}); {_sample(test)}"
     )
-
-
-def value(points: float, binary: bool) -> str:
-    """Return a score as people write it: pass rates in percent."""
-    return f"{100 * points:.1f} %" if binary else f"{points:,.2f}"
 
 
 def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
     before, now = value(test.baseline, alert.binary), value(test.now, alert.binary)
     sample = f"{_sample(test)}; effective sample size {test.effective:,.0f}"
-    facts = f"*{before} → {now}* ({_size(test, alert.binary)})\n{sample}"
-    blocks = [section(facts), section(_trend(alert.line))]
+    facts = f"*{before} → {now}* ({size(test, alert.binary)})\n{sample}"
+    blocks = [section(facts), section(trend(alert.line))]
     if test.span > 1:
         blocks.append(section(f"A small fall that lasts: {test.span} weeks together are low, none of them by itself."))
     if (mix := _mix(test, alert.binary)) is not None:
@@ -133,7 +103,7 @@ def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
     known = "Known already? `evaluator alert snooze` tells it later, `evaluator alert expect` says that it was meant."
     blocks.append(context(known))
     fell = _verb(alert)
-    short = f"{fell} {before} → {now} ({_percent(-_share(test))})" if test.baseline > 0 else fell
+    short = f"{fell} {before} → {now} ({percent_change(-_share(test))})" if test.baseline > 0 else fell
     return post(short, blocks, plain(headline(alert, test)))
 
 
@@ -143,20 +113,10 @@ def _verb(alert: Alert) -> str:
 
 def _course(alert: Alert) -> str:
     """Return where an open alert stands."""
-    known = "" if alert.opened is None or alert.opened == alert.at else f"First to be seen on {_day(alert.opened)}. "
+    known = "" if alert.opened is None or alert.opened == alert.at else f"First to be seen on {day(alert.opened)}. "
     if alert.event is Event.GREW and alert.told is not None:
-        known += f"It had fallen by {_points(alert.told, alert.binary)} when last told. "
+        known += f"It had fallen by {change(alert.told, alert.binary)} when last told. "
     return f"{known}Open until the week is no longer low."
-
-
-def _size(test: DropTest, binary: bool) -> str:
-    """Return the fall with its interval: points for pass rates, percent of the baseline for the rest."""
-    if binary or test.baseline <= 0:
-        unit, factor, digits = ("points", 100.0, 1) if binary else ("points", 1.0, 2)
-        drop, low, high = (_signed(-x * factor, digits) for x in (test.drop, test.low, test.high))
-        return f"{drop} {unit}, 95 % interval {low} to {high} {unit}"
-    drop, low, high = (_signed(-100 * x / test.baseline, 0) for x in (test.drop, test.low, test.high))
-    return f"{drop} %, 95 % interval {low} to {high} %"
 
 
 def _sample(test: DropTest) -> str:
@@ -169,7 +129,7 @@ def _mix(test: DropTest, binary: bool) -> str | None:
         return None
     direction = "up" if test.mix > 0 else "down"
     return (
-        f"The mix of traffic moved too and took the plain mean {direction} by {_points(abs(test.mix), binary)}, "
+        f"The mix of traffic moved too and took the plain mean {direction} by {change(abs(test.mix), binary)}, "
         f"to {value(test.mean, binary)}; the figures above are at an unchanged mix."
     )
 
@@ -180,16 +140,16 @@ def _who(found: Attribution, alert: Alert, test: DropTest) -> str:
     if not found.rows:
         lines = ["*Who did it:* no segment stands out, the fall is spread evenly."]
     else:
-        lines = [f"*Who did it:* {_dimension(found.dimension)}"]
+        lines = [f"*Who did it:* {dimension(found.dimension)}"]
         lines.extend(f"• {_segment(row, test, binary, new)}" for row in found.rows[:_MOST_ROWS])
         rest = found.rest + sum(row.points for row in found.rows[_MOST_ROWS:])
-        lines.append(f"• everything else: {_points(rest, binary, sign=True)}")
+        lines.append(f"• everything else: {change(rest, binary, sign=True)}")
     if found.alike:
-        others = ", ".join(f"{_dimension(name)} {escaped(which)}" for name, which in found.alike)
+        others = ", ".join(f"{dimension(name)} {escaped(which)}" for name, which in found.alike)
         lines.append(f"Cannot be told apart from {others}: they hold the same traces.")
     for row in found.new[:_MOST_ROWS]:
         if (row.dimension, row.value) not in found.alike:
-            lines.append(f"Also new: {_dimension(row.dimension)} {_segment(row, test, binary, new)}")
+            lines.append(f"Also new: {dimension(row.dimension)} {_segment(row, test, binary, new)}")
     return "\n".join(lines)
 
 
@@ -200,8 +160,8 @@ def _segment(row: Contribution, test: DropTest, binary: bool, new: str) -> str:
     else:
         course = f"{value(row.mean_before, binary)} → {now}; {row.share:.0%} of traffic ({row.share_before:.0%} before)"
     part = f", {row.points / -test.drop:.0%} of the fall" if test.drop > 0 else ""
-    interval = f"{_points(row.low, binary, sign=True)} to {_points(row.high, binary, sign=True)}"
-    return f"{escaped(row.value)}: {course}{part} ({_points(row.points, binary, sign=True)}, 95 % {interval})"
+    interval = f"{change(row.low, binary, sign=True)} to {change(row.high, binary, sign=True)}"
+    return f"{escaped(row.value)}: {course}{part} ({change(row.points, binary, sign=True)}, 95 % {interval})"
 
 
 def _worst(found: Attribution, binary: bool, urls: Urls) -> list[Message]:
@@ -221,7 +181,7 @@ def _address(trace: WorstTrace, urls: Urls) -> str:
 
 def _changed(changes: Sequence[Change]) -> str:
     lines = [
-        f"• {_dimension(each.dimension)} {escaped(each.value)}: since {_day(each.at)}, {each.share:.0%} of traffic"
+        f"• {dimension(each.dimension)} {escaped(each.value)}: since {day(each.at)}, {each.share:.0%} of traffic"
         for each in changes[:_MOST_ROWS]
     ]
     if len(changes) > _MOST_ROWS:
@@ -249,56 +209,17 @@ def _later(alert: Alert) -> str:
     if alert.event in {Event.REMEASURED, Event.EXPECTED} or alert.test is None:
         return plain(alert.note)
     now = f"{value(alert.test.now, alert.binary)}, against {value(alert.test.baseline, alert.binary)} before the fall"
-    since = "" if alert.opened is None else f" It fell in the week to {_day(alert.opened)}."
+    since = "" if alert.opened is None else f" It fell in the week to {day(alert.opened)}."
     if alert.event is Event.RESOLVED:
         return f"Back at {now}; {alert.test.n:,} scored this week.{since}"
     return f"At {now}.{since} From now on it is compared with the weeks since then."
 
 
-def _digest_line(line: DigestLine) -> str:
-    test = line.test
-    mean = test.mean
-    shown = "no scores this week" if mean is None else f"*{value(mean, line.binary)}* from {test.n:,} scored"
-    parts = [f"{escaped(line.score)} {shown}", _trend(line.line)]
-    if isinstance(test, NotEnoughHistory):
-        parts.append(f"not compared: {entities(test.reason)}")
-    else:
-        parts.append(f"{_points(-test.drop, line.binary, sign=True)} against the {test.weeks} weeks before")
-    if line.opened is not None:
-        parts.append(f":small_red_triangle_down: low since the week to {_day(line.opened)}")
-    return "\n".join(parts)
-
-
-def _trend(line: Sequence[WeekMean]) -> str:
-    first = f"{_day(line[0].start)} " if line else ""
+def trend(line: Sequence[WeekMean]) -> str:
+    """Return a score's weeks as a line of bars."""
+    first = f"{day(line[0].start)} " if line else ""
     return f"{first}`{sparkline([week.mean for week in line])}` now"
-
-
-def _dimension(name: str | None) -> str:
-    return (name or "").replace("_", " ")
-
-
-def _points(points: float, binary: bool, *, sign: bool = False) -> str:
-    number = points * 100 if binary else points
-    digits = 1 if binary else 2
-    return (_signed(number, digits) if sign else f"{number:,.{digits}f}") + (" points" if binary else "")
-
-
-def _percent(share: float) -> str:
-    return f"{_signed(100 * share, 0)} %"
 
 
 def _share(test: DropTest) -> float:
     return test.relative(test.drop) or 0.0
-
-
-def _signed(number: float, digits: int) -> str:
-    """Return a number with its sign, a true minus for negative ones and none for what rounds to 0."""
-    text = f"{abs(number):,.{digits}f}"
-    if float(text.replace(",", "")) == 0:
-        return text
-    return (_MINUS if number < 0 else "+") + text
-
-
-def _day(at: datetime) -> str:
-    return f"{at.day} {at:%b}"

@@ -310,6 +310,9 @@ class OverloadConfig(Section):
     )
 
 
+Digests = Literal["always", "changes", "off"]
+
+
 class WatchConfig(Section):
     """When scores are looked at. Times are UTC."""
 
@@ -318,6 +321,9 @@ class WatchConfig(Section):
         default="monday", description="day of the weekly digest"
     )
     weekly_at: TimeOfDay = Field(default=time(7), description="time of the weekly digest")
+    digest: Digests = Field(
+        default="changes", description="whether it is sent every week, only when there is something to say, or never"
+    )
 
 
 class ServiceConfig(Section):

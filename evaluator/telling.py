@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from evaluator.facts import facts_of
+from evaluator.figures import sees
 from evaluator.message import Urls, message
 from evaluator.weekly_look import Look
 from monitors import (
@@ -20,6 +21,7 @@ from monitors import (
     alert_id,
     attribute,
     chart,
+    detectable,
     first_seen,
     segment_line,
 )
@@ -70,6 +72,14 @@ def payload_of(alert: Alert, before: AlertState, found: Look, urls: Urls, *, cha
     since = before.opened - LOOKED_BACK
     follows = {"alert": before.id, "message": f"{before.id}/{Event.FELL}", "since": since.isoformat()}
     return {**payload, "follows": follows}
+
+
+def sight_of(found: Look) -> str:
+    """Return what can be seen of a score at the rate at which it is sampled now."""
+    if isinstance(found.test, NotEnoughHistory):
+        return f"nothing can be compared yet: {found.test.reason}"
+    smallest = detectable(found.test)
+    return f"{sees(smallest, found.test.baseline, found.series.binary)} ({found.test.n:,} scores in the last one)"
 
 
 def _picture(alert: Alert, found: Look) -> bytes:

@@ -7,23 +7,28 @@ and so which alert it is: one that Slack has already is not told again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
 
 from evaluator.alert_memory import Mark
+from evaluator.blocks import Message
 from evaluator.clock import Clock
 from evaluator.delivery import Delivery
+from evaluator.digest import Coverage, DigestLine, Totals, digest
 from evaluator.errors import EvaluatorError
 from evaluator.judged import Scores, judged
 from evaluator.langfuse import Capabilities, Window
-from evaluator.message import DigestLine, Urls, digest
+from evaluator.message import Urls
 from evaluator.saying import marks_of
-from evaluator.state import MonitorRecord
-from evaluator.telling import LOOKED_BACK, alert_of, payload_of
+from evaluator.service_config import Digests
+from evaluator.state import Funnel, MonitorRecord
+from evaluator.telling import LOOKED_BACK, alert_of, payload_of, sight_of
 from evaluator.weekly_look import Look, analysed, baseline
 from monitors import (
     LASTING,
@@ -34,15 +39,21 @@ from monitors import (
     Held,
     Marks,
     MonitorSpec,
+    NotEnoughHistory,
     alert_id,
+    attribute,
     foreseen,
     reopened,
     step,
 )
 from monitors.series import WEEK
+from traces import Usage
 
 _DIGEST: Final = ",digest"
 """The digest's place among the monitors; no score's name has a comma."""
+
+SIGHT: Final = "sight"
+"""Where a monitor's state says what can be seen of its score, for `evaluator check`."""
 
 _REPLAYED: Final = timedelta(weeks=4)
 """How far back is looked for the beginning of a fall that nobody remembers; an older one is the new normal."""
@@ -75,6 +86,12 @@ class MonitorState(Protocol):
     def monitor(self, name: str) -> AbstractContextManager[MonitorRecord]:
         """Lock a monitor; state and outbox are saved together on a clean exit."""
 
+    def funnel(self) -> Funnel:
+        """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
+
+    def spending(self) -> dict[str, Usage]:
+        """Return what judge calls cost so far, by evaluator."""
+
 
 class Saying(Protocol):
     """What people said of scores beforehand."""
@@ -94,14 +111,19 @@ class Watch:
         delivery: Delivery,
         saying: Saying,
         clock: Clock,
+        digests: Digests = "changes",
     ) -> None:
-        """Watch `monitors`; where a `delivery` has nobody to tell, alerts are only logged."""
+        """Watch `monitors`; where a `delivery` has nobody to tell, alerts are only logged.
+
+        `digests` says whether the weekly overview is sent always, when there is something to say, or never.
+        """
         self._langfuse = langfuse
         self._state = state
         self._monitors = tuple(monitors)
         self._delivery = delivery
         self._saying = saying
         self._clock = clock
+        self._digests = digests
 
     def look(self) -> list[Alert]:
         """Look at every score, save and deliver; return what is new.
@@ -124,26 +146,45 @@ class Watch:
         return alerts
 
     def digest(self) -> None:
-        """Tell how every watched score does, with the alerts still open.
+        """Send how every watched score does, what was evaluated since the last digest, and the alerts still open.
+
+        Unless told `always`, it is not sent when there is nothing to say: no alert was open then or is now, no score
+        moved by more than chance, none fell silent, and few judgements are missing. The first is sent in any case.
 
         Raises:
             EvaluatorError: Langfuse or the state cannot be read.
         """
-        if not self._monitors:
+        if not self._monitors or self._digests == "off":
             return
-        now = self._clock.now()
-        lines = [self._digest_line(spec) for spec in self._monitors]
+        before = self._known(_DIGEST)
+        now, totals = self._clock.now(), self._totals()
+        lines, coverage = self._overview(totals, before)
+        opened = [line.score for line in lines if line.opened is not None]
+        news = before is None or before.get("open") != opened or any(line.is_news for line in lines)
         year, week, _ = now.isocalendar()
         with self._state.monitor(_DIGEST) as record:
-            self._put(record, f"digest/{year}-W{week:02}", {"message": digest(lines, now)})
+            record.state = {**totals.to_json(), "open": opened}
+            if news or self._digests == "always":
+                self._put(record, f"digest/{year}-W{week:02}", {"message": digest(lines, coverage, now)})
+            else:
+                _log.info("nothing to say in this week's digest", scores=len(lines))
         self.deliver()
+
+    def overview(self) -> Message:
+        """Return the digest as it would be sent now; nothing is sent or remembered.
+
+        Raises:
+            EvaluatorError: Langfuse or the state cannot be read.
+        """
+        lines, coverage = self._overview(self._totals(), self._known(_DIGEST))
+        return digest(lines, coverage, self._clock.now())
 
     def deliver(self) -> None:
         """Send what waits in the outbox."""
         self._delivery.deliver()
 
     def _look(self, spec: MonitorSpec, said: Sequence[Mark]) -> Iterator[Alert]:
-        known = self._known(spec)
+        known = self._known(spec.key)
         now = self._clock.now()
         given = marks_of(spec, said, now)
         before = AlertState.from_json(known)
@@ -157,7 +198,7 @@ class Watch:
             if record.state != known:
                 # Another scheduler looked in the meantime; its finding counts, and the next look is tomorrow.
                 return
-            record.state = after.to_json()
+            record.state = {**after.to_json(), SIGHT: sight_of(found)}
             if alert is not None:
                 self._put(
                     record, alert.key, payload_of(alert, before, found, self._urls, charts=self._delivery.takes_charts)
@@ -210,9 +251,9 @@ class Watch:
             first = found.at if found.fires else first
         return first
 
-    def _known(self, spec: MonitorSpec) -> dict[str, Any] | None:
+    def _known(self, monitor: str) -> dict[str, Any] | None:
         # Read and let go: reading weeks of scores takes longer than a lock should be held.
-        with self._state.monitor(spec.key) as record:
+        with self._state.monitor(monitor) as record:
             return record.state
 
     def _put(self, record: MonitorRecord, key: str, payload: Mapping[str, Any]) -> None:
@@ -221,10 +262,25 @@ class Watch:
             return
         record.outbox[key] = {**payload, "at": self._clock.now().isoformat()}
 
-    def _digest_line(self, spec: MonitorSpec) -> DigestLine:
-        state = AlertState.from_json(self._known(spec))
+    def _overview(self, totals: Totals, before: Mapping[str, Any] | None) -> tuple[list[DigestLine], Coverage]:
+        coverage = totals.since(Totals.from_json(before))
+        return [self._digest_line(spec, coverage) for spec in self._monitors], coverage
+
+    def _totals(self) -> Totals:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for (evaluator, state, _), number in self._state.funnel().items():
+            pairs[evaluator, state] += number
+        return Totals(self._clock.now(), pairs, sum(used.usd for used in self._state.spending().values()))
+
+    def _digest_line(self, spec: MonitorSpec, coverage: Coverage) -> DigestLine:
+        state = AlertState.from_json(self._known(spec.key))
         found = self._read(spec, state, self._clock.now())
-        return DigestLine(spec.key, found.series.binary, found.series.line(), found.test, state.opened)
+        missing = coverage.missing(spec.score)
+        line = DigestLine(spec.key, found.series.binary, found.series.line(), found.test, state.opened, None, missing)
+        if line.moved >= 0 or isinstance(found.expected, NotEnoughHistory):
+            return line
+        rows = attribute(found.series, found.expected).rows
+        return replace(line, who=rows[0] if rows else None)
 
     def _read(self, spec: MonitorSpec, state: AlertState, now: datetime) -> Look:
         """Read a score's weeks and test the last one, and the last ones together."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,10 +17,11 @@ from evaluator.blocks import Message
 from evaluator.delivery import Delivery, Letter
 from evaluator.errors import Unavailable
 from evaluator.langfuse import Capabilities, SessionRoots, Window
+from evaluator.service_config import Digests
 from evaluator.state import MonitorRecord
 from evaluator.watch import Watch
 from monitors import Alert, MonitorSpec
-from traces import RecordedScore, TraceRoot
+from traces import RecordedScore, TraceRoot, Usage
 
 START = datetime(2026, 3, 30, 6, 0, tzinfo=UTC)
 
@@ -102,6 +104,14 @@ class FakeState:
         self.states: dict[str, Any] = {}
         self.waiting: dict[str, dict[str, Any]] = {}
         self.saved: Callable[[], None] = lambda: None
+        self.counted: Counter[tuple[str, str, str]] = Counter()
+        self.spent: dict[str, Usage] = {}
+
+    def funnel(self) -> Counter[tuple[str, str, str]]:
+        return self.counted
+
+    def spending(self) -> dict[str, Usage]:
+        return self.spent
 
     @contextlib.contextmanager
     def monitor(self, name: str) -> Iterator[MonitorRecord]:
@@ -189,16 +199,17 @@ def die() -> None:
 class House:
     """A watch with everything around it."""
 
-    def __init__(self, *specs: MonitorSpec, slack: bool = True) -> None:
+    def __init__(self, *specs: MonitorSpec, slack: bool = True, digests: Digests = "changes") -> None:
         self.langfuse, self.state, self.slack, self.clock = FakeLangfuse(), FakeState(), FakeSlack(), HandClock()
         self.memory = FakeMemory()
         self.specs: tuple[MonitorSpec, ...] = specs or (MonitorSpec(score="faithfulness"),)
         self.to: list[FakeSlack] = [self.slack] if slack else []
+        self.digests: Digests = digests
         self.watch = self.started()
 
     def started(self) -> Watch:
         delivery = Delivery(self.state, self.memory, self.to, self.clock)
-        return Watch(self.langfuse, self.state, self.specs, delivery, self.memory, self.clock)
+        return Watch(self.langfuse, self.state, self.specs, delivery, self.memory, self.clock, self.digests)
 
     def wipe(self) -> None:
         """Redis forgets everything, and the service starts anew."""

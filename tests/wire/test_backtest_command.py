@@ -7,7 +7,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from sandbox.server import Sandbox
-from tests.serving import Config, Run
+from tests.serving import Config, OpenService, Run
 
 MONITORS = "- {score: quality, scale: [1, 5]}\n- {score: nothing}\n"
 
@@ -49,3 +49,22 @@ def test_a_monitor_that_is_none_is_told(run: Run, config: Config) -> None:
     done = run("backtest", "qualty", folder=config(monitors=MONITORS))
     assert done.returncode == 2
     assert "no monitor is named 'qualty'; did you mean 'quality'?" in done.stderr
+
+
+def test_the_digest_is_printed_and_not_sent_and_check_says_what_a_look_could_see(
+    run: Run, config: Config, service: OpenService, sandbox: Sandbox
+) -> None:
+    plant(sandbox, 13, fallen=0)
+    folder = config(rules="[]", rubrics={}, monitors=MONITORS)
+    assert "watched quality: not looked at yet" in run("check", folder=folder).stdout
+    printed = run("digest", folder=folder)
+    assert printed.returncode == 0, printed.stderr
+    assert "Moved: quality \N{MINUS SIGN}" in printed.stdout
+    assert "nothing no scores this week" in printed.stdout
+    assert sandbox.slack.messages == []
+    with service() as app:
+        app.watch.look()
+    checked = run("check", folder=folder).stdout
+    assert "watched quality: at this rate you will see a fall of" in checked
+    assert "watched nothing: nothing can be compared yet: " in checked
+    assert "Low: quality" in run("digest", folder=folder).stdout

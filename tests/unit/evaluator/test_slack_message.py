@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.blocks import LONGEST_SECTION, MOST_BLOCKS, Message, buttons, escaped, post, section
-from evaluator.message import DigestLine, Urls, digest, headline, message, notice, value
-from monitors import Alert, Attribution, Change, Contribution, DropTest, Event, NotEnoughHistory, WeekMean, WorstTrace
+from evaluator.figures import value
+from evaluator.message import Urls, headline, message, notice
+from monitors import Alert, Attribution, Change, Contribution, DropTest, Event, WeekMean, WorstTrace
 from monitors.series import WEEK
 from sandbox import slack as sandbox_slack
 from tests.weeks import NOW
@@ -312,34 +313,3 @@ def test_later_messages_say_what_happened(event: Event, said: str) -> None:
     assert said in content["text"]
     assert "30 Mar" in whole(content) or event is Event.REMEASURED
     safe(content)
-
-
-def test_the_digest_has_a_line_for_every_score() -> None:
-    short = NotEnoughHistory("2 earlier weeks to compare with; 4 are needed", 2, 40, 3.9)
-    none = NotEnoughHistory("0 scores this week; 5 are needed", 0, 0, None)
-    content = digest(
-        [
-            DigestLine("faithfulness", False, LINE, TEST, NOW),
-            DigestLine("new-score", False, LINE[-3:], short),
-            DigestLine("silent", False, (), none),
-            DigestLine("user-feedback", True, LINE, replace(TEST, baseline=0.9, mean=0.91, drop=-0.01)),
-        ],
-        NOW,
-    )
-    text = whole(content)
-    assert content["text"] == "Quality this week, 30 Mar 2026: 4 scores watched, low: faithfulness"
-    assert "`faithfulness` *3.81* from 412 scored" in text
-    assert "\N{MINUS SIGN}0.29 against the 10 weeks before" in text
-    assert "low since the week to 30 Mar" in text
-    assert "not compared: 2 earlier weeks" in text
-    assert "`silent` no scores this week" in text
-    assert "*91.0 %*" in text
-    assert "+1.0 points" in text
-
-
-def test_a_digest_of_hundreds_of_scores_fits_into_a_message() -> None:
-    lines = [DigestLine(f"score-{i}", False, LINE, TEST) for i in range(300)]
-    content = digest(lines, NOW)
-    assert len(content["blocks"]) <= 50
-    assert "260 more scores" in whole(content)
-    assert "no open alert" in content["text"]
