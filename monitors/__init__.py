@@ -4,6 +4,7 @@ from monitors.alert import Alert, AlertState, Event, alert_id, detectable, fores
 from monitors.attribution import Attribution, WorstTrace, attribute
 from monitors.changes import Change, first_seen, segment_line
 from monitors.chart import Segment, chart, sparkline
+from monitors.comparison import Comparison, compare, newest
 from monitors.drop import (
     LASTING,
     DropTest,
@@ -25,6 +26,7 @@ __all__ = [
     "AlertState",
     "Attribution",
     "Change",
+    "Comparison",
     "Contribution",
     "DropTest",
     "Event",
@@ -45,6 +47,7 @@ __all__ = [
     "alpha",
     "attribute",
     "chart",
+    "compare",
     "detectable",
     "drop_test",
     "expect",
@@ -55,6 +58,7 @@ __all__ = [
     "lasting_test",
     "marks",
     "moment",
+    "newest",
     "reopened",
     "segment_line",
     "sparkline",
