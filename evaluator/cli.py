@@ -260,6 +260,32 @@ def backtest(
 
 
 @cli.command()
+def report(
+    scores: Annotated[list[str] | None, typer.Argument(help="monitors; without one, all", metavar="[SCORE]...")] = None,
+    weeks: Annotated[int, typer.Option(help="how many weeks, this one included", min=2, max=104)] = 12,
+    to: Annotated[Path, typer.Option("--to", help="the file to write", dir_okay=False)] = Path("report.html"),
+) -> None:
+    """Write a page about some weeks of scores: charts, prompt versions compared, traces to read, coverage, cost."""
+    from evaluator.app import open_desk
+    from evaluator.definitions import load
+    from evaluator.progress import counting
+    from evaluator.report import gather
+    from evaluator.report_page import page
+
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = load(settings.evaluator_config)
+    chosen = definitions.watched(scores or [])
+    with (
+        open_desk(settings, definitions) as desk,
+        counting("scores", len(chosen), _errors, desk.clock.monotonic) as more,
+    ):
+        found = gather(desk, chosen, weeks, more)
+    to.write_text(page(found), encoding="utf-8")
+    _out.print(f"wrote {to}", highlight=False)
+
+
+@cli.command()
 def digest() -> None:
     """Print the weekly digest as it would be now; nothing is sent."""
     from evaluator.app import open_app

@@ -15,6 +15,11 @@ def value(points: float, binary: bool) -> str:
     return f"{100 * points:.1f} %" if binary else f"{points:,.2f}"
 
 
+def label(one: float, binary: bool) -> str:
+    """Return a single score: of pass and fail the word."""
+    return ("pass" if one else "fail") if binary else f"{one:.4g}"
+
+
 def change(points: float, binary: bool, *, sign: bool = False) -> str:
     """Return a difference of scores, in points; `sign` puts a plus before what rises."""
     number = points * 100 if binary else points
@@ -36,7 +41,7 @@ def sees(smallest: float, level: float, binary: bool) -> str:
     """Say which fall is seen within a week, in points of the score or as a share of its level."""
     if binary or level <= 0:
         return f"at this rate you will see a fall of {value(smallest, binary)} within a week"
-    return f"at this rate you will see a fall of {smallest / level:.1%} within a week"
+    return f"at this rate you will see a fall of {100 * smallest / level:.1f} % within a week"
 
 
 def percent_change(share: float) -> str:

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
-import scipy
 
-from monitors.series import FEWEST, NONE, Dimension, Ints, WeeklySeries, WeekMean, hajek
+from monitors.series import FEWEST, NONE, Dimension, Ints, WeeklySeries, WeekMean, hajek, week_mean
 
 RELEASED: Final = ("prompt_version", "release", "model")
 """Dimensions whose values people bring out: a new one is an event, where a new tag or user is not."""
@@ -55,11 +54,7 @@ def _mean(series: WeeklySeries, week: int, rows: Ints) -> WeekMean:
     start, n = series.start(week), int(rows.size)
     if n < FEWEST or week in series.excluded:
         return WeekMean(start, n)
-    estimate = hajek(series.values[rows], series.weights[rows], series.session[rows])
-    if not np.isfinite(estimate.variance):
-        return WeekMean(start, n)
-    half = scipy.stats.t.ppf(0.975, estimate.sessions - 1) * np.sqrt(estimate.variance)
-    return WeekMean(start, n, estimate.mean, estimate.mean - half, estimate.mean + half)
+    return week_mean(start, hajek(series.values[rows], series.weights[rows], series.session[rows]))
 
 
 def _new(series: WeeklySeries, name: str, dimension: Dimension) -> list[Change]:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import scipy
 
-from monitors.series import FEWEST, Dimension, Floats, Ints, WeeklySeries, hajek
+from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries, hajek
 
 _MOST_SEGMENTS: Final = 30
 """Segments of a dimension that are told apart in an adjustment; the rarer ones count as one."""
@@ -125,14 +125,14 @@ def _adjustment(
     return design, adjusted, together
 
 
-def newest(series: WeeklySeries, dimension: str, most: int) -> list[str]:
+def newest(series: WeeklySeries, dimension: str) -> list[str]:
     """Return the segments of a dimension that have enough scores, the one that came last first."""
     held = series.dimensions[dimension]
     counts = np.bincount(held.codes, minlength=len(held.names))
     oldest = np.full(len(held.names), -1)
     np.maximum.at(oldest, held.codes, series.week[held.rows])
-    fit = [code for code in range(len(held.names)) if counts[code] >= FEWEST and held.names[code] != "(none)"]
-    return [held.names[code] for code in sorted(fit, key=lambda code: (oldest[code], -counts[code]))[:most]]
+    fit = [code for code in range(len(held.names)) if counts[code] >= FEWEST and held.names[code] != NONE]
+    return [held.names[code] for code in sorted(fit, key=lambda code: (oldest[code], -counts[code]))]
 
 
 def _member(dimension: Dimension, value: str, size: int) -> Ints:

@@ -166,11 +166,7 @@ class WeeklySeries:
         n = int((self.week == week).sum())
         if n < FEWEST or week in self.excluded:
             return WeekMean(self.start(week), n)
-        estimate = self.estimate(week)
-        if not np.isfinite(estimate.variance):
-            return WeekMean(self.start(week), n)
-        half = scipy.stats.t.ppf(0.975, estimate.sessions - 1) * np.sqrt(estimate.variance)
-        return WeekMean(self.start(week), n, estimate.mean, estimate.mean - half, estimate.mean + half)
+        return week_mean(self.start(week), self.estimate(week))
 
 
 def hajek(values: Floats, weights: Floats, sessions: Ints) -> Estimate:
@@ -188,6 +184,20 @@ def hajek(values: Floats, weights: Floats, sessions: Ints) -> Estimate:
     count = errors.size
     variance = float(errors @ errors / total**2 * count / (count - 1)) if count > 1 else np.inf
     return Estimate(mean, variance, values.size, count, float(total**2 / (weights @ weights)))
+
+
+def interval(found: Estimate) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a mean; None where one session tells nothing of the spread."""
+    if not np.isfinite(found.variance):
+        return None, None
+    half = float(scipy.stats.t.ppf(0.975, found.sessions - 1) * np.sqrt(found.variance))
+    return found.mean - half, found.mean + half
+
+
+def week_mean(start: datetime, found: Estimate) -> WeekMean:
+    """Return a week of the line people see."""
+    low, high = interval(found)
+    return WeekMean(start, found.n) if low is None else WeekMean(start, found.n, found.mean, low, high)
 
 
 def weekly(

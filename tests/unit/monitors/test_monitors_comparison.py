@@ -126,7 +126,7 @@ def test_too_few_scores_are_no_comparison() -> None:
     held = weekly(few, now=NOW, weeks=3, segments=DIMENSIONS)
     assert compare(held, "prompt_version", "answer:4", "answer:3") is None
     assert compare(held, "prompt_version", "answer:3", "answer:9") is None
-    assert newest(held, "prompt_version", 3) == ["answer:3"]
+    assert newest(held, "prompt_version") == ["answer:3"]
 
 
 def test_the_newest_is_the_one_that_came_last() -> None:
@@ -137,4 +137,4 @@ def test_the_newest_is_the_one_that_came_last() -> None:
         for i in range(8)
     ]
     held = weekly(rows, now=NOW, weeks=3, segments=("prompt_version",))
-    assert newest(held, "prompt_version", 2) == ["answer:3", "answer:2"]
+    assert newest(held, "prompt_version") == ["answer:3", "answer:2", "answer:1"]

@@ -1,0 +1,122 @@
+"""Charts of a report as SVG: numbers become lines, colours come from the page, so that they follow its theme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from markupsafe import Markup, escape
+
+from evaluator.figures import day, value
+from monitors import WeekMean
+
+_WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 52, 14, 12, 26
+_SPARK_WIDE, _SPARK_HIGH = 132, 26
+_RANGE_WIDE, _RANGE_HIGH = 132, 16
+_MOST_DATES: Final = 7
+
+
+class Scale(NamedTuple):
+    """From values to a stretch of pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, number: float) -> float:
+        """Return where a value lies; what is outside lies on the edge."""
+        span = self.high - self.low
+        share = (number - self.low) / span if span else 0.5
+        return self.start + (self.end - self.start) * min(max(share, 0.0), 1.0)
+
+
+def weekly_chart(line: Sequence[WeekMean], binary: bool, label: str) -> Markup:
+    """Return weekly means with their 95 % intervals as a band, this week marked."""
+    low, high = limits(line, binary=binary)
+    x, y = (
+        Scale(0, max(len(line) - 1, 1), _LEFT, _WIDE - _RIGHT),
+        Scale(low, high, _HIGH - _BOTTOM, _TOP),
+    )
+    parts = [f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="{escape(label)}">']
+    for share in (0, 0.5, 1):
+        level = low + share * (high - low)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y(level):.1f}" y2="{y(level):.1f}"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y(level) + 4:.1f}" text-anchor="end">{value(level, binary)}</text>')
+    every = -(-len(line) // _MOST_DATES)
+    for place in range(len(line) - 1, -1, -every):
+        where = "end" if place == len(line) - 1 else "middle"
+        parts.append(
+            f'<text x="{x(place):.1f}" y="{_HIGH - 8}" text-anchor="{where}">{escape(day(line[place].start))}</text>'
+        )
+    parts.extend(_drawn(line, x, y))
+    for place, week in enumerate(line):
+        if week.mean is not None:
+            kind = "now" if place == len(line) - 1 else "dot"
+            said = f"week from {day(week.start)}: {value(week.mean, binary)} from {week.n:,} scored"
+            parts.append(
+                f'<circle class="{kind}" cx="{x(place):.1f}" cy="{y(week.mean):.1f}" r="{4 if kind == "now" else 2.5}">'
+                f"<title>{escape(said)}</title></circle>"
+            )
+    return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - numbers, and text that is escaped
+
+
+def spark_chart(line: Sequence[WeekMean], low: float, high: float) -> Markup:
+    """Return the same small, without words, on a scale that several of them share."""
+    x, y = Scale(0, max(len(line) - 1, 1), 3, _SPARK_WIDE - 3), Scale(low, high, _SPARK_HIGH - 3, 3)
+    last = line[-1] if line else None
+    now = (
+        f'<circle class="now" cx="{x(len(line) - 1):.1f}" cy="{y(last.mean):.1f}" r="2.5"/>'
+        if last and last.mean is not None
+        else ""
+    )
+    body = "".join(_drawn(line, x, y))
+    return Markup(f'<svg class="spark" viewBox="0 0 {_SPARK_WIDE} {_SPARK_HIGH}" aria-hidden="true">{body}{now}</svg>')  # noqa: S704
+
+
+def range_chart(mean: float, ends: tuple[float | None, float | None], low: float, high: float) -> Markup:
+    """Return a mean as a dot with its interval as a bar, on a scale that several of them share."""
+    x = Scale(low, high, 4, _RANGE_WIDE - 4)
+    first, last = ends
+    middle = _RANGE_HIGH / 2
+    bar = (
+        ""
+        if first is None or last is None
+        else f'<line class="whisker" x1="{x(first):.1f}" x2="{x(last):.1f}" y1="{middle}" y2="{middle}"/>'
+    )
+    dot = f'<circle class="dot" cx="{x(mean):.1f}" cy="{middle}" r="3.5"/>'
+    return Markup(f'<svg class="spark" viewBox="0 0 {_RANGE_WIDE} {_RANGE_HIGH}" aria-hidden="true">{bar}{dot}</svg>')  # noqa: S704
+
+
+def limits(*lines: Sequence[WeekMean], binary: bool = False) -> tuple[float, float]:
+    """Return the lowest and highest value to show of some weeks; a pass rate stays between 0 and 1."""
+    ends = [end for line in lines for week in line for end in (week.low, week.high, week.mean) if end is not None]
+    if not ends:
+        return 0.0, 1.0
+    low, high = min(ends), max(ends)
+    if binary:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _drawn(line: Sequence[WeekMean], x: Scale, y: Scale) -> Iterator[str]:
+    """Give the band and the line of each stretch of weeks that have a mean."""
+    for stretch in _stretches(line):
+        above = [f"{x(place):.1f},{y(high):.1f}" for place, (_, high, _) in stretch]
+        below = [f"{x(place):.1f},{y(low):.1f}" for place, (low, _, _) in reversed(stretch)]
+        yield f'<polygon class="band" points="{" ".join(above + below)}"/>'
+        points = " ".join(f"{x(place):.1f},{y(mean):.1f}" for place, (_, _, mean) in stretch)
+        yield f'<polyline class="line" points="{points}"/>'
+
+
+def _stretches(line: Sequence[WeekMean]) -> Iterator[list[tuple[int, tuple[float, float, float]]]]:
+    stretch: list[tuple[int, tuple[float, float, float]]] = []
+    for place, week in enumerate(line):
+        if week.mean is None or week.low is None or week.high is None:
+            if stretch:
+                yield stretch
+            stretch = []
+        else:
+            stretch.append((place, (week.low, week.high, week.mean)))
+    if stretch:
+        yield stretch
