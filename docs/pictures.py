@@ -1,4 +1,4 @@
-"""Draws the messages that docs/alerts.md shows, from a made-up quarter of scores, with a headless Chromium.
+"""Draws the messages and the report in docs/alerts.md, from a made-up quarter of scores, with a headless Chromium.
 
 `PYTHONPATH=. python docs/pictures.py`; nothing but this file needs a browser.
 """
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,11 @@ from typing import Final
 import numpy as np
 
 from evaluator.delivery import Letter
+from evaluator.message import Urls
 from evaluator.rendering import as_html
+from evaluator.report import Report, chapter
+from evaluator.report_page import page
+from monitors import AlertState
 from tests.watching import START, House, recorded
 
 PICTURES: Final = Path(__file__).parent / "pictures"
@@ -46,18 +51,30 @@ def main() -> int:
         sys.stderr.write("no Chromium was found; the pictures stay as they are\n")
         return 1
     PICTURES.mkdir(exist_ok=True)
-    letters = _told()
+    house = _told()
+    letters = house.slack.letters
     _draw(browser, "alert", _slack(letters[:1]), 760, 800)
     opening = replace(
         letters[0], chart=None, content={**letters[0].content, "blocks": letters[0].content["blocks"][:2]}
     )
     _draw(browser, "thread", _slack([opening, *letters[1:]]), 760, 1130)
     _draw(browser, "mail", as_html(letters[0].content, _address(letters[0].chart)), 760, 860)
+    _draw(browser, "report", page(_report(house)), 960, 1500)
     return 0
 
 
-def _told() -> list[Letter]:
-    """Return the messages of twelve quiet weeks, a bad version, a worse one, and the old one again."""
+def _report(house: House) -> Report:
+    """Return a report of the bad week."""
+    at, spec = START, house.specs[0]
+    opened = AlertState(opened=START)
+    funnel = Counter({("faithfulness", "sampled", ""): 5040, ("faithfulness", "scored", ""): 4998})
+    found = chapter(house.langfuse, spec, at, 12, opened)
+    urls = Urls(house.langfuse.trace_url, house.langfuse.session_url)
+    return Report("Support bot", at - timedelta(weeks=12), at, (found,), funnel, {}, urls)
+
+
+def _told() -> House:
+    """Return a house with the messages of twelve quiet weeks, a bad version, a worse one, and the old one again."""
     house = House()
     for day in range(91, 7, -1):
         _write(house, day, 0.0)
@@ -69,7 +86,7 @@ def _told() -> list[Letter]:
         _write(house, -day, 2.4 if day < 9 else 0.0, at_once=day < 9)
         house.clock.at += timedelta(days=1)
         house.look()
-    return house.slack.letters
+    return house
 
 
 def _write(house: House, days_ago: int, fall: float, *, at_once: bool = False) -> None:
@@ -86,7 +103,9 @@ def _write(house: House, days_ago: int, fall: float, *, at_once: bool = False) -
                 start + timedelta(minutes=23 * i),
                 random.bytes(16).hex(),
                 prompt,
-                comment=_REASONS[int(random.integers(len(_REASONS)))],
+                comment=_REASONS[int(random.integers(len(_REASONS)))]
+                if value < 4
+                else "Every claim stands in the documents.",
                 metadata={"segments": {"prompt_version": prompt, "model": "gpt-5.4", "trace_name": "support"}},
             )
         )
@@ -97,8 +116,8 @@ def _slack(letters: list[Letter]) -> str:
     rows = []
     for letter in letters:
         # Slack shows the chart below the message, in its thread.
-        page = as_html(letter.content)
-        body = page[page.index(">", page.index("<body")) + 1 : page.index("</body>")]
+        whole = as_html(letter.content)
+        body = whole[whole.index(">", whole.index("<body")) + 1 : whole.index("</body>")]
         if letter.chart is not None:
             body += (
                 f'<img src="{_address(letter.chart)}" style="max-width:520px;border:1px solid #ddd;border-radius:8px">'
@@ -113,10 +132,10 @@ def _address(picture: bytes | None) -> str | None:
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else None
 
 
-def _draw(browser: str, name: str, page: str, width: int, height: int) -> None:
+def _draw(browser: str, name: str, text: str, width: int, height: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "page.html"
-        source.write_text(page, encoding="utf-8")
+        source.write_text(text, encoding="utf-8")
         options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1"]
         target = PICTURES / f"{name}.png"
         subprocess.run(  # noqa: S603 - a browser of this machine, on a page of ours

@@ -30,10 +30,11 @@ from monitors import (
     newest,
     segment_line,
 )
-from monitors.series import NONE, WEEK, Dimension, Estimate, hajek, interval
+from monitors.series import WEEK, Dimension, Estimate, hajek, interval
 from traces import Usage
 
 _MOST_SEGMENTS: Final = 8
+_FEWEST_SEGMENTS: Final = 2
 _MOST_COMPARED: Final = 3
 _MOST_LEVELS: Final = 11
 _BINS: Final = 10
@@ -176,7 +177,7 @@ def _breakdowns(series: WeeklySeries) -> Iterable[Breakdown]:
     for name, dimension in series.dimensions.items():
         rows = [_row(series, name, dimension, code) for code in range(len(dimension.names))]
         known = sorted((row for row in rows if row is not None), key=lambda row: (-row.share, row.name))
-        if all(row.name == NONE for row in known):
+        if len(known) < _FEWEST_SEGMENTS:
             continue
         found = tuple(_compared(series, name)) if name == "prompt_version" else ()
         yield Breakdown(name, tuple(known[:_MOST_SEGMENTS]), max(0, len(known) - _MOST_SEGMENTS), found)

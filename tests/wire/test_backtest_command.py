@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Run
@@ -68,3 +69,14 @@ def test_the_digest_is_printed_and_not_sent_and_check_says_what_a_look_could_see
     assert "watched quality: at this rate you will see a fall of" in checked
     assert "watched nothing: nothing can be compared yet: " in checked
     assert "Low: quality" in run("digest", folder=folder).stdout
+
+
+def test_a_report_is_written(run: Run, config: Config, sandbox: Sandbox, tmp_path: Path) -> None:
+    plant(sandbox, 13, fallen=0)
+    folder = config(rules="[]", rubrics={}, monitors=MONITORS)
+    done = run("report", "--weeks", "8", "--to", "quality.html", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "wrote quality.html" in done.stdout
+    page = (tmp_path / "quality.html").read_text()
+    assert "480 scores" in page
+    assert f'href="{sandbox.langfuse_url}/project/sandbox-project/traces/{0:016x}' in page
