@@ -20,7 +20,7 @@ from evaluator.remarks import remarks, unpriced
 from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
 from evaluator.service_config import EditorSchema, ModelsConfig, ServiceConfig
 from evaluator.yaml_source import Source, read
-from judges import DEFAULT_CONTEXT, Price, Rubric, RubricSpec, grouped
+from judges import DEFAULT_CONTEXT, CategoricalScale, Price, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
 from rules import Rule, collect
 from traces import DataType, Observe, SampleRule, Target, When
@@ -150,7 +150,7 @@ def load(folder: Path) -> Definitions:
     loader.check_fallbacks(service.models, rubrics)
     off = [each for each in rubrics if each.is_off]
     evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
-    monitors = list(loader.monitors({name: kind for one in evaluators for name, kind in one.scores.items()}))
+    monitors = list(loader.monitors(evaluators))
     specs = [evaluator.rubric.spec for evaluator in evaluators if evaluator.rubric is not None]
     names = [name for evaluator in evaluators for name in evaluator.scores]
     unwritten = {score: one.name for one in off for score in one.scores}
@@ -250,7 +250,8 @@ class _Loader:
             return known
         return [replace(one, rubric=rubric, version=rubric.version) for one, rubric in zip(known, among, strict=True)]
 
-    def monitors(self, scores: Mapping[str, DataType]) -> Iterator[MonitorSpec]:
+    def monitors(self, evaluators: Sequence[Evaluator]) -> Iterator[MonitorSpec]:
+        """Give what monitors.yaml watches: scores that these write, and others."""
         seen: dict[str, str] = {}
         for source, index, entry in self._entries("monitors.yaml"):
             spec = self._valid(MonitorSpec, source, entry, (index,))
@@ -260,8 +261,7 @@ class _Loader:
             if spec.key in seen:
                 self.problems.append(Problem(place, f"score {spec.score!r} is already watched at {seen[spec.key]}"))
             seen.setdefault(spec.key, place)
-            if scores.get(spec.score) is DataType.CATEGORICAL:
-                what = f"score: the values of {spec.score!r} are labels; numbers and booleans can be watched"
+            if (what := unwatchable(spec, evaluators)) is not None:
                 self.problems.append(Problem(place, what))
             yield spec
 
@@ -345,6 +345,23 @@ class _Loader:
             told = again if self._names[name] != place else "is defined again where this anchor is used"
             self.problems.append(Problem(place, f"name: {name!r} {told}"))
         self._names.setdefault(name, place)
+
+
+def unwatchable(spec: MonitorSpec, evaluators: Sequence[Evaluator]) -> str | None:
+    """Return why a score that one of these writes cannot be watched so; None when it can, or others write it."""
+    kind = next((one.scores[spec.score] for one in evaluators if spec.score in one.scores), None)
+    if kind is None:
+        return None
+    if kind is not DataType.CATEGORICAL:
+        return None if spec.labels is None else f"labels: the values of {spec.score!r} are no labels"
+    if spec.labels is None:
+        return f"score: the values of {spec.score!r} are labels; say with `labels: [...]` whose share is watched"
+    scale = next(
+        (one.rubric.spec.score for one in evaluators if one.rubric is not None and one.name == spec.score), None
+    )
+    known = scale.labels if isinstance(scale, CategoricalScale) else spec.labels
+    wrong = next((label for label in spec.labels if label not in known), None)
+    return None if wrong is None else f"labels: {spec.score!r} has no label {wrong!r}; {nearest(wrong, known)}"
 
 
 def schemas(folder: Path) -> dict[str, dict[str, Any]]:

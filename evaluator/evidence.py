@@ -11,13 +11,13 @@ from monitors import Judged
 from traces import RecordedScore, TraceRoot
 
 
-def evidence(score: RecordedScore, root: TraceRoot | None) -> Judged:
-    """Return a numeric score as evidence; `root` tells the segments of a score that is not ours."""
+def evidence(score: RecordedScore, number: float, root: TraceRoot | None) -> Judged:
+    """Return a score that counts as a number as evidence; `root` tells the segments of a score that is not ours."""
     meta = score.metadata
     ours = is_ours(score)
     session = meta.get("session_id") or score.session_id or (root.session_id if root else None) or score.trace_id
     return Judged(
-        value=float(score.value),
+        value=number,
         at=score.timestamp,
         trace_id=score.trace_id or "",
         weight=_weight(meta.get("inclusion_probability")),

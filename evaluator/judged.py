@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -48,12 +48,17 @@ def judged(langfuse: Scores, spec: MonitorSpec, window: Window) -> Iterator[Judg
     for page in langfuse.scores(window, names=[spec.score]):
         sample = [score for score in page if counts(score)]
         wanted = [score for score in sample if spec.environment is None or score.environment in spec.environment]
-        numbers = [score for score in wanted if not isinstance(score.value, str) and math.isfinite(score.value)]
+        numbers = [(score, number) for score in wanted if (number := spec.number(score.value)) is not None]
         odd += len(wanted) - len(numbers)
-        roots = _roots(langfuse, numbers, window)
-        yield from (evidence(score, roots.get(_about(score))) for score in numbers)
+        roots = _roots(langfuse, (score for score, _ in numbers), window)
+        for score, number in numbers:
+            found = evidence(score, number, roots.get(_about(score)))
+            yield found if spec.labels is None else replace(found, boolean=True)
     if odd:
-        _log.warning("scores that are no numbers cannot be watched", score=spec.score, count=odd)
+        what = (
+            "scores that are no numbers need labels" if spec.labels is None else "scores without a label are left out"
+        )
+        _log.warning(what, score=spec.score, count=odd)
 
 
 def _roots(langfuse: Scores, scores: Iterable[RecordedScore], window: Window) -> Mapping[_About, TraceRoot]:

@@ -212,12 +212,13 @@ class LowScores:
             _log.warning("a low score waits", score=low.score, place=f"{low.kind} {low.place}", reason=why)
         self._waiting.change(replace(low, tries=low.tries + 1, why=why))
 
-    def _lows(self, name: str, value: object, environment: str, subject: Subject, at: datetime) -> Iterable[Low]:
+    def _lows(self, name: str, value: float | str, environment: str, subject: Subject, at: datetime) -> Iterable[Low]:
         for spec, on_low in self._specs:
             fits = spec.score == name and (spec.environment is None or environment in spec.environment)
-            if fits and not isinstance(value, str) and float(cast("float", value)) <= on_low.at_most:
+            number = spec.number(value) if fits else None
+            if number is not None and number <= on_low.at_most:
                 for kind, place in _places(on_low):
-                    yield Low(kind, place, name, float(cast("float", value)), subject, at)
+                    yield Low(kind, place, name, number, subject, at)
 
 
 def _places(on_low: OnLow) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Final, Self
 
@@ -61,6 +62,9 @@ class MonitorSpec(BaseModel):
         pattern="^[^,]+$",  # Langfuse takes names as a comma list and has no way to escape one
         description="name of the score in Langfuse, whoever writes it (no comma)",
     )
+    labels: OneOf | None = Field(
+        default=None, description="of a score whose values are labels: the share of these is watched, as a pass rate"
+    )
     smallest_drop: Fraction = Field(
         default=0.01, gt=0, lt=1, description="smaller drops are never reported: 2% or 0.02"
     )
@@ -90,8 +94,17 @@ class MonitorSpec(BaseModel):
 
     @property
     def key(self) -> str:
-        """The monitor's name in the state: the score, and its environments when it has any."""
-        return self.score if self.environment is None else f"{self.score}@{'+'.join(sorted(self.environment))}"
+        """The monitor's name in the state: the score, with its labels and environments when it has any."""
+        labels = "" if self.labels is None else f"={'+'.join(sorted(self.labels))}"
+        return self.score + labels + ("" if self.environment is None else f"@{'+'.join(sorted(self.environment))}")
+
+    def number(self, value: float | bool | str) -> float | None:
+        """Return what a score's value counts: with `labels` 1 or 0; None when it is nothing that can be averaged."""
+        if isinstance(value, str):
+            # Several labels are one value, joined as judges.opinions joins them.
+            told = {value, *value.split(", ")}
+            return None if self.labels is None else float(not told.isdisjoint(self.labels))
+        return float(value) if self.labels is None and math.isfinite(value) else None
 
     @property
     def excluded(self) -> tuple[Span, ...]:

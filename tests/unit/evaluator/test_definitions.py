@@ -294,11 +294,35 @@ def test_mistakes_in_monitors_yaml(write: Write, text: str, expected: str) -> No
     assert problems(write(monitors=text)) == [expected]
 
 
-def test_labels_cannot_be_watched(write: Write) -> None:
+@pytest.mark.parametrize(
+    ("watched", "said"),
+    [
+        (
+            "{score: helpfulness}",
+            "1:4: score: the values of 'helpfulness' are labels; say with `labels: [...]` whose share is watched",
+        ),
+        (
+            "{score: helpfulness, labels: [goood]}",
+            "1:4: labels: 'helpfulness' has no label 'goood'; did you mean 'good'?",
+        ),
+        ("{score: answered, labels: [good]}", "1:4: labels: the values of 'answered' are no labels"),
+    ],
+)
+def test_labels_are_watched_by_their_share(write: Write, watched: str, said: str) -> None:
     labels = RUBRIC.replace("{type: boolean}", "{type: categorical, labels: [good, bad]}")
-    assert problems(write(rubric_helpfulness=labels, monitors="- {score: helpfulness}")) == [
-        "monitors.yaml:1:4: score: the values of 'helpfulness' are labels; numbers and booleans can be watched"
-    ]
+    rules = "[{name: answered, rule: not_empty}]"
+    assert problems(write(rules=rules, rubric_helpfulness=labels, monitors=f"- {watched}")) == [f"monitors.yaml:{said}"]
+
+
+def test_one_score_may_be_watched_by_several_labels(write: Write) -> None:
+    labels = RUBRIC.replace("{type: boolean}", "{type: categorical, labels: [good, fair, bad]}")
+    watched = (
+        "{score: helpfulness, labels: good}",
+        "{score: helpfulness, labels: [good, fair]}",
+        "{score: theirs, labels: x}",
+    )
+    folder = write(rubric_helpfulness=labels, monitors="".join(f"- {each}\n" for each in watched))
+    assert [spec.key for spec in load(folder).monitors] == ["helpfulness=good", "helpfulness=fair+good", "theirs=x"]
 
 
 def test_a_long_value_is_shown_by_its_beginning(write: Write) -> None:

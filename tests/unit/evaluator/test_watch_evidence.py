@@ -31,7 +31,7 @@ def test_weights_are_one_over_the_inclusion_probability() -> None:
 
 def ruler(**metadata: object) -> str:
     score = recorded(1.0, START, "t", metadata={"evaluator_version": "v1", **metadata})
-    return evidence(score, None).version
+    return evidence(score, 1.0, None).version
 
 
 def test_a_missing_juror_is_no_other_judge_and_another_judge_is() -> None:
@@ -157,3 +157,16 @@ def test_a_date_far_away_makes_nobody_read_more() -> None:
     house = House(MonitorSpec(score="faithfulness", excluded_weeks=(date(2020, 1, 1),)))
     house.look()
     assert min(window.start for window, _ in house.langfuse.asked) == START - timedelta(weeks=16)
+
+
+def test_the_share_of_labels_is_watched_as_a_pass_rate() -> None:
+    house = House(MonitorSpec.model_validate({"score": "mood", "labels": ["pleased", "neutral"]}))
+    for day in range(91):
+        for i in range(40):
+            bad = i % 10 == 0 or (day < 7 and i % 3 == 0)
+            mood = "annoyed" if bad else ("pleased", "neutral")[i % 2]
+            at = START - timedelta(days=day, minutes=30 * i + 1)
+            house.langfuse.held.append(recorded(mood, at, f"{day}-{i}", name="mood", data_type="CATEGORICAL"))
+    (alert,) = house.look()
+    assert alert.binary
+    assert house.texts[0].startswith("mood=neutral+pleased fell 90.0 % \N{RIGHTWARDS ARROW} 60.0 %")

@@ -54,3 +54,22 @@ def test_an_excluded_date_is_a_day_in_utc() -> None:
 def test_editors_are_told_of_both_ways_to_write_a_share() -> None:
     written = MonitorSpec.model_json_schema()["properties"]["smallest_drop"]["anyOf"]
     assert {option["type"] for option in written} == {"string", "number"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "number"),
+    [
+        (None, 3.5, 3.5),
+        (None, True, 1.0),
+        (None, float("nan"), None),
+        (None, "good", None),
+        ("good", "good", 1.0),
+        ("good", "bad", 0.0),
+        ("good", 1.0, None),
+        (["billing", "refund"], "delivery, refund", 1.0),
+        (["billing", "refund"], "refunds", 0.0),
+        (["yes, always"], "yes, always", 1.0),
+    ],
+)
+def test_what_a_value_counts(labels: object, value: float | bool | str, number: float | None) -> None:
+    assert MonitorSpec.model_validate({"score": "a", "labels": labels}).number(value) == number
