@@ -33,6 +33,7 @@ from evaluator.events import ScoreEvents, open_events
 from evaluator.idle_sessions import IdleSessions
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
+from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
 from evaluator.late_scores import LateScores
 from evaluator.limits import FleetGate, Gate, OpenGate
@@ -117,22 +118,19 @@ def open_app(
         fleet = {"breaker": breaker, "purse": money.purse, "cache": _cache(settings, definitions, client)}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
-        kept = KeptPrompts(stack.enter_context(connect(url)), namespace)
-        prompts = stack.enter_context(contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)))
-        prompts.start()
+        prompts = stack.enter_context(_prompts(definitions, langfuse, url, namespace, clock))
         events = stack.enter_context(contextlib.closing(_events(settings, definitions, clock)))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
-        batched, hears = Batched(room, seen, clock.now, money.batches), _hears(low, events)
+        weeks = KeptWeeks(client, namespace, langfuse, clock)
+        batched, hears = Batched(room, seen, clock.now, money.batches), _hears(low, weeks, events)
         evaluation = Evaluation(
             definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched
         )
-        every, size = definitions.service.batches.every, definitions.service.batch_size
-        batches = BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
+        batches = _batch_lane(definitions, room, api, state, clock, evaluation, money)
         alerts = AlertMemory(client, namespace)
-        delivery, digests = Delivery(state, alerts, told, clock), definitions.service.watch.digest
-        watch = Watch(langfuse, state, definitions.monitors, delivery, alerts, clock, digests)
+        watch = _watch(definitions, langfuse, state, Delivery(state, alerts, told, clock), alerts, clock, weeks)
         yield App(
             settings,
             definitions,
@@ -295,19 +293,55 @@ def _cache(settings: Settings, definitions: Definitions, client: redis.Redis) ->
     return None if expires is None else Cache(client, settings.evaluator_namespace, expires, secret)
 
 
+@contextlib.contextmanager
+def _prompts(definitions: Definitions, langfuse: Langfuse, url: str, namespace: str, clock: Clock) -> Iterator[Prompts]:
+    with connect(url) as client:
+        kept = KeptPrompts(client, namespace)
+        with contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)) as prompts:
+            prompts.start()
+            yield prompts
+
+
+def _watch(
+    definitions: Definitions,
+    langfuse: Langfuse,
+    state: State,
+    delivery: Delivery,
+    alerts: AlertMemory,
+    clock: Clock,
+    weeks: KeptWeeks,
+) -> Watch:
+    digests = definitions.service.watch.digest
+    return Watch(langfuse, state, definitions.monitors, delivery, alerts, clock, digests, weeks.read)
+
+
+def _batch_lane(
+    definitions: Definitions,
+    room: BatchRoom,
+    api: BatchApi,
+    state: State,
+    clock: Clock,
+    evaluation: Evaluation,
+    money: Money,
+) -> BatchLane:
+    every, size = definitions.service.batches.every, definitions.service.batch_size
+    return BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
+
+
 def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -> BatchApi:
     key = settings.openai_api_key.get_secret_value()
     return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
 
 
-def _hears(low: LowScores, events: ScoreEvents) -> Told:
+def _hears(low: LowScores, weeks: KeptWeeks, events: ScoreEvents) -> Told:
     """Return what hears of accepted scores."""
 
-    def both(scores: Sequence[Score], ref: Ref) -> None:
+    def all_of_them(scores: Sequence[Score], ref: Ref) -> None:
         low.written(scores)
+        weeks.written(scores)
         events.tell(scores, ref)
 
-    return both if low.names else events.tell
+    return all_of_them
 
 
 def _events(settings: Settings, definitions: Definitions, clock: Clock) -> ScoreEvents:

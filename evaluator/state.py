@@ -25,6 +25,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |
 | N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
+| N:week:MONDAY | hash | 4 to 10 days | scores of a finished week (kept_weeks.py) | they are read again |
 | N:cache:HASH | string | as configured | a verdict, to be used again (cache.py) | the same is paid for again |
 | N:batch:* | (see batch_room) | | questions for the provider's batches | those of the overlap are paid for again |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |

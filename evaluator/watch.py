@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -23,6 +24,7 @@ from evaluator.delivery import Delivery
 from evaluator.digest import Coverage, DigestLine, Totals, digest
 from evaluator.errors import EvaluatorError
 from evaluator.judged import Scores, judged
+from evaluator.kept_weeks import Reading
 from evaluator.langfuse import Capabilities, Window
 from evaluator.message import Urls
 from evaluator.saying import marks_of
@@ -112,10 +114,12 @@ class Watch:
         saying: Saying,
         clock: Clock,
         digests: Digests = "changes",
+        read: Reading | None = None,
     ) -> None:
         """Watch `monitors`; where a `delivery` has nobody to tell, alerts are only logged.
 
-        `digests` says whether the weekly overview is sent always, when there is something to say, or never.
+        `digests` says whether the weekly overview is sent always, when there is something to say, or never; `read`
+        gives the scores that are watched, by default straight from Langfuse.
         """
         self._langfuse = langfuse
         self._state = state
@@ -124,6 +128,7 @@ class Watch:
         self._saying = saying
         self._clock = clock
         self._digests = digests
+        self._judged: Reading = read or partial(judged, langfuse)
 
     def look(self) -> list[Alert]:
         """Look at every score, save and deliver; return what is new.
@@ -242,7 +247,7 @@ class Watch:
         """Return when a fall that nobody remembers was first to be seen, by looking again at the days before."""
         weeks = spec.baseline_weeks + len(spec.excluded) + LASTING
         window = Window(now - _REPLAYED - weeks * WEEK, now)
-        held = Held.of(judged(self._langfuse, spec, window), now=now, segments=spec.segments)
+        held = Held.of(self._judged(spec, window), now=now, segments=spec.segments)
         first = now
         for day in range(1, _REPLAYED.days):
             found = analysed(spec, state, now - timedelta(days=day), held)
@@ -286,5 +291,5 @@ class Watch:
         """Read a score's weeks and test the last one, and the last ones together."""
         end, weeks = baseline(spec, state, now)
         start = min(end - weeks * WEEK, now - (weeks + LASTING) * WEEK)
-        held = Held.of(judged(self._langfuse, spec, Window(start, now)), now=now, segments=spec.segments)
+        held = Held.of(self._judged(spec, Window(start, now)), now=now, segments=spec.segments)
         return analysed(spec, state, now, held)
