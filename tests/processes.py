@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from tests import forked
 
 
 class Processes:
@@ -17,13 +17,11 @@ class Processes:
     def __init__(self, environment: dict[str, str], folder: Path, log: Path) -> None:
         self._environment = {**os.environ, **environment, "EVALUATOR_CONFIG": str(folder)}
         self._log = log
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: list[forked.Forked] = []
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str) -> forked.Forked:
         with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "evaluator.cli", *arguments], env=self._environment, stdout=log, stderr=log
-            )
+            process = forked.start("evaluator.cli", arguments, env=self._environment, out=log, err=log)
         self.running.append(process)
         return process
 

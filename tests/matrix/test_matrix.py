@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import os
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
+from tests import forked
 from tests.matrix.faults import FAULTS
 from tests.matrix.plan import drawn
 from tests.matrix.playing import Run, play
@@ -66,6 +67,5 @@ def test_two_hundred_seeds_meet_every_fault_in_many_combinations() -> None:
 
 
 def test_the_command_line_names_every_fault() -> None:
-    command = [sys.executable, "-m", "tests.matrix", "--help"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    told = forked.run("tests.matrix", ["--help"], env=os.environ, timeout=60).stdout
     assert all(name in told.replace("\n", "").replace(" ", "") for name in FAULTS)

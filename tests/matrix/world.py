@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from evaluator.state import State
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
 from sandbox.server import Sandbox
+from tests import forked
 from tests.matrix.cable import Cable
 from tests.matrix.quick import CLOCK
 from tests.serving import RUBRIC, Traffic
@@ -151,7 +151,7 @@ class World:
         self.traffic = Traffic(self.sandbox)
         self.store = Store(folder / "store")
         self.cable = Cable(folder / "cable", folder / "store" / "s")
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, forked.Forked] = {}
         self._logs: dict[str, Path] = {}
         self._weeks: list[dict[str, Any]] = []
         self._next = 0
@@ -190,8 +190,8 @@ class World:
         environment = {**os.environ, **self._environment(), CLOCK: str(self._clock(role))}
         self._logs[name] = self._folder / f"log-{len(list(self._folder.glob('log-*'))):03}-{name}"
         with self._logs[name].open("wb") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.matrix.quick", *_ARGUMENTS[role]], env=environment, stdout=log, stderr=log
+            self.processes[name] = forked.start(
+                "tests.matrix.quick", _ARGUMENTS[role], env=environment, out=log, err=log
             )
 
     def kill(self, name: str) -> None:

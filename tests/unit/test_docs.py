@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import typer
 
 from evaluator.cli import cli
 from evaluator.settings import variables
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,9 +30,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 def test_generated_pages_are_fresh() -> None:
-    done = subprocess.run(
-        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = forked.run("docs.generate", ["--check"], env=os.environ, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

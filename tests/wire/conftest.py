@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from evaluator.app import App, open_app
 from evaluator.clock import Clock
 from evaluator.settings import Settings
 from sandbox.server import Sandbox
+from tests import forked
 from tests.serving import RUBRIC, RULES, SERVICE, Config, OpenService, Run, Traffic
 
 
@@ -71,15 +71,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
     def command(*arguments: str, folder: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
         settings = {**environment, "EVALUATOR_CONFIG": str(folder or tmp_path / "config"), "COLUMNS": "160", **changes}
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("LANGFUSE", "OPENAI", "SLACK", "EVALUATOR"))}
-        return subprocess.run(
-            [sys.executable, "-m", "evaluator.cli", *arguments],
-            env={**clean, **settings},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return forked.run("evaluator.cli", arguments, env={**clean, **settings}, cwd=tmp_path, timeout=60)
 
     return command
 
