@@ -25,6 +25,8 @@ LEASE: Final = timedelta(seconds=45)
 _RENEW: Final = timedelta(seconds=10)
 _BATCHES: Final = timedelta(seconds=30)
 _DUE: Final = timedelta(seconds=20)
+_FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
+"""Seconds until a look or digest that failed is tried again, twice as long each time: each reads weeks of scores."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class Scheduler:
         self._late_scores = late_scores
         self._owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
         self._leads = False
+        self._waits: dict[str, tuple[float, float]] = {}
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -122,11 +125,22 @@ class Scheduler:
                 # A first start waits for its time: there is nothing to look at yet. What ran in the future ran by a
                 # clock that was wrong: to wait until then would leave out every time before.
                 self._app.state.ran(name, now)
-            elif (due := trigger.get_next_fire_time(None, last)) is not None and due <= now:
+            elif (due := trigger.get_next_fire_time(None, last)) is not None and due <= now and self._may_try(name):
                 job()
                 self._app.state.ran(name, now)
+                self._waits.pop(name, None)
 
         self._run(name, run)
+
+    def _may_try(self, name: str) -> bool:
+        """Whether a job that failed may be tried again; each try puts off the next one."""
+        at = self._app.clock.monotonic()
+        due, last = self._waits.get(name, (at, 0.0))
+        if at < due:
+            return False
+        wait = min(max(_FIRST_WAIT, 2 * last), _LONGEST_WAIT)
+        self._waits[name] = (at + wait, wait)
+        return True
 
     def _run(self, name: str, job: Callable[[], object]) -> None:
         if not self._leads:

@@ -10,6 +10,7 @@ import pytest
 
 from evaluator.app import App
 from evaluator.batch import NOTHING_WAITS
+from evaluator.clock import SystemClock
 from evaluator.errors import Unavailable
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
@@ -136,7 +137,11 @@ def test_another_takes_over_from_a_leader_that_fell_silent(app: App, monkeypatch
     assert looks.delivered == 1
 
 
-def test_a_look_that_fails_is_repeated_and_stops_no_other_job(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_fails_is_repeated_ever_less_often_and_stops_no_other_job(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = [1000.0]
+    monkeypatch.setattr(SystemClock, "monotonic", lambda _: at[0])
     looks = Looks()
     object.__setattr__(app, "watch", looks)
     leader = scheduler(app)
@@ -151,13 +156,16 @@ def test_a_look_that_fails_is_repeated_and_stops_no_other_job(app: App, monkeypa
 
     with monkeypatch.context() as broken:
         broken.setattr(looks, "look", fail)
-        leader.due()
-        leader.due()
-    assert (looks.looked, looks.digested) == (2, 1)
-    assert app.state.last_run("look") == before
-    leader.due()
-    leader.due()
+        # Each look reads weeks of scores: one that cannot be read must not take the requests of all others.
+        for wait in (0, 20, 39, 2, 118, 3):
+            at[0] += wait
+            leader.due()
     assert (looks.looked, looks.digested) == (3, 1)
+    assert app.state.last_run("look") == before
+    at[0] += 240
+    leader.due()
+    leader.due()
+    assert (looks.looked, looks.digested) == (4, 1)
 
 
 def test_a_redis_that_is_down_takes_the_lead_away(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
