@@ -6,11 +6,13 @@ it contributes (its share times its change), never for a low mean: small segment
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitors.drop import Residuals
 from monitors.segments import Contribution, Table, explained, rows_of, table
@@ -110,11 +112,10 @@ def worst_traces(series: WeeklySeries, expected: Residuals, blamed: Contribution
     if blamed is not None:
         dimension = series.dimensions[blamed.dimension]
         member[dimension.rows[dimension.codes == dimension.names.index(blamed.value)]] = True
-    order = sorted(series.recent, key=lambda row: (not member[row], lost[row], _read(series.recent[row])))
     chosen: list[WorstTrace] = []
     sessions: dict[int, int] = {}
     traces: set[tuple[str, str]] = set()
-    for row in order:
+    for row in _in_order(series, lost, member):
         score, session = series.recent[row], int(series.session[row])
         read = _read(score)
         if lost[row] >= 0 or read in traces or not any(read) or sessions.get(session, 0) >= _PER_SESSION:
@@ -125,6 +126,15 @@ def worst_traces(series: WeeklySeries, expected: Residuals, blamed: Contribution
         if len(chosen) == _WORST:
             break
     return tuple(chosen)
+
+
+def _in_order(series: WeeklySeries, lost: Floats, member: NDArray[np.bool_]) -> Iterator[int]:
+    """Give the rows of this week's traces: those of the blamed segment first, what cost most first, then by name."""
+    rows = np.fromiter(series.recent, dtype=np.int64, count=len(series.recent))
+    ordered = rows[np.lexsort((lost[rows], ~member[rows]))].tolist()
+    # Few are read in the end, so ties are only put in order when it is their turn.
+    for _, alike in groupby(ordered, key=lambda row: (member[row], lost[row])):
+        yield from sorted(alike, key=lambda row: _read(series.recent[row]))
 
 
 def _read(score: Judged) -> tuple[str, str]:

@@ -42,7 +42,7 @@ def residuals(series: WeeklySeries, baseline: list[int]) -> tuple[Floats, float]
             largest = max(largest, float(np.abs(effect).max(initial=0.0)))
         if largest <= _SETTLED:
             break
-    centre = float(np.mean([series.estimate(week, left).mean for week in baseline]))
+    centre = float(np.mean(series.means(left)[baseline]))
     return left - centre, level + centre
 
 

@@ -10,7 +10,7 @@ import scipy
 from numpy.typing import NDArray
 
 from monitors.drop import Residuals
-from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries
+from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries, compact
 
 _FALSE_DISCOVERIES: Final = 0.1
 _CHANCE: Final = 0.05
@@ -113,7 +113,9 @@ def rows_of(table: Table) -> tuple[Contribution, ...]:
     tested = (now.sessions >= FEWEST) & np.isfinite(p)
     q = np.ones_like(p)
     if tested.any():
-        q[tested] = scipy.stats.false_discovery_control(p[tested])
+        # Segments that share traces move together in ways nobody knows (Benjamini and Yekutieli 2001).
+        shared = table.dimension.portion.min(initial=1.0) < 1
+        q[tested] = scipy.stats.false_discovery_control(p[tested], method="by" if shared else "bh")
     rows = [
         Contribution(
             dimension=table.name,
@@ -144,16 +146,18 @@ def _part(series: WeeklySeries, residual: Floats, dimension: Dimension, weeks: l
     pairs = rows[dimension.rows]
     row, code = dimension.rows[pairs], dimension.codes[pairs]
     portion = dimension.portion[pairs]
-    weight, session = weighed[row], series.session[row]
+    weight = weighed[row]
     total = weighed[rows].sum()
     member = np.bincount(code, weight, size)
     with np.errstate(invalid="ignore"):
         mean = np.bincount(code, weight * series.values[row], size) / member
     points = np.bincount(code, weight * portion * residual[row], size) / total
     # Linearised ratio: a session's sum in the segment, less the segment's part of the session's weight.
-    clusters, cluster = np.unique(series.session[rows], return_inverse=True)
+    clusters, cluster = compact(series.session[rows])
     weights = np.bincount(cluster, weighed[rows])
-    keys, key = np.unique(np.searchsorted(clusters, session) * size + code, return_inverse=True)
+    place = np.zeros(series.values.size, dtype=np.int64)
+    place[rows] = cluster
+    keys, key = compact(place[row] * size + code)
     of, where = keys % size, keys // size
     sums = np.bincount(key, weight * portion * residual[row])
     squares = np.bincount(of, sums**2, size) - 2 * points * np.bincount(of, sums * weights[where], size)
@@ -204,7 +208,7 @@ def _moves(series: WeeklySeries, baseline: list[int], table: Table, level: float
     parts: Floats = dimension.portion * usual[dimension.codes]
     rows: Floats = np.bincount(dimension.rows, parts, series.values.size).astype(np.float64)
     now = series.estimate(0, rows)
-    moved = now.mean - float(np.mean([series.estimate(week, rows).mean for week in baseline]))
+    moved = now.mean - float(np.mean(series.means(rows)[baseline]))
     if -moved <= scipy.stats.norm.isf(level) * np.sqrt(now.variance):
         return 0.0
     return max(0.0, moved**2 - now.variance)

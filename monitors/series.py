@@ -30,6 +30,9 @@ NONE: Final = "(none)"
 FEWEST: Final = 5
 """Scores a week, or a segment of the baseline, needs to count at all."""
 
+_SPARSE: Final = 8
+"""With more numbers than this between the lowest and the highest code, for each code, sorting is cheaper."""
+
 _LISTS: Final = frozenset({"tags"})
 """Dimensions whose text is a comma list: a trace belongs to each of its values."""
 
@@ -137,15 +140,19 @@ class WeeklySeries:
         rows = self.week == week
         return hajek((self.values if values is None else values)[rows], self.weights[rows], self.session[rows])
 
+    def means(self, values: Floats) -> Floats:
+        """Return the weighted mean of `values` (one a row) in every week, 0 where there is none."""
+        weights = np.bincount(self.week, self.weights, self.weeks + 1)
+        sums = np.bincount(self.week, self.weights * values, self.weeks + 1)
+        return np.asarray(sums / np.maximum(weights, np.finfo(float).tiny), dtype=np.float64)
+
     def baseline(self) -> list[int]:
         """Return the blocks fit to compare with, newest first."""
         counts = np.bincount(self.week, minlength=self.weeks + 1)
         return [
             week
             for week in range(1, self.weeks + 1)
-            if counts[week] >= FEWEST
-            and week not in self.excluded
-            and np.unique(self.session[self.week == week]).size > 1
+            if counts[week] >= FEWEST and week not in self.excluded and np.ptp(self.session[self.week == week]) > 0
         ]
 
     def joined(self, newest: int) -> WeeklySeries:
@@ -179,11 +186,30 @@ def hajek(values: Floats, weights: Floats, sessions: Ints) -> Estimate:
         raise ValueError("no scores: there is no mean")
     total = weights.sum()
     mean = float(weights @ values / total)
-    _, cluster = np.unique(sessions, return_inverse=True)
+    _, cluster = compact(sessions)
     errors = np.bincount(cluster, weights * (values - mean))
     count = errors.size
     variance = float(errors @ errors / total**2 * count / (count - 1)) if count > 1 else np.inf
     return Estimate(mean, variance, values.size, count, float(total**2 / (weights @ weights)))
+
+
+def compact(codes: Ints) -> tuple[Ints, Ints]:
+    """Return the codes that occur, in order, and the place of each code among them: np.unique, mostly without sorting.
+
+    Sessions are numbered as they come, so those of some weeks lie close together and can be counted.
+    """
+    if not codes.size:
+        return codes, codes
+    low = int(codes.min())
+    span = int(codes.max()) - low + 1
+    if span > _SPARSE * codes.size:
+        known, place = np.unique(codes, return_inverse=True)
+        return known, place
+    present = np.zeros(span, dtype=np.bool_)
+    present[codes - low] = True
+    occurring: NDArray[np.int64] = np.flatnonzero(present).astype(np.int64) + low
+    places: NDArray[np.int32] = np.cumsum(present, dtype=np.int32) - np.int32(1)
+    return occurring, places[codes - low]
 
 
 def interval(found: Estimate) -> tuple[float | None, float | None]:
@@ -301,21 +327,23 @@ class Held:
         versions = np.frombuffer(self._version, dtype=np.int32)
         version = self._ruling(versions[inside], week[inside])
         kept = inside & (versions == version) if version is not None else inside
-        places = np.cumsum(kept) - 1
-        values = np.frombuffer(self._values)[kept]
-        known = np.frombuffer(self._at, dtype=np.int64)[kept]
+        # Where all are wanted nothing is copied: a million scores in two forms at once would be twice the memory.
+        chosen = slice(None) if kept.all() else kept
+        places = np.cumsum(kept, dtype=np.int32) - 1
+        values = np.frombuffer(self._values)[chosen]
+        known = np.frombuffer(self._at, dtype=np.int64)[chosen]
         declared = np.frombuffer(self._declared, dtype=np.bool_)[inside]
-        rows, one = np.arange(values.size, dtype=np.int32), np.ones(values.size)
+        rows, one = np.arange(values.size, dtype=np.int32), np.broadcast_to(np.float64(1), values.size)
         return WeeklySeries(
             now=now,
             baseline_end=end,
             weeks=weeks,
             values=values,
-            weights=np.frombuffer(self._weights)[kept],
-            week=week[kept],
-            session=np.frombuffer(self._session, dtype=np.int32)[kept],
+            weights=np.frombuffer(self._weights)[chosen],
+            week=week[chosen],
+            session=np.frombuffer(self._session, dtype=np.int32)[chosen],
             dimensions={
-                name: _dimension(name, np.frombuffer(codes, dtype=np.int32)[kept], known_as, rows, one)
+                name: _dimension(name, np.frombuffer(codes, dtype=np.int32)[chosen], known_as, rows, one)
                 for name, (codes, known_as) in self._dimensions.items()
             },
             recent={int(places[row]): score for row, score in self._recent.items() if kept[row] and week[row] == 0},
@@ -364,10 +392,20 @@ def _dimension(name: str, joint: Ints, known: Mapping[str, int], rows: Ints, one
         return Dimension(tuple(known), rows, joint, one, joint)
     single: dict[str, int] = {}
     members = [np.array([_code(single, value) for value in _listed(text)], dtype=np.int32) for text in known]
-    sizes = np.array([member.size for member in members], dtype=np.int32)[joint]
-    flat = np.concatenate([members[code] for code in joint]).astype(np.int32) if joint.size else joint
+    if not joint.size:
+        return Dimension(tuple(single), rows, joint, one, joint)
+    length = np.array([member.size for member in members], dtype=np.int32)
+    sizes = length[joint]
+    # Where each row's values begin among those of all lists, and then one after the other.
+    begins = np.repeat((np.cumsum(length) - length)[joint] - (np.cumsum(sizes) - sizes), sizes)
+    flat = np.concatenate(members)[begins + np.arange(begins.size)]
     each: NDArray[np.int32] = np.repeat(rows.astype(np.int32, copy=False), sizes)
     return Dimension(tuple(single), each, flat, np.repeat(1 / sizes, sizes), joint)
+
+
+def values_of(dimension: str, text: str) -> frozenset[str]:
+    """Return to which segments of a dimension a score of this text belongs."""
+    return frozenset(_listed(text)) if dimension in _LISTS else frozenset({text or NONE})
 
 
 def _listed(text: str) -> list[str]:

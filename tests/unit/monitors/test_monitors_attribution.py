@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.oaxaca import OaxacaBlinder
 
 from monitors import Attribution, Judged, NotEnoughHistory, WeeklySeries, attribute, expect, weekly
@@ -14,7 +16,7 @@ from monitors.attribution import cramers_v, split, worst_traces
 from monitors.drop import Residuals
 from monitors.segments import contributions, rank
 from monitors.series import WEEK
-from tests.weeks import NOW
+from tests.weeks import NOW, judged
 
 DIMENSIONS = ("prompt_version", "model", "trace_name", "tags")
 Make = Callable[[int, int, np.random.Generator], tuple[Mapping[str, str], float]]
@@ -293,3 +295,19 @@ def test_dimensions_that_explain_alike_keep_the_order_of_the_monitor() -> None:
     for order in (("model", "prompt_version"), ("prompt_version", "model")):
         assert [name for name, _ in rank(*put(scores(twins), order))] == list(order)
         assert explain(twins, order).dimension == order[0]
+
+
+def test_segments_that_share_traces_are_judged_more_strictly() -> None:
+    lists, by_tag = ("a,b", "b,c", "c"), list[Judged]()
+    for week, i in product(range(7), range(60)):
+        level = 4.0 + (i % 5) / 10 - (0.4 if week == 0 and i % 3 == 0 else 0)
+        segments = dict.fromkeys(("tags", "trace_name"), lists[i % 3])
+        by_tag.append(judged(level, week=week, day=0.1 + i / 10, session=f"{week}-{i}", segments=segments))
+    series = weekly(by_tag, now=NOW, weeks=6, segments=["tags", "trace_name"])
+    expected = expect(series)
+    assert not isinstance(expected, NotEnoughHistory)
+    tags, names = (contributions(series, expected, name) for name in ("tags", "trace_name"))
+    by = stats.false_discovery_control([row.p for row in tags], method="by")
+    bh = stats.false_discovery_control([row.p for row in names], method="bh")
+    assert [row.q for row in tags] == pytest.approx(by.tolist())
+    assert [row.q for row in names] == pytest.approx(bh.tolist())

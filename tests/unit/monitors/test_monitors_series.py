@@ -11,7 +11,7 @@ from statsmodels.regression.linear_model import WLS
 from statsmodels.stats.weightstats import DescrStatsW
 
 from monitors import Judged, Span, weekly
-from monitors.series import NONE, WEEK, hajek
+from monitors.series import NONE, WEEK, compact, hajek
 from tests.weeks import NOW, judged, steady
 
 SCORES = arrays(np.float64, st.integers(2, 40), elements=st.floats(-100, 100))
@@ -176,3 +176,24 @@ def test_an_empty_stream_is_an_empty_series() -> None:
     series = weekly([], now=NOW, weeks=4, segments=["model", "tags"])
     assert (series.version, series.baseline(), series.since) == (None, [], None)
     assert [week.mean for week in series.line()] == [None] * 5
+
+
+@given(st.lists(st.integers(0, 40) | st.integers(0, 2**40), max_size=60))
+def test_codes_are_made_compact_as_numpy_does(codes: list[int]) -> None:
+    known, place = compact(np.array(codes, dtype=np.int64))
+    wanted, wanted_place = np.unique(np.array(codes, dtype=np.int64), return_inverse=True)
+    assert known.tolist() == wanted.tolist()
+    assert place.tolist() == wanted_place.tolist()
+
+
+def test_means_of_all_weeks_are_those_of_each() -> None:
+    series = weekly(steady(weeks=4, n=20), now=NOW, weeks=4)
+    assert series.means(series.values) == pytest.approx([series.estimate(week).mean for week in range(5)])
+
+
+def test_a_trace_belongs_to_each_of_its_tags() -> None:
+    tagged = [judged(4, day=d, segments={"tags": tags}) for d, tags in enumerate(["b,a", "", "a", "b, a,c"], 1)]
+    found = weekly(tagged, now=NOW, weeks=1, segments=["tags"]).dimensions["tags"]
+    pairs = sorted(zip(found.rows.tolist(), (found.names[code] for code in found.codes), found.portion, strict=True))
+    third = pytest.approx(1 / 3)
+    assert pairs == [(0, "a", 0.5), (0, "b", 0.5), (1, "(none)", 1), (2, "a", 1), *((3, t, third) for t in "abc")]
