@@ -311,8 +311,18 @@ def _watch(
     clock: Clock,
     weeks: KeptWeeks,
 ) -> Watch:
-    digests = definitions.service.watch.digest
-    return Watch(langfuse, state, definitions.monitors, delivery, alerts, clock, digests, weeks.read)
+    watch = definitions.service.watch
+    return Watch(
+        langfuse,
+        state,
+        definitions.monitors,
+        delivery,
+        alerts,
+        clock,
+        watch.digest,
+        weeks.read,
+        watch.false_alerts_per_year,
+    )
 
 
 def _batch_lane(

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from evaluator.blocks import Message, context, entities, escaped, plain, post, section
-from evaluator.figures import change, day, dimension, percent_change, value
+from evaluator.figures import by_mix, change, day, dimension, early, percent_change, value
 from evaluator.message import trend
 from monitors import Contribution, DropTest, NotEnoughHistory, WeekMean
 
@@ -163,11 +163,13 @@ def _line(line: DigestLine) -> str:
     lacks = f"; {line.missing:.1%} of judgements are missing" if line.missing else ""
     parts = [f"{escaped(line.score)} {shown}{lacks}", trend(line.line)]
     if isinstance(test, NotEnoughHistory):
-        parts.append(f"not compared: {entities(test.reason)}")
+        parts.append(f"not compared: {entities(test.reason)}{early(test, line.binary)}")
     else:
         low, high = (change(-points, line.binary, sign=True) for points in (test.high, test.low))
         moved = change(-test.drop, line.binary, sign=True)
         parts.append(f"{moved} (95 % {low} to {high}) against the {test.weeks} weeks before")
+        if said := by_mix(test, line.binary):
+            parts.append(said)
     if line.opened is not None:
         parts.append(f":small_red_triangle_down: low since the week to {day(line.opened)}")
     return "\n".join(parts)

@@ -70,6 +70,7 @@ def _test(test: DropTest) -> dict[str, Any]:
         "p": test.p,
         "alpha": test.alpha,
         "scored": test.n,
+        "population": test.population,
         "scored_before": test.n_baseline,
         "weeks_before": test.weeks,
         "weeks": test.span,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from monitors import DropTest
+from monitors import DropTest, NotEnoughHistory
 
 _MINUS: Final = "\N{MINUS SIGN}"
 
@@ -35,6 +35,22 @@ def size(test: DropTest, binary: bool) -> str:
         return f"{drop} {unit}, 95 % interval {low} to {high} {unit}"
     drop, low, high = (signed(-100 * x / test.baseline, 0) for x in (test.drop, test.low, test.high))
     return f"{drop} %, 95 % interval {low} to {high} %"
+
+
+def early(test: NotEnoughHistory, binary: bool) -> str:
+    """Say how this week compares with the few weeks there are; nothing without any."""
+    if test.early is None:
+        return ""
+    drop, low, high = test.early
+    moved, least, most = (change(-points, binary, sign=True) for points in (drop, high, low))
+    return f"; for information, the plain mean moved by {moved} (95 % {least} to {most})"
+
+
+def by_mix(test: DropTest, binary: bool) -> str:
+    """Say that only the mix moved, where the plain mean fell and quality inside segments did not."""
+    if test.baseline - test.mean < test.smallest or test.drop >= test.smallest or test.fired:
+        return ""
+    return f"the plain mean is {value(test.mean, binary)}: the mix of traffic moved, quality inside segments did not"
 
 
 def sees(smallest: float, level: float, binary: bool) -> str:

@@ -53,7 +53,8 @@ def judged(langfuse: Scores, spec: MonitorSpec, window: Window) -> Iterator[Judg
         roots = _roots(langfuse, (score for score, _ in numbers), window)
         for score, number in numbers:
             found = evidence(score, number, roots.get(_about(score)))
-            yield found if spec.labels is None else replace(found, boolean=True)
+            if spec.holds(found.segments):
+                yield found if spec.labels is None else replace(found, boolean=True)
     if odd:
         what = (
             "scores that are no numbers need labels" if spec.labels is None else "scores without a label are left out"

@@ -113,7 +113,8 @@ def _monday(at: datetime) -> datetime:
 
 def _name(spec: MonitorSpec) -> str:
     """Return what tells apart which scores are watched, and how they count."""
-    what = orjson.dumps([_FORM, spec.score, sorted(spec.labels or ()), sorted(spec.environment or ())])
+    only = sorted((name, sorted(values)) for name, values in spec.where.items())
+    what = orjson.dumps([_FORM, spec.score, sorted(spec.labels or ()), sorted(spec.environment or ()), only])
     return hashlib.blake2b(what, digest_size=12).hexdigest()
 
 

@@ -53,9 +53,11 @@ def message(alert: Alert, urls: Urls) -> Message:
         Event.NEW_NORMAL: f"{alert.score} stays low: this is the new normal",
         Event.REMEASURED: f"{alert.score} is measured differently now",
         Event.EXPECTED: f"{alert.score} changed as expected",
+        Event.LOST: f"{alert.score} cannot be followed any more",
     }[alert.event]
     story = _later(alert)
-    return post(title, [section(f"{entities(story)}\n{trend(alert.line)}")], f"{plain(title)}. {story}")
+    course = f"\n{trend(alert.line)}" if alert.line else ""
+    return post(title, [section(f"{entities(story)}{course}")], f"{plain(title)}. {story}")
 
 
 def notice(title: str, facts: Sequence[str]) -> Message:
@@ -121,13 +123,19 @@ def _course(alert: Alert) -> str:
 
 def _sample(test: DropTest) -> str:
     when = "this week" if test.span == 1 else f"in the last {test.span} weeks"
-    return f"{test.n:,} scored {when} against {test.n_baseline:,} in the {test.weeks} weeks before"
+    of = f" of about {test.population:,.0f}" if round(test.population) > test.n else ""
+    return f"{test.n:,}{of} scored {when} against {test.n_baseline:,} in the {test.weeks} weeks before"
 
 
 def _mix(test: DropTest, binary: bool) -> str | None:
     if abs(test.mix) < _NOTABLE_MIX * abs(test.drop):
         return None
     direction = "up" if test.mix > 0 else "down"
+    if test.mean >= test.baseline:
+        return (
+            f"The plain mean did not fall, it is {value(test.mean, binary)}: the mix of traffic moved too and took it "
+            f"up by {change(test.mix, binary)}, which hides the fall."
+        )
     return (
         f"The mix of traffic moved too and took the plain mean {direction} by {change(abs(test.mix), binary)}, "
         f"to {value(test.mean, binary)}; the figures above are at an unchanged mix."
@@ -206,7 +214,7 @@ def _links(alert: Alert, urls: Urls) -> list[tuple[str, str]]:
 
 def _later(alert: Alert) -> str:
     """Return what a message that follows a fall (or needs none) says."""
-    if alert.event in {Event.REMEASURED, Event.EXPECTED} or alert.test is None:
+    if alert.event in {Event.REMEASURED, Event.EXPECTED, Event.LOST} or alert.test is None:
         return plain(alert.note)
     now = f"{value(alert.test.now, alert.binary)}, against {value(alert.test.baseline, alert.binary)} before the fall"
     since = "" if alert.opened is None else f" It fell in the week to {day(alert.opened)}."

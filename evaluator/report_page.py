@@ -9,7 +9,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evaluator.drawing import limits, range_chart, spark_chart, weekly_chart
-from evaluator.figures import change, day, dimension, label, signed, value
+from evaluator.figures import by_mix, change, day, dimension, early, label, signed, value
 from evaluator.report import Report, SegmentRow, spread
 from evaluator.status import STATES
 from evaluator.telling import sight_of
@@ -104,6 +104,8 @@ _WORDS: Final = {
     "conditions": conditions,
     "day": day,
     "dimension": dimension,
+    "early": early,
+    "by_mix": by_mix,
     "label": label,
     "limits": limits,
     "line_limits": _line_limits,

@@ -324,6 +324,11 @@ class WatchConfig(Section):
     digest: Digests = Field(
         default="changes", description="whether it is sent every week, only when there is something to say, or never"
     )
+    false_alerts_per_year: float | None = Field(
+        default=None,
+        gt=0,
+        description="how many alerts a year may be chance, all watched scores together; by default each for itself",
+    )
 
 
 class ServiceConfig(Section):

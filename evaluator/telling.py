@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from evaluator.facts import facts_of
@@ -57,9 +57,15 @@ def alert_of(
     )
 
 
-def payload_of(alert: Alert, before: AlertState, found: Look, urls: Urls, *, charts: bool) -> dict[str, Any]:
-    """Return an alert for the outbox; with `charts` some destination can show one."""
-    picture = _picture(alert, found) if charts and alert.event in _EXPLAINED else None
+def unwatched(monitor: str, before: AlertState, now: datetime) -> Alert:
+    """Return what people are told when a score is watched no longer while its alert is open."""
+    note = "It stands in monitors.yaml no more: the alert is closed, whatever its score does."
+    return Alert(before.id, Event.LOST, monitor, now, before.opened, binary=False, line=(), note=note)
+
+
+def payload_of(alert: Alert, before: AlertState, found: Look | None, urls: Urls, *, charts: bool) -> dict[str, Any]:
+    """Return an alert for the outbox; with `charts` some destination can show one of what was found."""
+    picture = _picture(alert, found) if charts and found and alert.event in _EXPLAINED else None
     payload = {
         "message": message(alert, urls),
         "chart": base64.b64encode(picture).decode() if picture else None,
@@ -97,6 +103,8 @@ def _note(found: Look, before: AlertState, after: AlertState, given: Marks, even
             f"A change was expected on {given.expected.day} {given.expected:%b}{why}: the alert is closed, and later "
             "weeks are compared with each other once there are enough of them."
         )
+    if event is Event.LOST and isinstance(found.test, NotEnoughHistory):
+        return f"For four weeks nothing could be compared ({found.test.reason}): the alert is closed."
     if event is not Event.REMEASURED:
         return ""
     closed = " The open alert is closed." if before.opened is not None else ""

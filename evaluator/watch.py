@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
 
+from evaluator.alert_budget import Budget
 from evaluator.alert_memory import Mark
 from evaluator.blocks import Message
 from evaluator.clock import Clock
@@ -30,7 +31,7 @@ from evaluator.message import Urls
 from evaluator.saying import marks_of
 from evaluator.service_config import Digests
 from evaluator.state import Funnel, MonitorRecord
-from evaluator.telling import LOOKED_BACK, alert_of, payload_of, sight_of
+from evaluator.telling import LOOKED_BACK, alert_of, payload_of, sight_of, unwatched
 from evaluator.weekly_look import Look, analysed, baseline
 from monitors import (
     LASTING,
@@ -53,6 +54,9 @@ from traces import Usage
 
 _DIGEST: Final = ",digest"
 """The digest's place among the monitors; no score's name has a comma."""
+
+_WATCHED: Final = ",watched"
+"""Where it is remembered what was watched at the last look."""
 
 SIGHT: Final = "sight"
 """Where a monitor's state says what can be seen of its score, for `evaluator check`."""
@@ -102,6 +106,19 @@ class Saying(Protocol):
         """Return all of it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A look at a score, before it is known what follows from it; `start` and `event` heed a change that was meant."""
+
+    spec: MonitorSpec
+    known: dict[str, Any] | None
+    given: Marks
+    before: AlertState
+    start: AlertState
+    event: Event | None
+    found: Look
+
+
 class Watch:
     """Looks at every monitored score, and tells people."""
 
@@ -115,11 +132,13 @@ class Watch:
         clock: Clock,
         digests: Digests = "changes",
         read: Reading | None = None,
+        false_alerts_per_year: float | None = None,
     ) -> None:
         """Watch `monitors`; where a `delivery` has nobody to tell, alerts are only logged.
 
         `digests` says whether the weekly overview is sent always, when there is something to say, or never; `read`
-        gives the scores that are watched, by default straight from Langfuse.
+        gives the scores that are watched, by default straight from Langfuse. All of them together may have
+        `false_alerts_per_year`, by default each those of its own.
         """
         self._langfuse = langfuse
         self._state = state
@@ -128,6 +147,7 @@ class Watch:
         self._saying = saying
         self._clock = clock
         self._digests = digests
+        self._total = false_alerts_per_year
         self._judged: Reading = read or partial(judged, langfuse)
 
     def look(self) -> list[Alert]:
@@ -139,12 +159,21 @@ class Watch:
         alerts: list[Alert] = []
         failed: EvaluatorError | None = None
         said = self._saying.marks() if self._monitors else []
+        budget = self._budget()
         for spec in self._monitors:
             try:
-                alerts.extend(self._look(spec, said))
+                seen = self._seen(spec, said)
+                if not budget.may_fire(spec, seen.found):
+                    alerts.extend(self._settled(seen, budget.share(spec)))
+                    continue
             except EvaluatorError as error:
                 _log.warning("cannot look at a score", score=spec.key, reason=str(error))
                 failed = failed or error
+            else:
+                budget.hold(seen)
+        for seen in budget.held:
+            alerts.extend(self._settled(seen, budget.share(seen.spec)))
+        alerts.extend(self._let_go())
         self.deliver()
         if failed is not None:
             raise failed
@@ -188,19 +217,55 @@ class Watch:
         """Send what waits in the outbox."""
         self._delivery.deliver()
 
-    def _look(self, spec: MonitorSpec, said: Sequence[Mark]) -> Iterator[Alert]:
+    def _let_go(self) -> list[Alert]:
+        """Close the alerts of scores that are watched no longer: nobody else would ever end them."""
+        keys = sorted(spec.key for spec in self._monitors)
+        with self._state.monitor(_WATCHED) as record:
+            before = [] if record.state is None else record.state["monitors"]
+            gone = [key for key in before if key not in keys]
+            # Forgotten when their alerts are closed, not before: a crash in between repeats nothing, and loses nothing.
+            if not gone:
+                record.state = {"monitors": keys}
+        closed = [alert for key in gone for alert in self._closed(key)]
+        if gone:
+            with self._state.monitor(_WATCHED) as record:
+                record.state = {"monitors": keys}
+        return closed
+
+    def _closed(self, key: str) -> Iterator[Alert]:
+        with self._state.monitor(key) as record:
+            before = AlertState.from_json(record.state)
+            if before.opened is None:
+                return
+            record.state = replace(before, opened=None, since=before.opened).to_json()
+            if before.muted:
+                return
+            alert = unwatched(key, before, self._clock.now())
+            self._put(record, alert.key, payload_of(alert, before, None, self._urls, charts=False))
+        yield alert
+
+    def _budget(self) -> Budget[Seen]:
+        if self._total is None:
+            return Budget((), None)
+        closed = [spec for spec in self._monitors if AlertState.from_json(self._known(spec.key)).opened is None]
+        return Budget(closed, self._total)
+
+    def _seen(self, spec: MonitorSpec, said: Sequence[Mark]) -> Seen:
         known = self._known(spec.key)
         now = self._clock.now()
         given = marks_of(spec, said, now)
         before = AlertState.from_json(known)
         start, event = foreseen(before, given.expected)
-        found = self._read(spec, start, now)
-        after = start
+        return Seen(spec, known, given, before, start, event, self._read(spec, start, now))
+
+    def _settled(self, seen: Seen, share: float) -> Iterator[Alert]:
+        spec, before, found = seen.spec, seen.before, seen.found.sharing(share)
+        after, event = seen.start, seen.event
         if event is None:
-            after, event = self._step(spec, start, found, given, blank=known is None)
-        alert = None if event is None else alert_of(spec.key, found, event, before, after, given, self._project)
+            after, event = self._step(seen, found, share)
+        alert = None if event is None else alert_of(spec.key, found, event, before, after, seen.given, self._project)
         with self._state.monitor(spec.key) as record:
-            if record.state != known:
+            if record.state != seen.known:
                 # Another scheduler looked in the meantime; its finding counts, and the next look is tomorrow.
                 return
             record.state = {**after.to_json(), SIGHT: sight_of(found)}
@@ -212,10 +277,10 @@ class Watch:
             _log.warning("a watched score changed", score=spec.key, change=str(alert.event), message=alert.key)
             yield alert
 
-    def _step(
-        self, spec: MonitorSpec, state: AlertState, found: Look, given: Marks, *, blank: bool
-    ) -> tuple[AlertState, Event | None]:
-        since = self._first_seen(spec, state, found.at) if blank and not found.is_calm else found.at
+    def _step(self, seen: Seen, found: Look, share: float) -> tuple[AlertState, Event | None]:
+        spec, state = seen.spec, seen.start
+        blank = seen.known is None and not found.is_calm
+        since = self._first_seen(spec, state, found.at, share) if blank else found.at
         known = since < found.at and self._is_told(alert_id(self._project, spec.key, since), since)
         if known and isinstance(found.fell, DropTest):
             state = reopened(state, found.fell, found.at, since, alert_id(self._project, spec.key, since))
@@ -227,7 +292,7 @@ class Watch:
             at=found.at,
             project=self._project,
             monitor=spec.key,
-            snoozed=given.snoozed is not None,
+            snoozed=seen.given.snoozed is not None,
             since=since,
         )
 
@@ -243,14 +308,14 @@ class Watch:
     def _is_told(self, alert: str, since: datetime) -> bool:
         return self._delivery.recall(f"{alert}/{Event.FELL}", alert, since - LOOKED_BACK)
 
-    def _first_seen(self, spec: MonitorSpec, state: AlertState, now: datetime) -> datetime:
+    def _first_seen(self, spec: MonitorSpec, state: AlertState, now: datetime, share: float) -> datetime:
         """Return when a fall that nobody remembers was first to be seen, by looking again at the days before."""
         weeks = spec.baseline_weeks + len(spec.excluded) + LASTING
         window = Window(now - _REPLAYED - weeks * WEEK, now)
         held = Held.of(self._judged(spec, window), now=now, segments=spec.segments)
         first = now
         for day in range(1, _REPLAYED.days):
-            found = analysed(spec, state, now - timedelta(days=day), held)
+            found = analysed(spec, state, now - timedelta(days=day), held).sharing(share)
             if found.is_calm:
                 break
             first = found.at if found.fires else first

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 
 from monitors import (
     LASTING,
@@ -56,6 +57,17 @@ class Look:
     def fires(self) -> bool:
         """Whether this week, or the last weeks together, are low enough for an alert."""
         return isinstance(self.fell, DropTest) and self.fell.fired
+
+    @property
+    def claim(self) -> float:
+        """How sure the surest of its tests is: p over the level at which it fires, infinite for too small a fall."""
+        tests = [test for test in (self.test, self.lasting) if isinstance(test, DropTest)]
+        return min((test.claim for test in tests), default=inf)
+
+    def sharing(self, share: float) -> Look:
+        """Return the look with the levels of its tests multiplied by `share`."""
+        test = self.test.sharing(share) if isinstance(self.test, DropTest) else self.test
+        return replace(self, test=test, lasting=None if self.lasting is None else self.lasting.sharing(share))
 
     @property
     def is_calm(self) -> bool:

@@ -15,6 +15,7 @@ from monitors.drop import (
     lasting_alpha,
     lasting_test,
 )
+from monitors.holm import Claim, shares
 from monitors.marks import Expected, Marks, Snooze, marks, moment
 from monitors.segments import Contribution
 from monitors.series import Held, Judged, Span, WeeklySeries, WeekMean, weekly
@@ -26,6 +27,7 @@ __all__ = [
     "AlertState",
     "Attribution",
     "Change",
+    "Claim",
     "Comparison",
     "Contribution",
     "DropTest",
@@ -61,6 +63,7 @@ __all__ = [
     "newest",
     "reopened",
     "segment_line",
+    "shares",
     "sparkline",
     "step",
     "weekly",

@@ -40,6 +40,7 @@ class Event(StrEnum):
     NEW_NORMAL = "new_normal"
     REMEASURED = "remeasured"
     EXPECTED = "expected"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Alert:
     """What people are told of one score.
 
     `id` is that of the fall and stays the same until it is over; `line` are the weekly means, oldest first. `test` is
-    None when weeks are not comparable any more (REMEASURED, EXPECTED): `note` then says what happened. `told` is how
-    deep the fall was said to be before, in points of the score, and `update` counts the messages that say it grew.
+    None when weeks are not comparable any more (REMEASURED, EXPECTED, LOST): `note` then says what happened. `told` is
+    how deep the fall was said to be before, in points of the score, and `update` counts the messages that say it grew.
     `changes` is what was new in this week.
     """
 
@@ -197,7 +198,10 @@ def step(
             # Another ruler: neither a fall nor a recovery can be told from it.
             return replace(state, opened=None), Event.REMEASURED
     if isinstance(test, NotEnoughHistory):
-        return state, None
+        if state.opened is None or at - state.opened < _NEW_NORMAL:
+            return state, None
+        # Nobody writes the score any more, or too seldom: an alert that nothing can end is no alert.
+        return replace(state, opened=None, since=state.opened), None if state.muted else Event.LOST
     if state.opened is None:
         opened = since or at
         name = alert_id(project, monitor, opened)

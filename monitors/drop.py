@@ -7,14 +7,15 @@ what sampling alone predicts plus a usual wobble (Smyth 2004), and only ever upw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 import scipy
 
 from monitors.expected import residuals
-from monitors.series import FEWEST, Estimate, Floats, WeeklySeries
+from monitors.series import FEWEST, Estimate, Floats, WeeklySeries, hajek
 from monitors.spec import MINIMUM_WEEKS
 
 _PRIOR_WEEKS: Final = 2.0
@@ -38,7 +39,8 @@ class DropTest:
 
     `drop` is the fall at an unchanged mix of traffic (negative: a rise), `low` to `high` its 95 % interval; `mix` is
     what the changed mix added to the plain mean (`mean`). `smallest` is the least drop worth reporting. `p` is
-    one-sided. `span` is how many weeks are tested together, this one the last.
+    one-sided. `span` is how many weeks are tested together, this one the last; `population` about how many there were
+    to be scored in them, by the probabilities with which they were taken.
     """
 
     baseline: float
@@ -55,6 +57,7 @@ class DropTest:
     sessions: int
     effective: float
     span: int = 1
+    population: float = 0.0
 
     @property
     def now(self) -> float:
@@ -71,19 +74,41 @@ class DropTest:
         """Whether people should hear of it."""
         return self.p < self.alpha and self.drop >= self.smallest
 
+    @property
+    def claim(self) -> float:
+        """How p relates to the level at which it fires, infinite when the fall is too small to matter."""
+        return self.p / self.alpha if self.drop >= self.smallest else math.inf
+
+    def sharing(self, share: float) -> DropTest:
+        """Return the test with its level multiplied by `share`."""
+        return replace(self, alpha=self.alpha * share)
+
     def relative(self, points: float) -> float | None:
         """Return points of the score as a share of the baseline; None when the baseline is not above 0."""
         return points / self.baseline if self.baseline > 0 else None
 
 
+class Difference(NamedTuple):
+    """A fall in points of the score with its 95 % interval."""
+
+    drop: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True)
 class NotEnoughHistory:
-    """No test: `reason` says what is missing. `mean` of this week's `n` scores is None when there are none."""
+    """No test: `reason` says what is missing. `mean` of this week's `n` scores is None when there are none.
+
+    `early` is how far this week lies below the few weeks there are, for information: it knows nothing of how much
+    weeks differ by themselves, or of the mix.
+    """
 
     reason: str
     weeks: int
     n: int
     mean: float | None
+    early: Difference | None = None
 
 
 class Residuals(NamedTuple):
@@ -119,7 +144,8 @@ def expect(series: WeeklySeries, *, most_weeks: int | None = None) -> Residuals 
     n = _count(series)
     mean = series.estimate(0).mean if n else None
     if reason := _missing(series, len(baseline), n):
-        return NotEnoughHistory(reason, len(baseline), n, mean)
+        early = _early(series, baseline) if n >= FEWEST and baseline and 0 not in series.excluded else None
+        return NotEnoughHistory(reason, len(baseline), n, mean, early)
     values, level = residuals(series, baseline)
     return Residuals(baseline, values, level)
 
@@ -212,7 +238,22 @@ def _tested(
         sessions=sum(week.sessions for week in now),
         effective=effective,
         span=len(recent),
+        population=float(series.weights[np.isin(series.week, recent)].sum()),
     )
+
+
+def _early(series: WeeklySeries, baseline: list[int]) -> Difference | None:
+    """Return this week against the few before it: Welch's interval, with sessions as what is independent."""
+    rows = np.isin(series.week, baseline)
+    before = hajek(series.values[rows], series.weights[rows], series.session[rows])
+    now = series.estimate(0)
+    variance = now.variance + before.variance
+    if not np.isfinite(variance):
+        return None
+    parts = now.variance**2 / (now.sessions - 1) + before.variance**2 / (before.sessions - 1)
+    drop = before.mean - now.mean
+    half = float(scipy.stats.t.ppf(0.975, variance**2 / parts) * np.sqrt(variance)) if parts > 0 else 0.0
+    return Difference(drop, drop - half, drop + half)
 
 
 def _lasts(means: list[float]) -> bool:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from monitors.marks import Expected, Snooze
-from monitors.series import Span
+from monitors.series import Span, values_of
 from traces.when import OneOf
 
 MINIMUM_WEEKS: Final = 4
 """With fewer comparable weeks nobody is paged: their spread cannot be known."""
 
 SEGMENTS: Final = ("prompt_version", "model", "trace_name", "tags", "release")
+
+
+Segmented = Literal[
+    "trace_name", "prompt_version", "model", "release", "version", "environment", "tags", "observation_name"
+]
+"""What scores are told apart by."""
 
 
 def _fraction(value: object) -> object:
@@ -65,6 +72,10 @@ class MonitorSpec(BaseModel):
     labels: OneOf | None = Field(
         default=None, description="of a score whose values are labels: the share of these is watched, as a pass rate"
     )
+    where: dict[Segmented, OneOf] = Field(
+        default_factory=dict,
+        description="only scores of these segments, as {model: gpt-5}: a part of the traffic with alerts of its own",
+    )
     smallest_drop: Fraction = Field(
         default=0.01, gt=0, lt=1, description="smaller drops are never reported: 2% or 0.02"
     )
@@ -94,9 +105,17 @@ class MonitorSpec(BaseModel):
 
     @property
     def key(self) -> str:
-        """The monitor's name in the state: the score, with its labels and environments when it has any."""
+        """The monitor's name in the state: the score, with its labels, segments and environments when it has any."""
         labels = "" if self.labels is None else f"={'+'.join(sorted(self.labels))}"
-        return self.score + labels + ("" if self.environment is None else f"@{'+'.join(sorted(self.environment))}")
+        only = "; ".join(f"{name} {'+'.join(sorted(values))}" for name, values in sorted(self.where.items()))
+        environments = "" if self.environment is None else f"@{'+'.join(sorted(self.environment))}"
+        return self.score + labels + (f"[{only}]" if only else "") + environments
+
+    def holds(self, segments: Mapping[str, str]) -> bool:
+        """Whether a score of these segments is watched."""
+        return all(
+            not values_of(name, segments.get(name) or "").isdisjoint(values) for name, values in self.where.items()
+        )
 
     def number(self, value: float | bool | str) -> float | None:
         """Return what a score's value counts: with `labels` 1 or 0; None when it is nothing that can be averaged."""
@@ -118,4 +137,6 @@ class MonitorSpec(BaseModel):
             raise ValueError(f"scale goes from low to high, not from {self.scale[0]:g} to {self.scale[1]:g}")
         if len(set(self.segments)) < len(self.segments):
             raise ValueError("segments names one twice")
+        if self.where and self.on_low is not None:
+            raise ValueError("on_low knows no segments: it belongs to a monitor of this score without `where`")
         return self

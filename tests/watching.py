@@ -199,17 +199,27 @@ def die() -> None:
 class House:
     """A watch with everything around it."""
 
-    def __init__(self, *specs: MonitorSpec, slack: bool = True, digests: Digests = "changes") -> None:
+    def __init__(
+        self,
+        *specs: MonitorSpec,
+        slack: bool = True,
+        digests: Digests = "changes",
+        total: float | None = None,
+    ) -> None:
         self.langfuse, self.state, self.slack, self.clock = FakeLangfuse(), FakeState(), FakeSlack(), HandClock()
         self.memory = FakeMemory()
         self.specs: tuple[MonitorSpec, ...] = specs or (MonitorSpec(score="faithfulness"),)
         self.to: list[FakeSlack] = [self.slack] if slack else []
         self.digests: Digests = digests
+        self.total = total
         self.watch = self.started()
 
     def started(self) -> Watch:
         delivery = Delivery(self.state, self.memory, self.to, self.clock)
-        return Watch(self.langfuse, self.state, self.specs, delivery, self.memory, self.clock, self.digests)
+        at, total = self.langfuse, self.total
+        return Watch(
+            at, self.state, self.specs, delivery, self.memory, self.clock, self.digests, false_alerts_per_year=total
+        )
 
     def wipe(self) -> None:
         """Redis forgets everything, and the service starts anew."""

@@ -14,6 +14,7 @@ from evaluator.digest import Coverage, DigestLine, Totals, digest
 from evaluator.rendering import as_text
 from evaluator.service_config import Digests
 from monitors import MonitorSpec, NotEnoughHistory
+from monitors.drop import Difference
 from tests.unit.evaluator.test_slack_message import LINE, TEST
 from tests.watching import START, House
 from tests.weeks import NOW
@@ -172,3 +173,18 @@ def test_looking_at_it_sends_and_changes_nothing() -> None:
     assert "3 scored; 1.50 USD on judges" in as_text(house.watch.overview())
     assert house.slack.got == []
     assert len(told(house)) == 1
+
+
+def test_a_mix_that_moved_alone_is_no_fall_of_quality() -> None:
+    moved = replace(CALM, mean=3.9)  # from 4.1, while inside the segments it is .01
+    said = "the plain mean is 3.90: the mix of traffic moved, quality inside segments did not"
+    assert said in text_of([DigestLine("faithfulness", False, LINE, moved)])
+    assert "mix of traffic" not in text_of([DigestLine("faithfulness", False, LINE, replace(CALM, mean=4.09))])
+    assert "mix of traffic" not in text_of([DigestLine("faithfulness", False, LINE, replace(TEST, mean=3.5))])
+
+
+def test_the_first_weeks_are_shown_for_information() -> None:
+    early = replace(SHORT, early=Difference(0.12, -0.06, 0.3))
+    text = text_of([DigestLine("new-score", False, LINE[-3:], early)])
+    assert "4 are needed; for information, the plain mean moved by" in text
+    assert "by \N{MINUS SIGN}0.12 (95 % \N{MINUS SIGN}0.30 to +0.06)" in text

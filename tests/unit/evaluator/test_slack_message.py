@@ -313,3 +313,22 @@ def test_later_messages_say_what_happened(event: Event, said: str) -> None:
     assert said in content["text"]
     assert "30 Mar" in whole(content) or event is Event.REMEASURED
     safe(content)
+
+
+def test_the_headline_says_how_many_there_were_to_be_scored() -> None:
+    assert "412 of about 8,140 scored this week" in headline(ALERT, replace(TEST, population=8140.2))
+    assert "412 scored this week" in headline(ALERT, replace(TEST, population=412.0))
+
+
+def test_a_mix_that_hides_a_fall_is_said_to_hide_it() -> None:
+    hidden = replace(TEST, mean=4.15)
+    text = whole(message(replace(ALERT, test=hidden), URLS))
+    assert "The plain mean did not fall, it is 4.15" in text
+    assert "which hides the fall" in text
+
+
+def test_an_alert_that_nothing_can_end_says_so_without_a_line() -> None:
+    lost = Alert("id-1", Event.LOST, HOSTILE, NOW, NOW, False, (), note="It stands in monitors.yaml no more.")
+    content = message(lost, URLS)
+    assert whole(content).endswith("It stands in monitors.yaml no more.")
+    assert "<!channel>" not in json.dumps(content["text"])

@@ -25,7 +25,7 @@ def test_a_fall_is_told_once_and_names_the_bad_prompt_version_first() -> None:
     assert alerts[0].test.n == 350
     assert len(house.slack.got) == 1
     assert house.texts[0].startswith("faithfulness fell 4.1")
-    assert "350 scored this week against 4,200 in the 12 weeks before" in house.texts[0]
+    assert "350 of about 700 scored this week against 4,200 in the 12 weeks before" in house.texts[0]
     assert house.slack.charts[0] is not None
     assert house.slack.charts[0].startswith(b"\x89PNG")
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from evaluator.evidence import evidence
+from evaluator.judged import judged
+from evaluator.langfuse import Window
 from monitors import MonitorSpec
 from tests.watching import START, House, recorded
 from traces import RecordedScore, TraceRef, TraceRoot
@@ -170,3 +172,11 @@ def test_the_share_of_labels_is_watched_as_a_pass_rate() -> None:
     (alert,) = house.look()
     assert alert.binary
     assert house.texts[0].startswith("mood=neutral+pleased fell 90.0 % \N{RIGHTWARDS ARROW} 60.0 %")
+
+
+def test_a_monitor_of_a_segment_sees_only_its_scores() -> None:
+    house = House(MonitorSpec.model_validate({"score": "faithfulness", "where": {"prompt_version": "answer:4"}}))
+    house.fill(0, 3, low=0.5)
+    found = list(judged(house.langfuse, house.specs[0], Window(START - timedelta(days=7), START)))
+    assert {score.segments["prompt_version"] for score in found} == {"answer:4"}
+    assert len(found) == 75

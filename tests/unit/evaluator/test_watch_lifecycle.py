@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import count
 
+import pytest
+
 from evaluator.alert_memory import Kind, Mark
 from evaluator.errors import Unavailable
 from monitors import Event, Expected, MonitorSpec
-from tests.watching import START, FakeSlack, House
+from tests.watching import START, FakeSlack, House, Killed, die
 
 DAY = timedelta(days=1)
 
@@ -191,3 +193,72 @@ def test_a_small_fall_that_lasts_is_told_once_as_what_it_is() -> None:
     (letter,) = house.slack.letters
     assert "in the last 4 weeks against" in str(letter.content)
     assert "A small fall that lasts" in str(letter.content)
+
+
+def test_an_alert_whose_score_is_watched_no_longer_is_closed_in_its_thread_once() -> None:
+    house = fallen(MonitorSpec(score="faithfulness"), MonitorSpec(score="other"))
+    (first,) = house.look()
+    house.specs = (MonitorSpec(score="other"),)
+    house.watch = house.started()
+    assert [(alert.event, alert.id) for alert in house.look()] == [(Event.LOST, first.id)]
+    assert house.slack.letters[-1].thread_place == f"place of {first.key}"
+    assert "monitors.yaml no more" in str(house.slack.got[-1])
+    assert house.look() == []
+    # Watched again later, it begins anew.
+    house.specs = (MonitorSpec(score="faithfulness"),)
+    house.watch = house.started()
+    assert Event.LOST not in live(house, 3)
+
+
+def test_a_crash_while_an_alert_is_let_go_loses_and_repeats_nothing() -> None:
+    house = fallen(MonitorSpec(score="faithfulness"), MonitorSpec(score="other"))
+    (first,) = house.look()
+    house.specs = (MonitorSpec(score="other"),)
+    house.state.saved = die
+    house.watch = house.started()
+    with pytest.raises(Killed):
+        house.look()
+    house.state.saved = lambda: None
+    house.watch = house.started()
+    assert house.look() == []
+    assert [letter.key for letter in house.slack.letters] == [first.key, f"{first.id}/lost"]
+
+
+def test_an_alert_of_a_score_that_nobody_writes_any_more_ends() -> None:
+    house = fallen()
+    (first,) = house.look()
+    events = []
+    for days in (10, 17, 1, 3):
+        house.clock.at += days * DAY
+        events += [(alert.event, alert.id) for alert in house.look()]
+    assert events == [(Event.LOST, first.id)]
+    assert "For four weeks nothing could be compared (0 scores this week" in house.texts[-1]
+
+
+def _several(total: float | None, *names: str) -> House:
+    house = House(*(MonitorSpec(score=name) for name in names), total=total)
+    for seed, name in enumerate(names):
+        house.fill(7, 91, name=name, seed=1000 * seed)
+        house.fill(0, 7, name=name, low=0.75 if seed else 1.2, seed=1000 * seed)
+    return house
+
+
+def test_one_budget_for_all_scores_leaves_each_a_part_of_it() -> None:
+    names = ("a", "b", "c")
+    alone = _several(None, *names).look()
+    shared = _several(1e-6, *names)
+    told = shared.look()
+    assert len(alone) == 3
+    assert [alert.score for alert in told] == ["a"]  # the surest, at a third of so small a total
+    assert told[0].test is not None
+    assert told[0].test.alpha == pytest.approx(alone[0].test.alpha * 1e-6 / 3 if alone[0].test else 0)
+    assert shared.look() == []
+
+
+def test_with_one_budget_every_score_is_looked_at_and_one_that_fails_stops_no_other() -> None:
+    house = _several(6.0, "a", "b", "c")
+    house.langfuse.broken = {"b"}
+    with pytest.raises(Unavailable):
+        house.look()
+    assert [letter.content["text"][:6] for letter in house.slack.letters] == ["a fell", "c fell"]
+    assert set(house.state.states) >= {"a", "c"}

@@ -225,3 +225,18 @@ def test_a_pass_rate_that_falls_is_seen() -> None:
     found = run(coins(rng, 0.97, 1000, now=0.80), scale=None)
     assert found.fired
     assert found.now == pytest.approx(found.mean)
+
+
+def test_the_first_weeks_are_compared_for_information_only() -> None:
+    rng = np.random.default_rng(5)
+    values = [(w, d, float(rng.normal(4.0 if w else 3.5, 0.5))) for w in range(3) for d in range(1, 40)]
+    found = expect(weekly([judged(v, week=w, day=d / 6, session=f"{w}{d}") for w, d, v in values], now=NOW, weeks=4))
+    assert isinstance(found, NotEnoughHistory)
+    assert found.early is not None
+    now, before = ([v for w, _, v in values if (w == 0) is this] for this in (True, False))
+    oracle = stats.ttest_ind(before, now, equal_var=False)
+    low, high = oracle.confidence_interval(0.95)
+    assert found.early == pytest.approx((np.mean(before) - np.mean(now), low, high), rel=1e-6)
+    nothing = expect(weekly([judged(4.0, day=d / 6) for d in range(1, 9)], now=NOW, weeks=4))
+    assert isinstance(nothing, NotEnoughHistory)
+    assert nothing.early is None

@@ -73,3 +73,26 @@ def test_editors_are_told_of_both_ways_to_write_a_share() -> None:
 )
 def test_what_a_value_counts(labels: object, value: float | bool | str, number: float | None) -> None:
     assert MonitorSpec.model_validate({"score": "a", "labels": labels}).number(value) == number
+
+
+def test_a_part_of_the_traffic_has_a_monitor_of_its_own() -> None:
+    where = {"tags": ["vip", "beta"], "model": "gpt"}
+    spec = MonitorSpec.model_validate({"score": "s", "where": where, "environment": "p"})
+    assert spec.key == "s[model gpt; tags beta+vip]@p"
+    assert spec.holds({"model": "gpt", "tags": "eu, vip"})
+    assert not spec.holds({"model": "gpt", "tags": "eu"})
+    assert not spec.holds({"tags": "vip"})
+    assert MonitorSpec.model_validate({"score": "s", "where": {"release": "(none)"}}).holds({})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"where": {"promt_version": "a:1"}},
+        {"where": {"model": []}},
+        {"where": {"model": "m"}, "on_low": {"queue": "q"}},
+    ],
+)
+def test_a_part_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        MonitorSpec.model_validate({"score": "s", **wrong})
