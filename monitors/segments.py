@@ -9,8 +9,9 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from monitors.codes import compact
 from monitors.drop import Residuals
-from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries, compact
+from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries
 
 _FALSE_DISCOVERIES: Final = 0.1
 _CHANCE: Final = 0.05

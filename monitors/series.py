@@ -18,6 +18,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from monitors.codes import compact
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64] | NDArray[np.int32]
 
@@ -29,9 +31,6 @@ NONE: Final = "(none)"
 
 FEWEST: Final = 5
 """Scores a week, or a segment of the baseline, needs to count at all."""
-
-_SPARSE: Final = 8
-"""With more numbers than this between the lowest and the highest code, for each code, sorting is cheaper."""
 
 _LISTS: Final = frozenset({"tags"})
 """Dimensions whose text is a comma list: a trace belongs to each of its values."""
@@ -191,25 +190,6 @@ def hajek(values: Floats, weights: Floats, sessions: Ints) -> Estimate:
     count = errors.size
     variance = float(errors @ errors / total**2 * count / (count - 1)) if count > 1 else np.inf
     return Estimate(mean, variance, values.size, count, float(total**2 / (weights @ weights)))
-
-
-def compact(codes: Ints) -> tuple[Ints, Ints]:
-    """Return the codes that occur, in order, and the place of each code among them: np.unique, mostly without sorting.
-
-    Sessions are numbered as they come, so those of some weeks lie close together and can be counted.
-    """
-    if not codes.size:
-        return codes, codes
-    low = int(codes.min())
-    span = int(codes.max()) - low + 1
-    if span > _SPARSE * codes.size:
-        known, place = np.unique(codes, return_inverse=True)
-        return known, place
-    present = np.zeros(span, dtype=np.bool_)
-    present[codes - low] = True
-    occurring: NDArray[np.int64] = np.flatnonzero(present).astype(np.int64) + low
-    places: NDArray[np.int32] = np.cumsum(present, dtype=np.int32) - np.int32(1)
-    return occurring, places[codes - low]
 
 
 def interval(found: Estimate) -> tuple[float | None, float | None]:

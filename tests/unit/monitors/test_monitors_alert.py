@@ -88,7 +88,7 @@ def test_after_four_weeks_the_fall_is_the_new_normal() -> None:
 
 
 def test_without_scores_an_alert_neither_opens_nor_closes() -> None:
-    assert after(opened(), BLIND, NOW + timedelta(weeks=9), version=None) == (opened(), None)
+    assert after(opened(), BLIND, NOW + timedelta(weeks=3), version=None) == (opened(), None)
 
 
 def test_another_ruler_closes_an_alert_and_says_so() -> None:
@@ -211,3 +211,8 @@ def test_whatever_comes_messages_alternate_and_the_state_survives_json(
         if event in {Event.RESOLVED, Event.GREW}:
             assert is_open
         is_open = state.opened is not None and not state.muted
+
+
+def test_what_nobody_can_follow_for_four_weeks_ends() -> None:
+    state, event = after(opened(), BLIND, NOW + timedelta(weeks=4), version=None)
+    assert (event, state.opened, state.since) == (Event.LOST, None, NOW)

@@ -11,7 +11,8 @@ from statsmodels.regression.linear_model import WLS
 from statsmodels.stats.weightstats import DescrStatsW
 
 from monitors import Judged, Span, weekly
-from monitors.series import NONE, WEEK, compact, hajek
+from monitors.codes import compact
+from monitors.series import NONE, WEEK, hajek
 from tests.weeks import NOW, judged, steady
 
 SCORES = arrays(np.float64, st.integers(2, 40), elements=st.floats(-100, 100))
