@@ -27,6 +27,7 @@ def evidence(score: RecordedScore, number: float, root: TraceRoot | None) -> Jud
         comment=score.comment,
         boolean=score.data_type == "BOOLEAN",
         session_id="" if score.trace_id else score.session_id or "",
+        confidence=_confidence(meta.get("confidence")),
     )
 
 
@@ -50,6 +51,11 @@ def _weight(probability: Any) -> float:
     """Return one over the inclusion probability; scores of others were not sampled by us and count once."""
     usable = isinstance(probability, (int, float)) and 0 < probability <= 1
     return 1 / float(probability) if usable else 1.0
+
+
+def _confidence(told: Any) -> float:
+    """Return how sure a judge was, 0 where nobody says."""
+    return float(told) if isinstance(told, (int, float)) and 0 <= told <= 1 else 0.0
 
 
 def _segments(root: TraceRoot | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -230,7 +231,7 @@ def _read(scores: Iterable[Judged], direction: int) -> tuple[Judged, ...]:
     chosen: list[Judged] = []
     sessions: Counter[str] = Counter()
     seen: set[tuple[str, str]] = set()
-    for score in sorted(scores, key=lambda each: (direction * each.value, each.trace_id, each.session_id)):
+    for score in sorted(scores, key=partial(_order, direction)):
         about = score.trace_id, score.session_id
         session = score.session or score.trace_id
         if about in seen or not any(about) or sessions[session] >= _PER_SESSION:
@@ -241,6 +242,11 @@ def _read(scores: Iterable[Judged], direction: int) -> tuple[Judged, ...]:
         if len(chosen) == _READ:
             break
     return tuple(chosen)
+
+
+def _order(direction: int, score: Judged) -> tuple[float, float, str, str]:
+    """Return by what scores are put in order: value, then what the judge was surest of."""
+    return direction * score.value, -score.confidence, score.trace_id, score.session_id
 
 
 def spread(chapters: Sequence[Chapter]) -> int:

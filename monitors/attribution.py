@@ -129,12 +129,12 @@ def worst_traces(series: WeeklySeries, expected: Residuals, blamed: Contribution
 
 
 def _in_order(series: WeeklySeries, lost: Floats, member: NDArray[np.bool_]) -> Iterator[int]:
-    """Give the rows of this week's traces: those of the blamed segment first, what cost most first, then by name."""
+    """Give the rows of this week's traces: those of the blamed segment first, then what cost most."""
     rows = np.fromiter(series.recent, dtype=np.int64, count=len(series.recent))
     ordered = rows[np.lexsort((lost[rows], ~member[rows]))].tolist()
-    # Few are read in the end, so ties are only put in order when it is their turn.
+    # Few are read in the end, so ties are only put in order when it is their turn: what the judge was surest of first.
     for _, alike in groupby(ordered, key=lambda row: (member[row], lost[row])):
-        yield from sorted(alike, key=lambda row: _read(series.recent[row]))
+        yield from sorted(alike, key=lambda row: (-series.recent[row].confidence, _read(series.recent[row])))
 
 
 def _read(score: Judged) -> tuple[str, str]:

@@ -26,6 +26,7 @@ Ints = NDArray[np.int64] | NDArray[np.int32]
 WEEK: Final = timedelta(days=7)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1) // _MICROSECOND
 NONE: Final = "(none)"
 """The segment of traces that have no value in a dimension."""
 
@@ -45,7 +46,8 @@ class Judged:
 
     `weight` is one over the probability that the trace was taken; `session` clusters what is not independent (the
     trace id when there is no session); `version` names what measured it: scores of different ones are not compared.
-    `session_id` is there when the score is about a whole session, and then `trace_id` is not.
+    `session_id` is there when the score is about a whole session, and then `trace_id` is not. `confidence` is how sure
+    its judge was, from 0 to 1.
     """
 
     value: float
@@ -58,6 +60,7 @@ class Judged:
     comment: str = ""
     boolean: bool = False
     session_id: str = ""
+    confidence: float = 0.0
 
 
 class Span(NamedTuple):
@@ -112,7 +115,7 @@ class WeeklySeries:
 
     `version` measured all of them; `left_out` scores of these weeks were measured by others, `since` is when this one
     began. `excluded` are blocks the operator wants left alone. `recent` tells of each row of week 0 (by row number)
-    the trace, session and comment.
+    the trace, session and comment. `age` is how many whole days before `now` a score was, where that is known.
     """
 
     now: datetime
@@ -129,6 +132,7 @@ class WeeklySeries:
     version: str | None = None
     left_out: int = 0
     since: datetime | None = None
+    age: Ints | None = None
 
     def start(self, week: int) -> datetime:
         """Return when a block begins."""
@@ -332,6 +336,7 @@ class Held:
             version=None if version is None else list(self._versions)[version],
             left_out=int(inside.sum() - values.size),
             since=_EPOCH + int(known.min()) * _MICROSECOND if known.size else None,
+            age=((_microseconds(now) - 1 - known) // _DAY).astype(np.int32),
         )
 
     def _ruling(self, versions: Ints, week: Ints) -> int | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
@@ -311,3 +312,13 @@ def test_segments_that_share_traces_are_judged_more_strictly() -> None:
     bh = stats.false_discovery_control([row.p for row in names], method="bh")
     assert [row.q for row in tags] == pytest.approx(by.tolist())
     assert [row.q for row in names] == pytest.approx(bh.tolist())
+
+
+def test_of_traces_that_failed_alike_those_the_judge_was_surest_of_are_read_first() -> None:
+    made = [judged(float(i > 2 or week > 0), week=week, day=0.1 + i / 3, trace=f"{week}-{i}", session=f"{week}-{i}")
+            for week in range(6) for i in range(18)]  # fmt: skip
+    sure = {"0-0": 0.6, "0-1": 0.95, "0-2": 0.8}
+    series = weekly([replace(each, confidence=sure.get(each.trace_id, 0.0)) for each in made], now=NOW, weeks=5)
+    expected = expect(series)
+    assert not isinstance(expected, NotEnoughHistory)
+    assert [trace.trace_id for trace in worst_traces(series, expected, None)] == ["0-1", "0-2", "0-0"]
