@@ -87,6 +87,7 @@ class Replayed:
         told: the messages, in their order.
         chance: false alerts a year, from the quiet weeks in random order; None with too few of them.
         quiet: weeks without an open alert that could be put in another order.
+        promised: the most false alerts a year, where a theorem says so and nothing has to be tried.
         sight: what can be seen now; None where nothing can be compared, `reason` says why.
     """
 
@@ -98,6 +99,7 @@ class Replayed:
     quiet: int
     sight: Sight | None
     reason: str = ""
+    promised: float | None = None
 
 
 def backtest(
@@ -137,9 +139,9 @@ def backtest(
         looked(1)
     whole = held.weekly(weeks=weeks, excluded=spec.excluded)
     sight, reason = _sight(spec, last, wanted) if last is not None else (None, "no looks")
-    return Replayed(
-        spec.key, whole.binary, weeks, tuple(told), chance(spec, whole, sorted(quiet)), len(quiet), sight, reason
-    )
+    by_chance = chance(spec, whole, sorted(quiet))
+    promised = None if spec.test == "weeks" else spec.false_alerts_per_year
+    return Replayed(spec.key, whole.binary, weeks, tuple(told), by_chance, len(quiet), sight, reason, promised)
 
 
 def _stepped(spec: MonitorSpec, state: AlertState, look: Look) -> tuple[AlertState, Event | None]:
@@ -164,6 +166,8 @@ def chance(spec: MonitorSpec, series: WeeklySeries, quiet: list[int]) -> Interva
     is a false alert. One look a week, at the level that allows as many false alerts as daily looks do.
     """
     fit = [week for week in quiet if week == 0 or week in series.baseline()]
+    if spec.test != "weeks":
+        return None  # its promise is about days one after the other: weeks in another order say nothing of it
     if len(fit) < _FEWEST_QUIET or not (series.week == 0).any():
         return None
     random = Random(0)

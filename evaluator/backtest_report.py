@@ -41,6 +41,8 @@ def _line(told: Told, found: Replayed) -> str:
 
 
 def _chance(found: Replayed) -> str:
+    if found.promised is not None:
+        return f"false alerts: at most {found.promised:g} a year, by the theorem of the e-detector"
     if found.chance is None:
         return f"false alerts: cannot be told from {found.quiet} quiet weeks; 8 are needed"
     low, high = found.chance.low, found.chance.high
@@ -74,6 +76,7 @@ def _monitor(found: Replayed) -> dict[str, Any]:
         "monitor": found.monitor,
         "weeks": found.weeks,
         "quiet_weeks": found.quiet,
+        "false_alerts_promised": found.promised,
         "told": [_event(told) for told in found.told],
         "false_alerts_a_year": None
         if chance is None

@@ -69,6 +69,8 @@ def _test(test: DropTest) -> dict[str, Any]:
         "relative": test.relative(test.drop),
         "p": test.p,
         "alpha": test.alpha,
+        "evidence": test.evidence,
+        "evidence_needed": None if test.evidence is None else test.needed,
         "scored": test.n,
         "population": test.population,
         "scored_before": test.n_baseline,

@@ -100,13 +100,19 @@ def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
         blocks.append(section(_changed(alert.changes)))
     if alert.attribution is not None:
         blocks.extend(_worst(alert.attribution, alert.binary, urls))
-    blocks.append(context(f"p = {test.p:.2g}, fires below {test.alpha:.2g}. {_course(alert)}"))
+    blocks.append(context(f"{_how_sure(test)}. {_course(alert)}"))
     blocks.extend(buttons(_links(alert, urls)))
     known = "Known already? `evaluator alert snooze` tells it later, `evaluator alert expect` says that it was meant."
     blocks.append(context(known))
     fell = _verb(alert)
     short = f"{fell} {before} → {now} ({percent_change(-_share(test))})" if test.baseline > 0 else fell
     return post(short, blocks, plain(headline(alert, test)))
+
+
+def _how_sure(test: DropTest) -> str:
+    if test.evidence is None:
+        return f"p = {test.p:.2g}, fires below {test.alpha:.2g}"
+    return f"evidence {test.evidence:,.3g} to 1, fires above {test.needed:,.0f}"
 
 
 def _verb(alert: Alert) -> str:

@@ -9,6 +9,7 @@ from math import inf
 
 from monitors import (
     LASTING,
+    YEAR,
     AlertState,
     DropTest,
     Held,
@@ -17,6 +18,7 @@ from monitors import (
     WeeklySeries,
     alpha,
     drop_test,
+    evidence,
     expect,
     is_calm,
     lasting_alpha,
@@ -78,7 +80,7 @@ class Look:
 def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> Look:
     """Return what is to be seen at a time of the scores that are held: those after it are left out."""
     # First, and let go: years of scores need not be held in two forms at once.
-    lasting, together = _lasting(spec, state, at, held)
+    lasting, together = _lasting(spec, state, at, held) if spec.test == "weeks" else (None, None)
     end, weeks = baseline(spec, state, at)
     excluded = (*spec.excluded, *state.fallen)
     series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
@@ -87,6 +89,9 @@ def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> 
         return Look(at, series, expected, expected)
     level = alpha(spec.false_alerts_per_year)
     test = drop_test(series, expected, alpha=level, smallest_drop=spec.smallest_drop, scale=spec.scale)
+    if spec.test == "e-detector":
+        found = evidence(_rolling(spec, state, at, held), scale=spec.scale, most_weeks=spec.baseline_weeks)
+        test = replace(test, evidence=found, needed=YEAR / spec.false_alerts_per_year)
     return Look(at, series, expected, test, lasting, together)
 
 
@@ -94,11 +99,7 @@ def _lasting(
     spec: MonitorSpec, state: AlertState, at: datetime, held: Held
 ) -> tuple[DropTest | None, tuple[WeeklySeries, Residuals] | None]:
     """Return the test of the last weeks together, and what explains it when it fires."""
-    # While an alert is open its weeks are no baseline, wherever they lie.
-    fall = [] if state.opened is None else [Span(state.opened - state.span * WEEK, at - LASTING * WEEK)]
-    excluded = [*spec.excluded, *state.fallen, *(span for span in fall if span.start < span.end)]
-    weeks = spec.baseline_weeks + _replaced(excluded, at - (spec.baseline_weeks + LASTING) * WEEK, at) + LASTING - 1
-    rolling = held.weekly(at=at, weeks=weeks, since=state.since, excluded=excluded)
+    rolling = _rolling(spec, state, at, held)
     found = lasting_test(
         rolling,
         alpha=lasting_alpha(spec.false_alerts_per_year),
@@ -110,6 +111,15 @@ def _lasting(
         return None, None
     lasting, residual = found
     return lasting, (rolling.joined(LASTING), residual) if lasting.fired else None
+
+
+def _rolling(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> WeeklySeries:
+    """Return the last weeks and a baseline before them, whether or not an alert has frozen its own."""
+    # While an alert is open its weeks are no baseline, wherever they lie.
+    fall = [] if state.opened is None else [Span(state.opened - state.span * WEEK, at - LASTING * WEEK)]
+    excluded = [*spec.excluded, *state.fallen, *(span for span in fall if span.start < span.end)]
+    weeks = spec.baseline_weeks + _replaced(excluded, at - (spec.baseline_weeks + LASTING) * WEEK, at) + LASTING - 1
+    return held.weekly(at=at, weeks=weeks, since=state.since, excluded=excluded)
 
 
 def baseline(spec: MonitorSpec, state: AlertState, now: datetime) -> tuple[datetime, int]:

@@ -2,6 +2,7 @@
 
 from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, is_calm, reopened, step
 from monitors.attribution import Attribution, WorstTrace, attribute
+from monitors.betting import YEAR, evidence
 from monitors.changes import Change, first_seen, segment_line
 from monitors.chart import Segment, chart, sparkline
 from monitors.comparison import Comparison, compare, newest
@@ -23,6 +24,7 @@ from monitors.spec import MonitorSpec, OnLow
 
 __all__ = [
     "LASTING",
+    "YEAR",
     "Alert",
     "AlertState",
     "Attribution",
@@ -52,6 +54,7 @@ __all__ = [
     "compare",
     "detectable",
     "drop_test",
+    "evidence",
     "expect",
     "first_seen",
     "foreseen",

@@ -28,8 +28,9 @@ _DAILY_LASTING: Final = 0.0005
 LASTING: Final = 4
 """Weeks that are low together where no single one shows it."""
 
-_LASTING_BASELINE: Final = 8
+LASTING_BASELINE: Final = 8
 """With fewer weeks before them they are not tested together."""
+_LEAST: Final = 1e-300
 _LARGEST_ALPHA: Final = 0.1
 
 
@@ -40,7 +41,8 @@ class DropTest:
     `drop` is the fall at an unchanged mix of traffic (negative: a rise), `low` to `high` its 95 % interval; `mix` is
     what the changed mix added to the plain mean (`mean`). `smallest` is the least drop worth reporting. `p` is
     one-sided. `span` is how many weeks are tested together, this one the last; `population` about how many there were
-    to be scored in them, by the probabilities with which they were taken.
+    to be scored in them, by the probabilities with which they were taken. Where an e-detector decides, `evidence` is
+    what it has against "nothing fell", and it fires when more than `needed`.
     """
 
     baseline: float
@@ -58,6 +60,8 @@ class DropTest:
     effective: float
     span: int = 1
     population: float = 0.0
+    evidence: float | None = None
+    needed: float = math.inf
 
     @property
     def now(self) -> float:
@@ -72,16 +76,19 @@ class DropTest:
     @property
     def fired(self) -> bool:
         """Whether people should hear of it."""
-        return self.p < self.alpha and self.drop >= self.smallest
+        sure = self.p < self.alpha if self.evidence is None else self.evidence > self.needed
+        return sure and self.drop >= self.smallest
 
     @property
     def claim(self) -> float:
         """How p relates to the level at which it fires, infinite when the fall is too small to matter."""
-        return self.p / self.alpha if self.drop >= self.smallest else math.inf
+        if self.drop < self.smallest:
+            return math.inf
+        return self.p / self.alpha if self.evidence is None else self.needed / max(self.evidence, _LEAST)
 
     def sharing(self, share: float) -> DropTest:
         """Return the test with its level multiplied by `share`."""
-        return replace(self, alpha=self.alpha * share)
+        return replace(self, alpha=self.alpha * share, needed=self.needed / share)
 
     def relative(self, points: float) -> float | None:
         """Return points of the score as a share of the baseline; None when the baseline is not above 0."""
@@ -194,7 +201,7 @@ def lasting_test(
     fit = series.baseline()
     recent = [0, *(week for week in fit if week < LASTING)]
     baseline = [week for week in fit if week >= LASTING][:most_weeks]
-    if len(recent) < LASTING or len(baseline) < _LASTING_BASELINE or _missing(series, len(baseline), _count(series)):
+    if len(recent) < LASTING or len(baseline) < LASTING_BASELINE or _missing(series, len(baseline), _count(series)):
         return None
     values, level = residuals(series, baseline)
     found = _tested(
@@ -280,15 +287,25 @@ def _standard_error(now: list[Estimate], weeks: list[Estimate], wobble: float) -
     """Return the standard error of the mean of some weeks against that of the others, and its degrees of freedom."""
     count = len(weeks)
     sampling = float(np.mean([week.variance for week in weeks]))
-    prior = sampling + wobble**2
-    seen = float(np.var([week.mean for week in weeks], ddof=1))
-    moderated = (_PRIOR_WEEKS * prior + (count - 1) * seen) / (_PRIOR_WEEKS + count - 1)
-    # One-sided: where weeks wobble more than the prior says, they are believed.
-    variance, df = (seen, count - 1.0) if seen > prior else (moderated, count - 1 + _PRIOR_WEEKS)
+    variance, df = _moderated(weeks, sampling, wobble)
     # A thinner week than the others is also noisier; it must not look like a fall.
     one = float(np.mean([week.variance * week.effective for week in weeks]))
     thin = sum(max(0.0, one / week.effective - sampling) for week in now) / len(now) ** 2
     return float(np.sqrt(variance * (1 / len(now) + 1 / count) + thin)), df
+
+
+def spread_of_weeks(series: WeeklySeries, values: Floats, weeks: list[int], wobble: float) -> tuple[float, float]:
+    """Return the variance of the weekly means of `values`, moderated, and its degrees of freedom."""
+    found = [series.estimate(week, values) for week in weeks]
+    return _moderated(found, float(np.mean([week.variance for week in found])), wobble)
+
+
+def _moderated(weeks: list[Estimate], sampling: float, wobble: float) -> tuple[float, float]:
+    count, prior = len(weeks), sampling + wobble**2
+    seen = float(np.var([week.mean for week in weeks], ddof=1))
+    moderated = (_PRIOR_WEEKS * prior + (count - 1) * seen) / (_PRIOR_WEEKS + count - 1)
+    # One-sided: where weeks wobble more than the prior says, they are believed.
+    return (seen, count - 1.0) if seen > prior else (moderated, count - 1 + _PRIOR_WEEKS)
 
 
 def _tail(drop: float, error: float, df: float) -> float:

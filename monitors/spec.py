@@ -82,6 +82,10 @@ class MonitorSpec(BaseModel):
     false_alerts_per_year: float = Field(
         default=1.0, gt=0, le=10, description="how many alerts a year may be chance; fewer means slower to notice"
     )
+    test: Literal["weeks", "e-detector"] = Field(
+        default="weeks",
+        description="what decides: a t over weeks, or an e-detector (its budget is kept by a theorem; slow below 300)",
+    )
     segments: tuple[str, ...] = Field(
         default=SEGMENTS, description="by what a drop is explained, in the order of preference when several fit alike"
     )
