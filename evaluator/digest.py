@@ -11,6 +11,7 @@ from typing import Any, Final
 from evaluator.blocks import Message, context, entities, escaped, plain, post, section
 from evaluator.figures import by_mix, change, day, dimension, early, percent_change, value
 from evaluator.message import trend
+from evaluator.missing import MANY, MISSING
 from monitors import Contribution, DropTest, NotEnoughHistory, WeekMean
 
 _MOST_LINES: Final = 40
@@ -18,13 +19,9 @@ _MOST_NAMED: Final = 5
 _MOVED: Final = 0.005
 """One-sided p of a move that is told: among fifty calm scores, one in two weeks."""
 
-_MANY_MISSING: Final = 0.05
-"""A greater share of a score's sampled traces without a judgement is told: the mean may not stand for them."""
-
 _SAMPLED: Final = "sampled"
 _ANSWERED: Final = ("scored", "skipped")
-_MISSING: Final = ("unscored", "failed", "gone")
-_TOLD: Final = (*_ANSWERED, *_MISSING)
+_TOLD: Final = (*_ANSWERED, *MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class DigestLine:
     @property
     def lacks(self) -> bool:
         """Whether too many judgements are missing."""
-        return self.missing is not None and self.missing > _MANY_MISSING
+        return self.missing is not None and self.missing > MANY
 
     @property
     def is_news(self) -> bool:
@@ -112,7 +109,7 @@ class Coverage:
 
     def missing(self, evaluator: str) -> float | None:
         """Return the share of an evaluator's finished pairs that have no judgement; None without any."""
-        lost = sum(self.pairs.get((evaluator, state), 0) for state in _MISSING)
+        lost = sum(self.pairs.get((evaluator, state), 0) for state in MISSING)
         done = lost + self.pairs.get((evaluator, "scored"), 0)
         return lost / done if done else None
 

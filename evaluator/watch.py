@@ -28,6 +28,7 @@ from evaluator.judged import Scores, judged
 from evaluator.kept_weeks import Reading
 from evaluator.langfuse import Capabilities, Window
 from evaluator.message import Urls
+from evaluator.missing import gaps, told
 from evaluator.saying import marks_of
 from evaluator.service_config import Digests
 from evaluator.state import Funnel, MonitorRecord
@@ -57,6 +58,9 @@ _DIGEST: Final = ",digest"
 
 _WATCHED: Final = ",watched"
 """Where it is remembered what was watched at the last look."""
+
+_GAPS: Final = ",missing"
+"""Where it is remembered how many judgements were missing at the last look."""
 
 SIGHT: Final = "sight"
 """Where a monitor's state says what can be seen of its score, for `evaluator check`."""
@@ -174,6 +178,7 @@ class Watch:
         for seen in budget.held:
             alerts.extend(self._settled(seen, budget.share(seen.spec)))
         alerts.extend(self._let_go())
+        self._look_for_gaps()
         self.deliver()
         if failed is not None:
             raise failed
@@ -216,6 +221,17 @@ class Watch:
     def deliver(self) -> None:
         """Send what waits in the outbox."""
         self._delivery.deliver()
+
+    def _look_for_gaps(self) -> None:
+        """Tell when many judgements of a watched score are missing since the last look, and when they are back."""
+        watched = [spec.score for spec in self._monitors]
+        if not watched:
+            return
+        pairs = self._totals().pairs
+        with self._state.monitor(_GAPS) as record:
+            found, record.state = gaps(pairs, watched, record.state)
+            if found:
+                self._put(record, f"missing/{self._clock.now():%Y-%m-%dT%H:%M}", {"message": told(found)})
 
     def _let_go(self) -> list[Alert]:
         """Close the alerts of scores that are watched no longer: nobody else would ever end them."""
