@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,8 @@ def open_app(
         )
         batches = _batch_lane(definitions, room, api, state, clock, evaluation, money)
         alerts = AlertMemory(client, namespace)
-        watch = _watch(definitions, langfuse, state, Delivery(state, alerts, told, clock), alerts, clock, weeks)
+        delivery = Delivery(state, alerts, told, clock, _sender(settings))
+        watch = _watch(definitions, langfuse, state, delivery, alerts, clock, weeks)
         yield App(
             settings,
             definitions,
@@ -300,6 +302,11 @@ def _prompts(definitions: Definitions, langfuse: Langfuse, url: str, namespace: 
         with contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)) as prompts:
             prompts.start()
             yield prompts
+
+
+def _sender(settings: Settings) -> str:
+    """Return a short name of our own among all who may send to the same people: a project has keys of its own."""
+    return hashlib.blake2b(settings.langfuse_public_key.encode(), digest_size=4).hexdigest()
 
 
 def _watch(

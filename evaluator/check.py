@@ -76,7 +76,7 @@ def _print_definitions(definitions: Definitions, out: Console) -> None:
     if definitions.off:
         names = ", ".join(evaluator.name for evaluator in definitions.off)
         out.print(f"switched off, and valid: {names} (`enabled: true` in a file switches it on)", highlight=False)
-    watched = ", ".join(monitor.score for monitor in definitions.monitors)
+    watched = ", ".join(monitor.key for monitor in definitions.monitors)
     out.print(f"watched: {watched or 'nothing; add a score to monitors.yaml'}", highlight=False)
     for note in definitions.notes:
         out.print(f"note: {note}", markup=False, highlight=False)

@@ -110,12 +110,15 @@ class Memory(Protocol):
 class Delivery:
     """Sends what waits in the outbox."""
 
-    def __init__(self, outbox: Outbox, memory: Memory, destinations: Sequence[Destination], clock: Clock) -> None:
-        """Send to every one of `destinations`."""
+    def __init__(
+        self, outbox: Outbox, memory: Memory, destinations: Sequence[Destination], clock: Clock, sender: str = ""
+    ) -> None:
+        """Send to every one of `destinations`, in the name of `sender`: others may send to the same places."""
         self._outbox = outbox
         self._memory = memory
         self._destinations = tuple(destinations)
         self._clock = clock
+        self._sender = sender
         self._waits: dict[_Pair, tuple[float, float]] = {}
         self._told: set[_Pair] = set()
 
@@ -197,8 +200,11 @@ class Delivery:
         picture, follows = payload.get("chart"), payload.get("follows")
         put = payload.get("at")
         since = datetime.fromisoformat(put) - _LOOKED_BACK if again and put else None
+        # An alert's name is its own in the world. A digest is named by its week: without us in it, the mail program of
+        # who reads those of two projects would take the second for the first, and a webhook's receiver too.
+        named = key if payload.get("facts") or not self._sender else f"{self._sender}/{key}"
         return Letter(
-            key,
+            named,
             payload["message"],
             base64.b64decode(picture) if picture else None,
             payload.get("facts"),

@@ -8,9 +8,10 @@ from itertools import count
 import pytest
 
 from evaluator.alert_memory import Kind, Mark
+from evaluator.delivery import Delivery
 from evaluator.errors import Unavailable
 from monitors import Event, Expected, MonitorSpec
-from tests.watching import START, FakeSlack, House, Killed, die
+from tests.watching import START, FakeMemory, FakeSlack, FakeState, HandClock, House, Killed, die
 
 DAY = timedelta(days=1)
 
@@ -262,3 +263,29 @@ def test_with_one_budget_every_score_is_looked_at_and_one_that_fails_stops_no_ot
         house.look()
     assert [letter.content["text"][:6] for letter in house.slack.letters] == ["a fell", "c fell"]
     assert set(house.state.states) >= {"a", "c"}
+
+
+def test_an_e_detector_opens_and_ends_an_alert_and_says_what_it_has() -> None:
+    house = fallen(MonitorSpec(score="faithfulness", test="e-detector", scale=(1, 5)), low=2.0)
+    (first,) = house.look()
+    assert first.event is Event.FELL
+    assert first.test is not None
+    assert first.test.evidence is not None
+    assert first.test.evidence > first.test.needed == 364
+    assert "to 1, fires above 364" in str(house.slack.got[0])
+    facts = house.slack.letters[0].facts
+    assert facts is not None
+    assert facts["test"]["evidence_needed"] == 364
+    assert live(house, 10) == [Event.RESOLVED]
+
+
+def test_digests_of_two_projects_have_names_of_their_own_and_alerts_the_same_as_ever() -> None:
+    state, memory, slack = FakeState(), FakeMemory(), FakeSlack()
+    state.waiting = {
+        "digest/2026-W14": {"message": {"text": "a"}},
+        "id/fell": {"message": {"text": "b"}, "facts": {"a": 1}},
+    }
+    Delivery(state, memory, [slack], HandClock(), "4f2a").deliver()
+    assert [letter.key for letter in slack.letters] == ["4f2a/digest/2026-W14", "id/fell"]
+    assert state.waiting == {}
+    assert memory.went == {}
