@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
@@ -30,7 +30,6 @@ from evaluator.destinations import destinations
 from evaluator.discovery import Discovery
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
-from evaluator.events import ScoreEvents, open_events
 from evaluator.idle_sessions import IdleSessions
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
@@ -51,6 +50,9 @@ from evaluator.settings import Settings
 from evaluator.state import State
 from evaluator.watch import Watch
 from traces import Ref, Score
+
+if TYPE_CHECKING:
+    from evaluator.events import ScoreEvents
 
 Told = Callable[[Sequence[Score], Ref], None]
 """Hears of the scores of one trace or session that Langfuse accepted."""
@@ -120,7 +122,7 @@ def open_app(
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
         prompts = stack.enter_context(_prompts(definitions, langfuse, url, namespace, clock))
-        events = stack.enter_context(contextlib.closing(_events(settings, definitions, clock)))
+        events = stack.enter_context(_events(settings, definitions, clock))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
@@ -350,17 +352,26 @@ def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -
     return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
 
 
-def _hears(low: LowScores, weeks: KeptWeeks, events: ScoreEvents) -> Told:
+def _hears(low: LowScores, weeks: KeptWeeks, events: ScoreEvents | None) -> Told:
     """Return what hears of accepted scores."""
 
     def all_of_them(scores: Sequence[Score], ref: Ref) -> None:
         low.written(scores)
         weeks.written(scores)
-        events.tell(scores, ref)
+        if events is not None:
+            events.tell(scores, ref)
 
     return all_of_them
 
 
-def _events(settings: Settings, definitions: Definitions, clock: Clock) -> ScoreEvents:
+@contextlib.contextmanager
+def _events(settings: Settings, definitions: Definitions, clock: Clock) -> Iterator[ScoreEvents | None]:
+    """Give the way to the collector of the environment; without one nothing of OpenTelemetry is loaded."""
+    if not settings.otlp_logs_endpoint:
+        yield None
+        return
+    from evaluator.events import open_events  # noqa: PLC0415
+
     told = definitions.service.judges.event_explanations
-    return open_events(settings, lambda: clock.now().timestamp(), explanations=told)
+    with contextlib.closing(open_events(settings, lambda: clock.now().timestamp(), explanations=told)) as events:
+        yield events

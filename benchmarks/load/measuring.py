@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parents[2]
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = resource.getpagesize()
 _LONGEST_START: Final = 60.0
-_NAMES: Final = {"evaluator.embedded": "keeper", "valkey-server": "Valkey", "evaluator.cli": "service"}
+_NAMES: Final = {"evaluator.keeper": "keeper", "valkey-server": "Valkey", "evaluator.cli": "service"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-import openai
 import orjson
 import structlog
 
 from evaluator.errors import Refused, Unavailable
 from evaluator.loop import LoopThread
-from evaluator.model.completion import Dialect, read, refusal
+from evaluator.model.completion import Dialect, StatusError, read, refusal
 from evaluator.model.endpoint import Endpoint
 from evaluator.model.transport import Transport
 from judges import Price, Prompt, Reply
@@ -168,7 +167,7 @@ class BatchApi:
     def _asked(self, work: Any) -> bytes:
         try:
             answer: bytes = self._loop.call(work)
-        except openai.APIStatusError as error:
+        except StatusError as error:
             raise refusal(error) from None
         return answer
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import openai
 import orjson
 
 from evaluator.errors import Refused, Unavailable
@@ -74,6 +73,26 @@ _KINDS: Final = {
 """What a final refusal is called and what a person can do, by the error's code or else its status."""
 
 
+class StatusError(Exception):
+    """A server answered with a status that is no success; `code`, `param` and `body` are those of OpenAI's errors.
+
+    They are the server's words and may quote key and prompt: none is in the text of the error.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        """Read an answer; `headers` are found whatever their case."""
+        super().__init__(f"status {status}")
+        try:
+            said = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            said = content.decode(errors="replace")
+        self.status = status
+        self.headers = headers
+        self.body: object = said.get("error", said) if isinstance(said, dict) else said
+        told = self.body if isinstance(self.body, dict) else {}
+        self.code, self.param = told.get("code"), told.get("param")
+
+
 class FinalRefusal(Refused):
     """The server will never answer this; `kind` is fit to be counted.
 
@@ -136,24 +155,24 @@ class Dialect:
         return None
 
 
-def complaint(error: openai.APIStatusError) -> str:
+def complaint(error: StatusError) -> str:
     """Return what a server does not understand of a request, in lower case; empty when it refuses something else."""
-    if error.status_code not in {400, 422} or _code(error) in _KINDS:
+    if error.status not in {400, 422} or _code(error) in _KINDS:
         return ""
     return error.param.lower() if isinstance(error.param, str) and error.param else _words(error)
 
 
 def refusal(
-    error: openai.APIStatusError, address: str = "OPENAI_BASE_URL", key: str = "OPENAI_API_KEY"
+    error: StatusError, address: str = "OPENAI_BASE_URL", key: str = "OPENAI_API_KEY"
 ) -> Unavailable | FinalRefusal:
     """Sort a refusal by what to do; `address` and `key` say where a person sets them.
 
     The server's own words may quote the prompt or the key: they stay out of errors and logs.
     """
-    status, code = error.status_code, _code(error)
+    status, code = error.status, _code(error)
     if code not in _KINDS and (status in _PASSING or status >= 500):
         what = "rate limit is reached" if status == 429 else f"answer is {status}"
-        return Unavailable(f"the model API's {what}", pause(error.response.headers))
+        return Unavailable(f"the model API's {what}", pause(error.headers))
     kind, advice = _KINDS.get(code) or _KINDS.get(str(status)) or _by_words(error)
     context = _context(error) if kind == TOO_LONG else None
     said = f"the model API answered {status} {code}".rstrip()
@@ -242,18 +261,18 @@ def _count(value: object) -> int:
     return int(min(max(value, 0), _MOST_TOKENS)) if isinstance(value, int | float) else 0
 
 
-def _code(error: openai.APIStatusError) -> str:
+def _code(error: StatusError) -> str:
     code = str(error.code or "")
     return code if re.fullmatch(r"[a-z_]{1,40}", code) else ""
 
 
-def _words(error: openai.APIStatusError) -> str:
+def _words(error: StatusError) -> str:
     body = error.body
     said = body.get("message") if isinstance(body, dict) else None
     return str(said or body)[:_LONGEST_COMPLAINT].lower()
 
 
-def _by_words(error: openai.APIStatusError) -> tuple[str, str]:
+def _by_words(error: StatusError) -> tuple[str, str]:
     # Many servers have no code for the one refusal that happens daily.
     said = _words(error)
     return (
@@ -261,7 +280,7 @@ def _by_words(error: openai.APIStatusError) -> tuple[str, str]:
     )
 
 
-def _context(error: openai.APIStatusError) -> int | None:
+def _context(error: StatusError) -> int | None:
     found = _CONTEXT.search(_words(error))
     return int(found[1].replace(",", "")) if found else None
 

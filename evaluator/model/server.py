@@ -7,13 +7,12 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-import openai
 import orjson
 import structlog
 
 from evaluator.errors import Refused, Unavailable
 from evaluator.limits import TokenGate
-from evaluator.model.completion import Dialect, FinalRefusal, complaint, read, refusal
+from evaluator.model.completion import Dialect, FinalRefusal, StatusError, complaint, read, refusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint
 from evaluator.model.rate_headers import exhausted
@@ -77,7 +76,7 @@ class Server:
             try:
                 content = await self._post(name, {**dialect.body(prompt), "model": name}, reserved, waits, slots)
                 break
-            except openai.APIStatusError as error:
+            except StatusError as error:
                 simpler = dialect.without(complaint(error), logprobs=prompt.logprobs)
                 if simpler is None:
                     raise await self._refused(error) from None
@@ -115,8 +114,8 @@ class Server:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 answer = await self._transport.get("/models")
-        except openai.APIStatusError as error:
-            return self._without_models(place, error.status_code)
+        except StatusError as error:
+            return self._without_models(place, error.status)
         except (TimeoutError, Unavailable):
             raise Unavailable(f"{place} does not answer; check {self._endpoint.address_in}") from None
         with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
@@ -140,8 +139,8 @@ class Server:
         began = time()
         try:
             content = await self._transport.post(self._endpoint.chat(model), body, heard)
-        except openai.APIStatusError as error:
-            if error.status_code in _OVERRUN:
+        except StatusError as error:
+            if error.status in _OVERRUN:
                 slots.refused()
             if tokens:
                 self._gate.used(tokens, 0)
@@ -154,7 +153,7 @@ class Server:
             await self._gate.pause(pause)
         return content
 
-    async def _refused(self, error: openai.APIStatusError) -> Exception:
+    async def _refused(self, error: StatusError) -> Exception:
         sorted_out = refusal(error, self._endpoint.address_in, self._endpoint.key_in)
         if isinstance(sorted_out, Unavailable) and sorted_out.retry_after is not None:
             await self._gate.pause(sorted_out.retry_after)

