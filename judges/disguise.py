@@ -45,6 +45,7 @@ def _members(ranges: str) -> list[str]:
     return [chr(code) for low, high, one in found for code in range(ord(low or one), ord(high or one) + 1)]
 
 
+_ASCII: Final = bytes(range(128))
 _TABLE: Final = _table()
 _ODD: Final = re.compile(f"[{_UNSEEN}{_MARKS}{_TAGS}{_COMPATIBLE}{''.join(map(chr, _ALIKE))}]")
 
@@ -54,6 +55,11 @@ def undisguised(text: str) -> str:
 
     Not the way round: text in another script changes too, so this is for finding words and nothing else.
     """
-    if text.isascii() or _ODD.search(text) is None:
+    if text.isascii() or _ODD.search(_beyond_ascii(text)) is None:
         return text
     return text.translate(_TABLE)
+
+
+def _beyond_ascii(text: str) -> str:
+    """Return the characters that are not ASCII, all that can be odd: looking through a whole text took ten times it."""
+    return text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")

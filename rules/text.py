@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from abc import abstractmethod
+from functools import lru_cache
 from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,6 +19,9 @@ _SHOWN: Final = 12
 """Characters of a match that a comment quotes: enough to recognise it, too few to leak it."""
 
 _PLAIN: Final = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " ", "\u202f": " "}
+
+_REMEMBERED: Final = 4096
+"""Phrases kept as they are looked for."""
 
 Phrases = tuple[str, ...]
 
@@ -128,15 +132,9 @@ class PhraseRule(TextRule):
 
     def find(self, text: str, phrases: Phrases) -> dict[str, int]:
         """Return the phrases that are in `text`, each with the character where it first stands."""
-        folded = self._folded(text)
-        places = {phrase: _find(folded, self._folded(phrase), self.whole_words) for phrase in phrases}
+        folded, ignore_case = _folded(text, ignore_case=self.ignore_case), self.ignore_case
+        places = {phrase: _find(folded, _phrase(phrase, ignore_case), self.whole_words) for phrase in phrases}
         return {phrase: place for phrase, place in places.items() if place >= 0}
-
-    def _folded(self, text: str) -> str:
-        for typographic, plain in _PLAIN.items():
-            text = text.replace(typographic, plain)
-        text = composed(text)
-        return composed(text.casefold()) if self.ignore_case else text
 
 
 class Contains(PhraseRule):
@@ -190,7 +188,11 @@ class Forbids(PhraseRule):
 
 
 def selected_text(path: Path, trace: Trace) -> str | None:
-    """Return what `path` selects as one text, None when it selects nothing but nulls."""
+    """Return what `path` selects as one text, None when it selects nothing but nulls; most rules read the same."""
+    return trace.once(f"text of {path.text}", lambda: _text_of(path, trace))
+
+
+def _text_of(path: Path, trace: Trace) -> str | None:
     values = [value for value in path.values(trace) if value is not None]
     return "\n".join(as_text(value) for value in values) if values else None
 
@@ -204,6 +206,19 @@ def _holds_something(value: object) -> bool:
     if isinstance(value, (list, dict)):
         return bool(value)
     return bool(as_text(value).strip())
+
+
+def _folded(text: str, *, ignore_case: bool) -> str:
+    for typographic, plain in _PLAIN.items():
+        text = text.replace(typographic, plain)
+    text = composed(text)
+    return composed(text.casefold()) if ignore_case else text
+
+
+@lru_cache(_REMEMBERED)
+def _phrase(phrase: str, ignore_case: bool) -> str:
+    """Return a phrase as it is looked for: those of the definitions are few and looked for in every text."""
+    return _folded(phrase, ignore_case=ignore_case)
 
 
 def _find(text: str, phrase: str, whole_words: bool) -> int:

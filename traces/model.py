@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from traces.packing import Passage
 from traces.transcript import transcript_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,10 @@ class Trace:
     @property
     def ref(self) -> TraceRef:
         """The reference a score needs, made once. Without an ended root it ends when anything last moved."""
-        if "ref" not in self._made:
-            ended = self.root.end or self.last_moment
-            self._made["ref"] = TraceRef(self.id, self.root.id, self.environment, self.root.start, ended)
-        known: TraceRef = self._made["ref"]
-        return known
+        return self.once("ref", self._as_ref)
+
+    def _as_ref(self) -> TraceRef:
+        return TraceRef(self.id, self.root.id, self.environment, self.root.start, self.root.end or self.last_moment)
 
     @property
     def last_moment(self) -> datetime:
@@ -200,13 +201,10 @@ class Trace:
 
     def segments(self) -> Mapping[str, str]:
         """The keys a monitor may attribute a drop to, as text, made once; absent ones are left out."""
-        if "segments" not in self._made:
-            of_all = {} if self.whole is None else {**self.whole.segments(), "observation_name": self.root.name}
-            self._made["segments"] = of_all | self._segments()
-        known: Mapping[str, str] = self._made["segments"]
-        return known
+        return self.once("segments", self._segments)
 
     def _segments(self) -> dict[str, str]:
+        of_all = {} if self.whole is None else {**self.whole.segments(), "observation_name": self.root.name}
         prompt = self.prompt
         known = {
             "trace_name": self.name or None,
@@ -217,18 +215,23 @@ class Trace:
             "environment": self.environment,
             "tags": ",".join(sorted(self.tags)) or None,
         }
-        return {key: value for key, value in known.items() if value is not None}
+        return of_all | {key: value for key, value in known.items() if value is not None}
 
     def document(self) -> dict[str, Any]:
         """Return the trace as one plain JSON object, made once: what a JSONPath sees, of a part the whole."""
-        if "document" not in self._made:
-            self._made["document"] = self._as_document()
-        known: dict[str, Any] = self._made["document"]
-        return known
+        return self.once("document", self._as_document)
+
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """Return what `make` gives, made once for this trace under the name `what`: many ask for the same."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: T = self._made[what]
+        return made
 
     def _as_document(self) -> dict[str, Any]:
         if self.whole is not None:
             return {**self.whole.document(), "observation": self.root.document()}
+        root = self.root.document()
         return {
             "id": self.id,
             "name": self.name,
@@ -240,8 +243,8 @@ class Trace:
             "version": self.version,
             "latency": self.latency,
             "cost": self.cost,
-            "root": self.root.document(),
-            "observations": [o.document() for o in self.observations],
+            "root": root,
+            "observations": [root if o is self.root else o.document() for o in self.observations],
         }
 
     def at(self, step: Observation) -> Trace:
@@ -254,17 +257,19 @@ class Trace:
 
     def _below(self, step: Observation) -> tuple[Observation, ...]:
         """Return a step and all its descendants, in start order; broken data may have it below itself."""
-        if "children" not in self._made:
-            children: dict[str | None, list[str]] = {}
-            for each in self.observations:
-                children.setdefault(each.parent_id, []).append(each.id)
-            self._made["children"] = children
+        children = self.once("children", self._children)
         found, left = {step.id}, [step.id]
         while left:
-            inner = [child for child in self._made["children"].get(left.pop(), ()) if child not in found]
+            inner = [child for child in children.get(left.pop(), ()) if child not in found]
             found.update(inner)
             left += inner
         return tuple(each for each in self.observations if each.id in found)
+
+    def _children(self) -> dict[str | None, list[str]]:
+        children: dict[str | None, list[str]] = {}
+        for each in self.observations:
+            children.setdefault(each.parent_id, []).append(each.id)
+        return children
 
     def transcript(self) -> str:
         """Return the trace as text a judge can read: every step in order, and nothing said twice."""

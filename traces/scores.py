@@ -13,6 +13,7 @@ from typing import Any, Final
 
 ScoreValue = float | str
 _NAMESPACE: Final = uuid.UUID("5d0e1f8a-7c39-5b7e-9a5e-3f0b9a1c2d47")
+_SPACE: Final = _NAMESPACE.bytes
 
 
 class DataType(StrEnum):
@@ -87,12 +88,15 @@ def score_id(project_id: str, subject: Subject, name: str) -> str:
     read the same.
     """
     parts = (project_id, subject.trace_id, subject.observation_id, subject.session_id, name)
-    written = ", ".join("null" if part is None else encode_basestring_ascii(part) for part in parts)
-    return _uuid5(f"[{written}]")
+    return _uuid5(f"[{', '.join(map(_json, parts))}]")
+
+
+def _json(part: str | None) -> str:
+    return "null" if part is None else encode_basestring_ascii(part)
 
 
 def _uuid5(name: str) -> str:
     """Return `str(uuid.uuid5(_NAMESPACE, name))` (RFC 9562, 5.5) in a third of the time: there is one a score."""
-    digest = hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(_SPACE + name.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -137,11 +137,14 @@ def _arguments(function: Mapping[str, Any]) -> str:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), default=_plain)
+    return _ENCODER.encode(value)
 
 
 def _plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": "), default=_plain)
 
 
 def _pruned(value: object, levels: int) -> object:

@@ -171,7 +171,7 @@ def _mapping(raw: Any) -> Mapping[str, Any]:
     if not raw:
         return {}
     value = _value(raw)
-    return value if isinstance(value, Mapping) else ({} if value in (None, "") else {"metadata": value})
+    return value if isinstance(value, dict) else ({} if value in (None, "") else {"metadata": value})
 
 
 def _numbers(raw: Any) -> dict[str, float]:
@@ -181,11 +181,13 @@ def _numbers(raw: Any) -> dict[str, float]:
 
 
 def _number(raw: Any) -> float | None:
+    if raw is None or isinstance(raw, bool):
+        return None
     try:
-        number = None if raw is None or isinstance(raw, bool) else float(raw)
+        number = float(raw)
     except (OverflowError, TypeError, ValueError):
         return None
-    return number if number is not None and math.isfinite(number) else None
+    return number if math.isfinite(number) else None
 
 
 def _whole(raw: Any) -> int | None:

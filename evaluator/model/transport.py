@@ -88,7 +88,12 @@ class Transport:
         return self._endpoint.client()
 
     def _opened(self) -> aiohttp.ClientSession:
-        told = {name: value for name, value in self._sdk.default_headers.items() if isinstance(value, str)}
+        # What the SDK tells of itself is left out: it is not what sends.
+        told = {
+            name: value
+            for name, value in self._sdk.default_headers.items()
+            if isinstance(value, str) and not name.startswith("X-Stainless-")
+        }
         return open_session(self._endpoint.base_url, {**told, **self._sdk.auth_headers}, self._endpoint.timeout)
 
     async def _send(self, method: str, path: str, body: Any, heard: Heard | None = None, **more: Any) -> bytes:
