@@ -69,6 +69,27 @@ for field, number in pairs(counts) do redis.call('HINCRBY', KEYS[1], field, numb
 for i = 4, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return fresh
 
+-- remember
+-- KEYS: outcomes...   ARGV: seconds to keep, then for each key a field and its value
+for i, key in ipairs(KEYS) do
+  redis.call('HSET', key, ARGV[2 * i], ARGV[2 * i + 1])
+  redis.call('EXPIRE', key, ARGV[1])
+end
+return #KEYS
+
+-- remembered
+-- KEYS: outcomes...
+-- Returns place and content (field, value, ...) of each that is not empty: nearly all are.
+local found = {}
+for i, key in ipairs(KEYS) do
+  local content = redis.call('HGETALL', key)
+  if #content > 0 then
+    found[#found + 1] = i
+    found[#found + 1] = content
+  end
+end
+return found
+
 -- lease
 -- KEYS: lease   ARGV: owner, milliseconds. Returns 1 when the owner holds it now.
 local holder = redis.call('GET', KEYS[1])

@@ -200,25 +200,22 @@ class State:
 
     def remember(self, outcomes: Iterable[tuple[str, str, Outcome]]) -> None:
         """Keep (trace id, `evaluator@version`, outcome) until scores are written: a retry pays for none again."""
-        pipe = self._redis.pipeline(transaction=False)
-        for trace_id, memory, outcome in outcomes:
-            key = self._key("outcomes", trace_id)
-            pipe.hset(key, memory, orjson.dumps(outcome_to_json(outcome)))
-            pipe.expire(key, _OUTCOMES_KEPT)
-        with reachable():
-            pipe.execute()
+        rows = [(trace_id, memory, orjson.dumps(outcome_to_json(outcome))) for trace_id, memory, outcome in outcomes]
+        if rows:
+            keys = [self._key("outcomes", trace_id) for trace_id, _, _ in rows]
+            values = [each for _, memory, outcome in rows for each in (memory, outcome)]
+            with reachable():
+                self._scripts["remember"](keys, [int(_OUTCOMES_KEPT.total_seconds()), *values])
 
     def remembered(self, trace_ids: Collection[str]) -> dict[tuple[str, str], Outcome]:
         """Return what `remember` kept of these traces, by (trace id, `evaluator@version`)."""
+        ids = list(trace_ids)
         with reachable():
-            pipe = self._redis.pipeline(transaction=False)
-            for trace_id in trace_ids:
-                pipe.hgetall(self._key("outcomes", trace_id))
-            found = pipe.execute()
+            found = cast("list[Any]", self._scripts["remembered"]([self._key("outcomes", each) for each in ids]))
         return {
-            (trace_id, name.decode()): outcome_from_json(orjson.loads(data))
-            for trace_id, outcomes in zip(trace_ids, found, strict=True)
-            for name, data in outcomes.items()
+            (ids[place - 1], name.decode()): outcome_from_json(orjson.loads(data))
+            for place, pairs in zip(found[::2], found[1::2], strict=True)
+            for name, data in zip(pairs[::2], pairs[1::2], strict=True)
         }
 
     def forget(self, trace_ids: Collection[str]) -> None:
