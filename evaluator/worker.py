@@ -112,7 +112,7 @@ def take_up(app: App, queue: Queue) -> int:
 @contextlib.contextmanager
 def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[None]:
     """Run worker threads for each lane; on leaving, paid calls finish in time and the rest goes back to the queue."""
-    app.model.accept()
+    app.model.accept(app.definitions.models)
     threads = threads or thread_count(app)
     workers = [_lane_worker(app, queue, lane, threads) for lane in Lane]
     for worker in workers:

@@ -155,9 +155,11 @@ class ModelApi:
         """Whether no new call is started."""
         return self._drained
 
-    def accept(self) -> None:
-        """Take up work again after `drain`."""
+    def accept(self, models: Iterable[str] = ()) -> None:
+        """Take up work, again after `drain`; the way to these models' servers is opened now, not in mid-work."""
         self._drained = False
+        for server in {self._server_of(model) for model in models}:
+            self._loop.call(server.open())
 
     def close(self) -> None:
         """Close the connections."""

@@ -123,6 +123,10 @@ class Server:
             return f"{place} answers, {len(listed)} models{_not_among(listed, [self._named(m) for m in models])}"
         return self._without_models(place, 404)
 
+    async def open(self) -> None:
+        """Open the way to the server now, rather than with the first call."""
+        self._transport.open()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()

@@ -34,7 +34,7 @@ Heard = Callable[[Mapping[str, str]], None]
 class Transport:
     """Sends requests, all on one event loop: its connections belong to that loop.
 
-    The first one opens it: a process that asks no judge does not even load the SDK.
+    The first one opens it, unless `open` did: a process that asks no judge does not even load the SDK.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -78,6 +78,19 @@ class Transport:
         # The SDK's own header says JSON, and would stand.
         return await self._send("POST", path, written, headers={"Content-Type": written.headers["Content-Type"]})
 
+    def open(self) -> aiohttp.ClientSession:
+        """Return the session, opened when first asked for; call it on the event loop of all requests."""
+        if self._session is None:
+            # What the SDK tells of itself is left out: it is not what sends.
+            told = {
+                name: value
+                for name, value in self._sdk.default_headers.items()
+                if isinstance(value, str) and not name.startswith("X-Stainless-")
+            }
+            headers = {**told, **self._sdk.auth_headers}
+            self._session = open_session(self._endpoint.base_url, headers, self._endpoint.timeout)
+        return self._session
+
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
@@ -87,21 +100,11 @@ class Transport:
     def _sdk(self) -> openai.AsyncOpenAI:
         return self._endpoint.client()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        # What the SDK tells of itself is left out: it is not what sends.
-        told = {
-            name: value
-            for name, value in self._sdk.default_headers.items()
-            if isinstance(value, str) and not name.startswith("X-Stainless-")
-        }
-        return open_session(self._endpoint.base_url, {**told, **self._sdk.auth_headers}, self._endpoint.timeout)
-
     async def _send(self, method: str, path: str, body: Any, heard: Heard | None = None, **more: Any) -> bytes:
-        if self._session is None:
-            self._session = self._opened()
+        session = self.open()
         try:
             # Followed, a redirect would carry prompts to a host nobody set.
-            async with self._session.request(
+            async with session.request(
                 method, self._address(path), data=body, allow_redirects=False, **more
             ) as response:
                 content = await content_of(response, LARGEST_ANSWER)
