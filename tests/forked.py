@@ -28,7 +28,10 @@ ROOT: Final = Path(__file__).parents[1]
 RUN: Final = {"evaluator.cli", "tests.matrix.quick"}
 """What runs as `__main__`, and so must not be imported before."""
 
-ALSO: Final = ("matplotlib.figure", "scipy.stats", "jinja2", "rich.progress", "rich.live")
+ALSO: Final = (
+    "matplotlib.figure", "scipy.stats", "jinja2", "rich.progress", "rich.live",
+    "openai", "langfuse", "slack_sdk", "opentelemetry.sdk.trace",
+)  # fmt: skip
 """What the service imports late."""
 
 
