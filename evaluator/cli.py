@@ -17,6 +17,7 @@ from rich.console import Console
 
 from evaluator.alert_cli import alert
 from evaluator.arguments import NOT_ASKED, duration, percentage
+from evaluator.dead_letters_cli import dead_letters
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.rubric_cli import rubric
 from evaluator.settings import Settings, load_settings
@@ -38,6 +39,7 @@ cli = typer.Typer(
 )
 cli.add_typer(rubric)
 cli.add_typer(alert)
+cli.add_typer(dead_letters)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 

@@ -12,8 +12,9 @@ import structlog
 from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
 from evaluator.clock import Clock
+from evaluator.dead_letters import DeadLetter
 from evaluator.sampling import Sampled
-from evaluator.state import DeadLetter, Settled, State
+from evaluator.state import Settled, State
 
 _OUTAGE_DELAY: Final = timedelta(seconds=15)
 _FIRST_DELAY: Final = timedelta(seconds=10)

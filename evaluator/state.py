@@ -23,6 +23,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:parked, N:parked:RUBRIC, N:owed | hash, list | until paid | see arrears.py | **it is not caught up** |
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
+| N:dead:begun, :counts | hash | as the letter; for ever | replays that began; how many (dead_letters.py) | as above |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |
 | N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
 | N:week:MONDAY | hash | 4 to 10 days | scores of a finished week (kept_weeks.py) | they are read again |
@@ -39,19 +40,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import redis
 
-from evaluator.batch import Job, from_message, to_message
+from evaluator.batch import Job
 from evaluator.connection import reachable, scripts
+from evaluator.dead_letters import DeadLetter, DeadLetters, text_of
 from evaluator.token_limits import TokenLimits
 from traces import Outcome, Ref, SessionRef, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
-_DEAD_KEPT: Final = timedelta(days=30)
-_MOST_DEAD: Final = 100_000
 _LOCK_SECONDS: Final = 30
 """A monitor is locked for as long as it takes to save it; the lock of one who died is in the way for so long."""
 
@@ -69,15 +70,6 @@ class Load(NamedTuple):
 
     lag: timedelta = timedelta()
     share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Work that was given up: what, why and when."""
-
-    job: Job
-    reason: str
-    at: datetime
 
 
 class Settled(NamedTuple):
@@ -110,6 +102,7 @@ class State:
         self._namespace = namespace
         self._keep = int(keep.total_seconds())
         self.tokens = TokenLimits(client, namespace)
+        self.dead = DeadLetters(client, namespace, self._keep, partial(self._bucket, "settled"))
         self._scripts = {name: client.register_script(body) for name, body in scripts().items()}
 
     # -- discovery ---------------------------------------------------------------------------------------------------
@@ -189,13 +182,13 @@ class State:
         places: dict[str, int] = {}
         rows = [
             [places.setdefault(self._bucket("settled", s.ref), len(places) + 1), s.ref.id, s.evaluator, _state_text(s)]
-            + ([_letter(s.letter), s.letter.at.timestamp()] if s.letter else [])
+            + ([text_of(s.letter), s.letter.at.timestamp()] if s.letter else [])
             for s in settled
         ]
-        keys = [self._key("funnel"), self._key("dead"), self._key("dead", "at"), *places]
+        keys = [self._key("funnel"), *self.dead.keys, *places]
         with reachable():
             fresh = cast("int", self._scripts["settle"](keys, [self._keep, orjson.dumps(rows)]))
-            self._forget_old_letters([s.letter.at for s in settled if s.letter])
+        self.dead.forget_old([s.letter.at for s in settled if s.letter])
         return fresh
 
     def remember(self, outcomes: Iterable[tuple[str, str, Outcome]]) -> None:
@@ -258,11 +251,7 @@ class State:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return every dead letter, oldest first."""
-        with reachable():
-            letters = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("dead")))
-        kept = map(orjson.loads, letters.values())
-        read = (DeadLetter(from_message(d["message"])[0], d["reason"], datetime.fromisoformat(d["at"])) for d in kept)
-        return sorted(read, key=lambda letter: letter.at)
+        return self.dead.letters()
 
     # -- leadership and limits ---------------------------------------------------------------------------------------
 
@@ -356,16 +345,6 @@ class State:
             buckets.setdefault(self._bucket(kind, ref), []).append(ref)
         return buckets
 
-    def _forget_old_letters(self, written: Sequence[datetime]) -> None:
-        if not written:
-            return
-        at = self._key("dead", "at")
-        old = cast("list[bytes]", self._redis.zrangebyscore(at, 0, (max(written) - _DEAD_KEPT).timestamp()))
-        old += cast("list[bytes]", self._redis.zrange(at, 0, -_MOST_DEAD - 1))
-        if old:
-            self._redis.hdel(self._key("dead"), *old)
-            self._redis.zrem(at, *old)
-
 
 def _settled_field(trace_id: str, evaluator: str) -> str:
     return f"{trace_id}/{evaluator}"
@@ -373,11 +352,6 @@ def _settled_field(trace_id: str, evaluator: str) -> str:
 
 def _state_text(settled: Settled) -> str:
     return f"{settled.state}/{settled.reason}" if settled.reason else settled.state
-
-
-def _letter(letter: DeadLetter) -> str:
-    kept = {"message": to_message([letter.job]), "reason": letter.reason, "at": letter.at.isoformat()}
-    return orjson.dumps(kept).decode()
 
 
 def _one_kind(what: str, count: float) -> Usage:

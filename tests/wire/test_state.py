@@ -12,9 +12,10 @@ import redis
 
 from evaluator.batch import Job
 from evaluator.connection import connect
+from evaluator.dead_letters import DeadLetter
 from evaluator.errors import Unavailable
 from evaluator.sampling import Sampled
-from evaluator.state import DeadLetter, Settled, State
+from evaluator.state import Settled, State
 from traces import Failure, NotApplicable, TraceRef, Unscored, Usage, Verdict
 
 NOW = datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC)
@@ -110,7 +111,7 @@ def given_up(number: int, evaluator: str, reason: str, at: datetime) -> Settled:
 
 
 def test_dead_letters_without_end_do_not_fill_redis(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluator.state._MOST_DEAD", 3)
+    monkeypatch.setattr("evaluator.dead_letters._MOST_DEAD", 3)
     for number in range(5):
         state.settle([given_up(number, "a", "refused", NOW + timedelta(seconds=number))])
     assert [letter.job.ref.id for letter in state.dead_letters()] == [ref(number).id for number in (2, 3, 4)]
