@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from evaluator.arguments import duration
+from evaluator.arguments import duration, instant
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
@@ -76,7 +76,7 @@ def expect(
     from evaluator.alert_memory import Kind, Mark
 
     with _desk(keeps=True) as desk:
-        mark = Mark(Kind.EXPECT, _watched(desk, score), _moment(at) if at else desk.clock.now(), why)
+        mark = Mark(Kind.EXPECT, _watched(desk, score), instant(at, "--at") if at else desk.clock.now(), why)
         desk.alerts.mark(mark)
     _out.print(f"{mark.monitor}: a change is expected on {mark.at:%d %b %H:%M} UTC", markup=False, highlight=False)
     _out.print("a fall is told again when four weeks since then can be compared", highlight=False)
@@ -108,15 +108,6 @@ def _desk(*, keeps: bool = False) -> Iterator[Desk]:
 
 def _watched(desk: Desk, score: str) -> str:
     return desk.definitions.watched([score])[0].key
-
-
-def _moment(text: str) -> datetime:
-    from monitors import moment
-
-    found = moment(text)
-    if not isinstance(found, datetime):
-        raise typer.BadParameter(f"{text!r} is no date such as 2026-12-01", param_hint="--at")
-    return found
 
 
 def _row(spec: MonitorSpec, state: dict[str, Any] | None, said: list[Mark], now: datetime) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import typer
@@ -25,6 +25,20 @@ def percentage(text: str, option: str) -> float:
     if not 0 < share < 1:
         raise typer.BadParameter(f"{text!r} is no share such as 3% or 0.03", param_hint=option)
     return share
+
+
+def instant(text: str, option: str) -> datetime:
+    """Read a date, which is its midnight in UTC, or a date and time, in UTC when it names no zone.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    from monitors import moment
+
+    found = moment(text)
+    if not isinstance(found, datetime):
+        raise typer.BadParameter(f"{text!r} is no date such as 2026-12-01 or 2026-12-01T14:00", param_hint=option)
+    return found
 
 
 def duration(text: str, option: str) -> timedelta:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from evaluator.alert_cli import alert
 from evaluator.arguments import NOT_ASKED, duration, percentage
+from evaluator.backfill_cli import backfill
 from evaluator.dead_letters_cli import dead_letters
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.rubric_cli import rubric
@@ -40,6 +41,7 @@ cli = typer.Typer(
 cli.add_typer(rubric)
 cli.add_typer(alert)
 cli.add_typer(dead_letters)
+cli.command()(backfill)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,7 +26,7 @@ from evaluator.langfuse import Langfuse, Window
 from evaluator.overload import Pace, next_share
 from evaluator.owing import Owing
 from evaluator.rations import Rations
-from evaluator.sampling import Choice, NotTaken, Sampled
+from evaluator.sampling import Choice, NotTaken, Sampled, Sampler
 from evaluator.state import Load, State
 from traces import TraceRef, TraceRoot
 
@@ -143,6 +143,40 @@ class Discovery:
             choices = (tuple(each for each in sampler.choose(root) if each.tier is not None) for root in roots)
             found += self._decide(zip((own[root.ref.id] for root in roots), roots, choices, strict=True))
             self._rations.count(live=False)
+        return found
+
+    def revisit(
+        self,
+        window: Window,
+        sampler: Callable[[int], Sampler],
+        missing: Callable[[Sequence[Job]], Sequence[Job]],
+        *,
+        counts: bool,
+    ) -> Found:
+        """Decide about everything that ended in `window` anew, whoever has claimed it.
+
+        Args:
+            window: of end times.
+            sampler: gives who takes what, told how many traces are about to be decided.
+            missing: returns what of some jobs is to be handed over.
+            counts: whether what is taken comes out of the budgets of lines of `sample`.
+        """
+        found, size = Found(), self._definitions.service.batch_size
+        for page in self._pages(window):
+            roots = with_scores(page, self._definitions, self._langfuse, self._clock.now())
+            decide = sampler(len(roots))
+            jobs: list[Job] = []
+            for root in roots:
+                choices = decide.choose(root)
+                if counts and self._rations.are_needed:
+                    self._rations.note(choices)
+                if samples := _decided(choices)[0]:
+                    jobs.append(Job(root.ref, samples))
+            left = missing(jobs)
+            for start in range(0, len(left), size):
+                self._put(left[start : start + size])
+            self._rations.count(live=False)
+            found += Found(len(roots), len(left), sum(len(job.samples) for job in left))
         return found
 
     def sweep(self, window: Window) -> Found:

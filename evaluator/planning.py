@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from evaluator.app import Desk
+from evaluator.batch import Job
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.filter_scores import score_names
 from evaluator.langfuse import Window, is_excluded
 from evaluator.looking import Drawn, Looked, chosen, look, read
 from evaluator.sampling import Sampled, Sampler, position
 from traces import RecordedScore, ScoreValue, TraceRef, TraceRoot
+
+DONE: Final = "done"
+"""What a pair is counted as that need not be evaluated any more."""
 
 _LOT: Final = "evaluator plan"
 """Key of the hash that draws the traces whose content is read: another one than the service samples by."""
@@ -28,6 +32,9 @@ _LOT: Final = "evaluator plan"
 Told = Callable[[int], None]
 """Is told how many more were read."""
 
+Done = Callable[[Sequence[Job]], Collection[tuple[str, str]]]
+"""Returns the pairs of some jobs, as (trace id, evaluator), that need not be evaluated."""
+
 
 @dataclass(slots=True)
 class Taken:
@@ -35,7 +42,7 @@ class Taken:
 
     Attributes:
         evaluator: which one.
-        states: how many traces it filtered, sampled out or sampled.
+        states: how many traces it filtered, sampled out or sampled, or need not evaluate any more.
         hours: how many it sampled in each hour.
         drawn: some of those it sampled, in the order of a lot that is the same for all evaluators.
     """
@@ -110,15 +117,30 @@ def plan(desk: Desk, last: timedelta, *, content: int, against: Definitions | No
         told: how many more roots were read.
     """
     until = desk.clock.now() - desk.definitions.service.discovery.quiet_for
-    window = Window(until - last, until)
+    return replay(desk, Window(until - last, until), content=content, against=against, told=told)
+
+
+def replay(
+    desk: Desk,
+    window: Window,
+    *,
+    content: int,
+    told: Told,
+    against: Definitions | None = None,
+    done: Done | None = None,
+) -> Plan:
+    """Replay the definitions over what ended in `window`; `done` says which pairs need no evaluation any more."""
     replays = [_Replaying(each, content) for each in (desk.definitions, against) if each is not None]
     scores = _Scores(desk, window, {name for each in replays for name in score_names(each.definitions)})
     gained: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    for root in _roots(desk, window, replays, told):
-        takers = [each.see(scores.on(root)) for each in replays]
-        gained.update(takers[0] - takers[-1])
-        lost.update(takers[-1] - takers[0])
+    for page in _roots(desk, window, replays, told):
+        roots = [scores.on(root) for root in page]
+        ended = done(replays[0].jobs(roots)) if done is not None else ()
+        for root in roots:
+            takers = [each.see(root, ended) for each in replays]
+            gained.update(takers[0] - takers[-1])
+            lost.update(takers[-1] - takers[0])
     results = [each.result() for each in replays]
     refs = chosen([taken.drawn for each in results for taken in each.taken.values()], content)
     traces = read(desk.langfuse, refs)
@@ -152,8 +174,9 @@ def draw(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Tol
     window = Window(until - last, until)
     scores = _Scores(desk, window, score_names(definitions))
     replaying = _Replaying(definitions, most)
-    for root in _roots(desk, window, [replaying], told):
-        replaying.see(scores.on(root))
+    for page in _roots(desk, window, [replaying], told):
+        for root in page:
+            replaying.see(scores.on(root))
     return [each.ref for each in replaying.result().taken[evaluator.name].drawn]
 
 
@@ -168,9 +191,18 @@ class _Replaying:
         self._replay = Replay(definitions, taken={each.name: Taken(each) for each in replayed})
         self._heaps: dict[str, list[tuple[float, int, Drawn]]] = {each.name: [] for each in replayed}
 
-    def see(self, root: TraceRoot) -> frozenset[str]:
-        """Count a root; return who takes it."""
-        if is_excluded(root.ref.environment, self.definitions.service.discovery.exclude_environments):
+    def jobs(self, roots: Iterable[TraceRoot]) -> list[Job]:
+        """Return what would be handed over of some roots."""
+        found: list[Job] = []
+        for root in roots:
+            if not self._is_excluded(root):
+                decisions = (choice.decision for choice in self._sampler.choose(root))
+                found.append(Job(root.ref, tuple(each for each in decisions if isinstance(each, Sampled))))
+        return [job for job in found if job.samples]
+
+    def see(self, root: TraceRoot, done: Collection[tuple[str, str]] = ()) -> frozenset[str]:
+        """Count a root; return who takes it, of those with whom it is not `done`."""
+        if self._is_excluded(root):
             return frozenset()
         hour = root.ref.ended.replace(minute=0, second=0, microsecond=0)
         self._replay.traces += 1
@@ -178,6 +210,9 @@ class _Replaying:
         names = []
         for choice in self._sampler.choose(root):
             taken = self._replay.taken[choice.evaluator]
+            if (root.ref.id, choice.evaluator) in done:
+                taken.states[DONE] += 1
+                continue
             taken.states[choice.state] += 1
             if isinstance(choice.decision, Sampled):
                 names.append(choice.evaluator)
@@ -187,6 +222,9 @@ class _Replaying:
             self._replay.evaluated[hour] += 1
             self._draw(Drawn(root.ref, takers))
         return takers
+
+    def _is_excluded(self, root: TraceRoot) -> bool:
+        return is_excluded(root.ref.environment, self.definitions.service.discovery.exclude_environments)
 
     def result(self) -> Replay:
         """Return what was counted."""
@@ -240,11 +278,11 @@ class _Scores:
         return {name: (every, late) for name, (every, late) in self._counts.items()}
 
 
-def _roots(desk: Desk, window: Window, replays: Sequence[_Replaying], told: Told) -> Iterator[TraceRoot]:
-    """Give every root that any of the configurations looks at."""
+def _roots(desk: Desk, window: Window, replays: Sequence[_Replaying], told: Told) -> Iterator[Sequence[TraceRoot]]:
+    """Give every root that any of the configurations looks at, in pages."""
     service = [each.definitions.service.discovery for each in replays]
     nobody = set.intersection(*(set(each.exclude_environments) for each in service))
     longest = max(each.longest_trace for each in service)
     for page in desk.langfuse.finished_roots(window, longest=longest, exclude_environments=nobody):
-        yield from page
+        yield page
         told(len(page))

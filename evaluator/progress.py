@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _SECONDS_A_LINE: Final = 10.0
 
@@ -25,7 +33,8 @@ def counting(what: str, total: int | None, out: Console, now: Callable[[], float
     """
     if out.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=out, transient=True) as bar:
+        times = (TimeElapsedColumn(), *([TextColumn("left"), TimeRemainingColumn()] if total else []))
+        with Progress(*columns, *times, console=out, transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda more: bar.advance(task, more)
         return
@@ -39,7 +48,7 @@ class _Lines:
 
     def __init__(self, what: str, total: int | None, out: Console, now: Callable[[], float]) -> None:
         self._of = f" of {total:,}" if total is not None else ""
-        self._what, self._out, self._now = what, out, now
+        self._what, self._total, self._out, self._now = what, total, out, now
         self._done = 0
         self._said = self._started = now()
         self._lock = threading.Lock()
@@ -51,10 +60,17 @@ class _Lines:
             self._done += number
             if self._now() - self._said >= _SECONDS_A_LINE:
                 self._said = self._now()
-                self._say("")
+                self._say(self._left())
 
     def end(self) -> None:
         self._say(f" in {self._now() - self._started:.1f} s")
+
+    def _left(self) -> str:
+        """Return how long the rest takes, if it goes on as it did."""
+        if self._total is None or not self._done:
+            return ""
+        seconds = (self._now() - self._started) * (self._total - self._done) / self._done
+        return f", about {seconds / 60:.0f} min left" if seconds >= 60 else f", about {seconds:.0f} s left"
 
     def _say(self, more: str) -> None:
         self._out.print(f"{self._what}: {self._done:,}{self._of}{more}", highlight=False, markup=False)

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import FrameType
@@ -139,9 +139,8 @@ def sweep(
         old = functools.partial(queue.put, lane=Lane.BACKFILL)
         found = app.discovery(old).since(app.clock.now() - since)
         if drain:
-            still = _Standstill(app, queue, standstill)
             report = functools.partial(_report, app, before, found, progress)
-            closed = _wait_until_empty(app, queue, told or threading.Event(), report, still)
+            closed = until_empty(app, queue, told or threading.Event(), report, standstill=standstill)
     used = _added(app.state.spending(), paid)
     return Swept(found, app.state.funnel() - before, used, queue.size(), closed)
 
@@ -169,19 +168,38 @@ class _Standstill:
         return {name: one.why for name, one in circuits.items()} if now - self._since >= self._seconds else {}
 
 
-def _wait_until_empty(
-    app: App, queue: Queue, told: threading.Event, report: Callable[[], None], standstill: _Standstill
+def until_empty(
+    app: App,
+    queue: Queue,
+    told: threading.Event,
+    report: Callable[[], None] = lambda: None,
+    *,
+    lanes: Sequence[Lane] = tuple(Lane),
+    standstill: float = STANDSTILL_SECONDS,
 ) -> dict[str, str]:
-    """Wait; return the models for which it was given up, with why they take no calls."""
+    """Wait until nothing is left on some lanes, and send what waits for a batch of the provider.
+
+    Args:
+        app: the open application.
+        queue: what is waited for.
+        told: set when the wait should be given up.
+        report: called now and then.
+        lanes: of the queue.
+        standstill: seconds without an ending after which it is given up when a model takes no calls.
+
+    Returns:
+        The models for which it was given up, with why they take no calls.
+    """
+    still = _Standstill(app, queue, standstill)
     look, pause = app.clock.monotonic(), _FIRST_LOOK_SECONDS
     while not told.wait(_POLL_SECONDS):
         try:
             report()
-            if closed := standstill.closed():
+            if closed := still.closed():
                 return closed
-            if queue.size() > 0 or app.clock.monotonic() < look:
+            if queue.size(lanes) > 0 or app.clock.monotonic() < look:
                 continue
-            if _move_batches(app, queue, at_once=True) == 0 and queue.size() == 0:
+            if _move_batches(app, queue, at_once=True) == 0 and queue.size(lanes) == 0:
                 return {}
         except (Unavailable, Refused) as error:
             _log.warning("cannot see what is left", reason=str(error))

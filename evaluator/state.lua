@@ -90,6 +90,30 @@ for i, key in ipairs(KEYS) do
 end
 return found
 
+-- reopen
+-- KEYS: funnel, dead, dead:at, bucket...
+-- ARGV: the reason of what had no money, JSON [[bucket index, trace id, evaluator, 1 when its score is to be replaced], ...]
+-- Returns for each: 1 when it may be evaluated anew, 0 when it has ended for good: with a score that stays, or without.
+-- One that had ended is counted as if it had not; one of which nothing is known is counted as sampled.
+local answers = {}
+for place, one in ipairs(cjson.decode(ARGV[2])) do
+  local bucket, pair, evaluator = KEYS[3 + one[1]], one[2] .. '/' .. one[3], one[3]
+  local state = redis.call('HGET', bucket, pair)
+  local failed = state and string.find(state, 'failed', 1, true) == 1
+  answers[place] = 1
+  if not state then
+    redis.call('HINCRBY', KEYS[1], evaluator .. '/sampled/', 1)
+  elseif failed or (state == 'scored' and one[4] == 1) or state == 'skipped/' .. ARGV[1] then
+    redis.call('HDEL', bucket, pair)
+    redis.call('HINCRBY', KEYS[1], evaluator .. '/' .. state .. (state == 'scored' and '/' or ''), -1)
+    redis.call('HDEL', KEYS[2], pair)
+    redis.call('ZREM', KEYS[3], pair)
+  else
+    answers[place] = 0
+  end
+end
+return answers
+
 -- lease
 -- KEYS: lease   ARGV: owner, milliseconds. Returns 1 when the owner holds it now.
 local holder = redis.call('GET', KEYS[1])

@@ -28,6 +28,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
 | N:week:MONDAY | hash | 4 to 10 days | scores of a finished week (kept_weeks.py) | they are read again |
 | N:cache:HASH | string | as configured | a verdict, to be used again (cache.py) | the same is paid for again |
+| N:backfill:* | (see backfill) | 30 days | where backfills go on | they begin anew |
 | N:batch:* | (see batch_room) | | questions for the provider's batches | those of the overlap are paid for again |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
 """
@@ -38,7 +39,7 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
@@ -190,6 +191,29 @@ class State:
             fresh = cast("int", self._scripts["settle"](keys, [self._keep, orjson.dumps(rows)]))
         self.dead.forget_old([s.letter.at for s in settled if s.letter])
         return fresh
+
+    def reopen(self, jobs: Sequence[Job], replaced: Collection[tuple[str, str]], unpaid: str) -> list[Job]:
+        """Take back the terminal states of pairs that are to be evaluated anew; return what may be handed over of jobs.
+
+        Args:
+            jobs: whose pairs.
+            replaced: those whose score is to be replaced; what is scored stays so otherwise.
+            unpaid: the reason of pairs that were skipped for want of money.
+        """
+        places: dict[str, int] = {}
+        rows = [
+            [places.setdefault(self._bucket("settled", job.ref), len(places) + 1), *pair, int(pair in replaced)]
+            for job in jobs
+            for pair in ((job.ref.id, sampled.evaluator) for sampled in job.samples)
+        ]
+        if not rows:
+            return []
+        keys = [self._key("funnel"), *self.dead.keys, *places]
+        with reachable():
+            answers = cast("list[int]", self._scripts["reopen"](keys, [unpaid, orjson.dumps(rows)]))
+        open_again = {(row[1], row[2]) for row, answer in zip(rows, answers, strict=True) if answer}
+        left = ((job, tuple(s for s in job.samples if (job.ref.id, s.evaluator) in open_again)) for job in jobs)
+        return [replace(job, samples=samples) for job, samples in left if samples]
 
     def remember(self, outcomes: Iterable[tuple[str, str, Outcome]]) -> None:
         """Keep (trace id, `evaluator@version`, outcome) until scores are written: a retry pays for none again."""

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import gc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -65,10 +65,10 @@ class Queue:
                 # Messages are taken from the left end. Should another one have come in between, it goes first instead.
                 self.broker.client.lmove(self._list(lane), self._list(lane), "RIGHT", "LEFT")
 
-    def size(self) -> int:
-        """Return how many messages are waiting, delayed or being worked on, on any lane."""
+    def size(self, lanes: Iterable[Lane] = Lane) -> int:
+        """Return how many messages are waiting, delayed or being worked on, on any lane or on some."""
         with reachable():
-            return sum(int(self.broker.do_qsize(lane)) for lane in Lane)
+            return sum(int(self.broker.do_qsize(lane)) for lane in lanes)
 
     def waiting(self, lane: Lane) -> int:
         """Return how many messages of a lane no worker has taken yet."""

@@ -36,7 +36,7 @@ def test_a_log_gets_a_line_at_both_ends_and_one_every_ten_seconds() -> None:
         more(193)
     assert written(out) == [
         "answers: 1,200 to come",
-        "answers: 1,007 of 1,200",
+        "answers: 1,007 of 1,200, about 2 s left",
         "answers: 1,200 of 1,200 in 14.0 s",
     ]
 
