@@ -54,6 +54,11 @@ class Job:
     samples: tuple[Sampled, ...]
     attempt: int = 0
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What a line of the log about it says."""
+        return {"trace_id": self.ref.id} if isinstance(self.ref, TraceRef) else {"session_id": self.ref.session_id}
+
     def again(self, samples: Iterable[Sampled] | None = None) -> Job:
         """Return the job for its next attempt, for all its evaluators or only the given ones."""
         return replace(self, samples=self.samples if samples is None else tuple(samples), attempt=self.attempt + 1)

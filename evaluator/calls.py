@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeGuard
 
@@ -76,7 +76,8 @@ class Calls:
             self._judge_traces.begin(subject, _names(asked, call), call.question)
             for subject, call in zip(subjects, calls, strict=True)
         ]
-        for lot in self._model.ask([call.question for call in calls], patience):
+        about = [_about(subject, _names(asked, call)) for subject, call in zip(subjects, calls, strict=True)]
+        for lot in self._model.ask([call.question for call in calls], patience, about):
             yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]
 
 
@@ -86,6 +87,12 @@ def _is_unfunded(outcome: Outcome) -> TypeGuard[Failure]:
 
 def _names(asked: Sequence[Asked], call: Call) -> dict[str, str]:
     return {asked[place].evaluator: asked[place].version for place in call.places}
+
+
+def _about(subject: Subject, names: Iterable[str]) -> dict[str, str]:
+    """Return what the log says of a call: of whose subject, and who asks."""
+    known = {"trace_id": subject.trace_id, "observation_id": subject.observation_id, "session_id": subject.session_id}
+    return {name: value for name, value in known.items() if value} | {"evaluator": ",".join(names)}
 
 
 def _linked(outcome: Outcome, trace_id: str | None) -> Outcome:

@@ -64,7 +64,7 @@ class Endings:
         """Settle some evaluators of a job as failed, each with a dead letter."""
         now = self.clock.now()
         for sampled in samples:
-            _log.warning("evaluation failed", subject=job.ref.id, evaluator=sampled.evaluator, kind=kind, why=reason)
+            _log.warning("evaluation failed", **job.about, evaluator=sampled.evaluator, kind=kind, why=reason)
             letter = DeadLetter(Job(job.ref, (sampled,), job.attempt), f"{kind}: {reason}", now)
             self.settled.append(Settled(job.ref, sampled.evaluator, "failed", kind, letter))
 

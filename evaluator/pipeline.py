@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
@@ -42,7 +43,6 @@ PROMPT_MISSING: Final = "prompt_missing"
 """Kind of failure of a rubric whose criteria Langfuse holds and has never given; they may come."""
 
 _REDIS_PAUSE_SECONDS: Final = 1.0
-
 _log = structlog.get_logger(__name__)
 
 
@@ -78,7 +78,6 @@ _WAITS: Final = "waits"
 
 _STATES: Final = ("failed", "scored", "unscored", "skipped")
 """Of a pair whose items ended differently the first of these is its state: a failure is never hidden."""
-
 
 _CLOSED_DELAY: Final = timedelta(minutes=1)
 """Work whose models take no calls looks again so often; then Redis is asked, and nobody else."""
@@ -168,8 +167,8 @@ class Evaluation:
         """Return what judges would have to be asked about jobs now; asks and changes nothing."""
         gathered = self._gathering.gather(jobs, Endings(self._state, self._arrears, self._clock))
         pairs = self._pairs(jobs, gathered, Endings(self._state, self._arrears, self._clock))
-        asked = (item for pair in pairs for item in pair if item.outcome is None)
-        firsts = ((item, first_outcome(item.evaluator, item.item.material)) for item in asked)
+        unasked = (item for pair in pairs for item in pair if item.outcome is None)
+        firsts = ((item, first_outcome(item.evaluator, item.item.material)) for item in unasked)
         return [
             Prepared(item.job.ref.id, item.evaluator.name, memory_of(item.evaluator, item.item), first)
             for item, first in firsts
@@ -225,7 +224,8 @@ class Evaluation:
         for item in work:
             if item.outcome is not None:
                 continue
-            first = first_outcome(item.evaluator, item.item.material)
+            with bound_contextvars(**item.job.about, evaluator=item.evaluator.name):
+                first = first_outcome(item.evaluator, item.item.material)
             if isinstance(first, Question) and self._model.is_unfunded([item.evaluator.name]):
                 item.outcome = Failure(UNFUNDED, "no money is left for it today", retryable=True)
             elif isinstance(first, Question):

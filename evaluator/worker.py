@@ -10,8 +10,8 @@ import contextlib
 import functools
 import gc
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -20,6 +20,7 @@ import dramatiq
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, TimeLimit
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from evaluator.app import App, open_app
 from evaluator.arrears import Span
@@ -37,6 +38,12 @@ TRIES: Final = 10
 
 _TIME_LIMIT: Final = timedelta(hours=6)
 """Every call has a timeout of its own; this one only ends what nobody foresaw."""
+
+_FINISHING_SECONDS: Final = 30.0
+"""How long batches in hand get for the rest, beside the time that their judges have, before new definitions count."""
+
+_NEWER_DELAY: Final = timedelta(seconds=10)
+"""When a message of a newer release is looked at again; a worker of that release takes it at once."""
 
 _PAUSE_SECONDS: Final = 1.0
 _POLL_MILLISECONDS: Final = {Lane.LIVE: 1000, Lane.PATIENT: 2000, Lane.BACKFILL: 2000}
@@ -58,10 +65,14 @@ class Queue:
 
     def put(self, jobs: Sequence[Job], delay: timedelta = timedelta(), lane: Lane = Lane.LIVE) -> None:
         """Enqueue jobs as one message, not to be worked on before `delay` from now."""
+        self.put_message(to_message(jobs), delay, lane)
+
+    def put_message(self, message: Mapping[str, Any], delay: timedelta, lane: Lane) -> None:
+        """Enqueue a message as it is, of whatever version."""
         milliseconds = math.ceil(delay.total_seconds() * 1000)
         with reachable():
-            self.actors[lane].send_with_options(args=(to_message(jobs),), delay=milliseconds or None)
-            if self.newest_first and lane is Lane.LIVE and not milliseconds:
+            self.actors[lane].send_with_options(args=(message,), delay=milliseconds or None)
+            if self.newest_first and lane is Lane.LIVE and not delay:
                 # Messages are taken from the left end. Should another one have come in between, it goes first instead.
                 self.broker.client.lmove(self._list(lane), self._list(lane), "RIGHT", "LEFT")
 
@@ -110,8 +121,13 @@ def take_up(app: App, queue: Queue) -> int:
 
 
 @contextlib.contextmanager
-def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[None]:
-    """Run worker threads for each lane; on leaving, paid calls finish in time and the rest goes back to the queue."""
+def working(
+    app: App, queue: Queue, threads: int | None = None, finishes: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Run worker threads for each lane; on leaving, paid calls finish in time and the rest goes back to the queue.
+
+    When `finishes` says so, batches in hand are worked off first, for as long as they may take as a rule.
+    """
     app.model.accept(app.definitions.models)
     threads = threads or thread_count(app)
     workers = [_lane_worker(app, queue, lane, threads) for lane in Lane]
@@ -121,10 +137,15 @@ def working(app: App, queue: Queue, threads: int | None = None) -> Iterator[None
     try:
         yield
     finally:
-        app.model.drain()
-        stop = functools.partial(dramatiq.Worker.stop, timeout=int(app.settings.evaluator_grace * 1000))
+        patience = app.definitions.service.limits.patience.total_seconds() + _FINISHING_SECONDS if finishes() else 0.0
+        milliseconds = int((app.settings.evaluator_grace + patience) * 1000)
         with ThreadPoolExecutor(len(workers)) as pool:
-            list(pool.map(stop, workers))
+            stopping = [pool.submit(worker.stop, timeout=milliseconds) for worker in workers]
+            if patience:
+                wait(stopping, timeout=patience)
+            app.model.drain()
+            for each in stopping:
+                each.result()
         _log.info("worker stopped")
 
 
@@ -176,12 +197,39 @@ class _Drain(Middleware):
         self._app.model.drain()
 
 
+class _Bound(Middleware):
+    """Lets every line of the log that is written on the way of a message say which message, and of which lane.
+
+    One that is about a single trace or session says which in every line. What is written together for several messages
+    at once, such as scores, is told with the first of them.
+    """
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Bind what is known of the message to this thread."""
+        del broker
+        clear_contextvars()
+        bind_contextvars(message_id=message.message_id, lane=message.queue_name)
+
+    def after_process_message(
+        self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, *, result: Any = None, exception: Any = None
+    ) -> None:
+        """Forget it."""
+        del broker, message, result, exception
+        clear_contextvars()
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Forget it."""
+        del broker, message
+        clear_contextvars()
+
+
 def _open_broker(app: App) -> Broker:
     return Broker(
         url=app.redis_url,
         namespace=f"{app.settings.evaluator_namespace}:queue",
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
         middleware=[
+            _Bound(),
             PromptStop(),
             TimeLimit(time_limit=int(_TIME_LIMIT.total_seconds() * 1000)),
             PatientRetries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),
@@ -191,7 +239,13 @@ def _open_broker(app: App) -> Broker:
 
 def _declared(app: App, queue: Queue, lane: Lane, broker: RedisBroker) -> Evaluate:
     def evaluate(message: dict[str, Any]) -> None:
-        jobs = from_message(message)
+        try:
+            jobs = from_message(message)
+        except UnknownVersion as error:
+            _leave_to_newer(app, queue, message, lane, error)
+            return
+        if len(jobs) == 1:
+            bind_contextvars(**jobs[0].about)
         while not (_may_go_on(app, queue, lane) and _evaluated(app, queue, jobs, lane)):
             app.clock.sleep(_PAUSE_SECONDS)
 
@@ -209,6 +263,18 @@ def _lane_worker(app: App, queue: Queue, lane: Lane, threads: int) -> dramatiq.W
     broker = _open_broker(app)
     _declared(app, queue, lane, broker)
     return dramatiq.Worker(broker, worker_threads=threads, worker_timeout=_POLL_MILLISECONDS[lane])
+
+
+def _leave_to_newer(app: App, queue: Queue, message: Mapping[str, Any], lane: Lane, why: UnknownVersion) -> None:
+    """Put a message of a newer release back as it is, for a worker of that release."""
+    _log.warning("a message is left to a newer worker", reason=str(why), again_in=str(_NEWER_DELAY))
+    while True:
+        try:
+            queue.put_message(message, _NEWER_DELAY, lane)
+        except Unavailable:
+            app.clock.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _may_go_on(app: App, queue: Queue, lane: Lane) -> bool:
@@ -241,5 +307,5 @@ def _evaluated(app: App, queue: Queue, jobs: Sequence[Job], lane: Lane) -> bool:
 
 
 def _try_again(retries: int, error: BaseException) -> bool:
-    # A message of a newer release waits for a newer worker, for ever.
-    return isinstance(error, UnknownVersion) or retries < TRIES
+    del error
+    return retries < TRIES

@@ -33,7 +33,8 @@ def readable(read: Callable[[Row], T], row: Row) -> T | None:
     try:
         return read(row)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        _log.warning("a row of Langfuse cannot be read", id=str(row.get("id")), why=type(error).__name__)
+        where = {"id": str(row.get("id")), "trace_id": str(row.get("traceId") or "")}
+        _log.warning("a row of Langfuse cannot be read", **where, why=type(error).__name__)
         return None
 
 

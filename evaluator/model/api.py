@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 import structlog
+from structlog.contextvars import bind_contextvars
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from evaluator.cache import Cache
@@ -117,16 +118,22 @@ class ModelApi:
             for model, entry in self._entries.items()
         }
 
-    def ask(self, questions: Sequence[Question], patience: float | None = None) -> Generator[list[Ended]]:
+    def ask(
+        self,
+        questions: Sequence[Question],
+        patience: float | None = None,
+        about: Sequence[Mapping[str, str]] | None = None,
+    ) -> Generator[list[Ended]]:
         """Ask all questions at once and give their outcomes as they end; a failed question is a `Failure` there.
 
         Args:
             questions: of any rubrics and models.
             patience: seconds after which no question waits any more, for a place, a limit or another attempt: it ends
                 as `POSTPONED`, and so does every later question to its model for a while. Calls in the air finish.
+            about: what each line of the log about a question says besides.
         """
         ended: deque[Ended] = deque()
-        yield from self._loop.stream(self._ask_all(questions, ended, patience), ended)
+        yield from self._loop.stream(self._ask_all(questions, ended, patience, about or [{}] * len(questions)), ended)
 
     def is_closed(self, models: Iterable[str]) -> bool:
         """Whether it is known that none of these models, nor any in their place, takes calls now; asks nobody."""
@@ -184,7 +191,13 @@ class ModelApi:
         for waits in self._asking:
             waits.end(INTERRUPTED)
 
-    async def _ask_all(self, questions: Sequence[Question], ended: deque[Ended], patience: float | None) -> None:
+    async def _ask_all(
+        self,
+        questions: Sequence[Question],
+        ended: deque[Ended],
+        patience: float | None,
+        about: Sequence[Mapping[str, str]],
+    ) -> None:
         models = {model for question in questions for model in question.asks}
         away = {model for model in models if patience is not None and self._slow.turns_away(model)}
         asked = Counter(model for q in questions if away.isdisjoint(q.asks) for model in q.asks)
@@ -199,6 +212,7 @@ class ModelApi:
             answered[model] += not _kept_waiting(outcome)
 
         async def one(index: int, question: Question) -> None:
+            bind_contextvars(**about[index])  # each task has a context of its own
             outcome: Outcome = _AWAY
             if away.isdisjoint(question.asks):
                 outcome = await self._panel.outcome(question, waits, heard)

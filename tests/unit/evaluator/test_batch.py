@@ -43,3 +43,12 @@ def test_a_job_put_back_counts_its_attempts() -> None:
     again = job.again([job.samples[1]])
     assert (again.attempt, again.samples) == (1, (Sampled("b", 1, "0"),))
     assert job.again().samples == job.samples
+
+
+def test_what_every_release_so_far_has_written_is_read() -> None:
+    at = "2026-03-02T09:00:00+00:00"
+    first = {"trace": ["t", "r", "e", at, at], "samples": [["a", 0.5, "0"]], "attempt": 2}
+    second = {"session": ["session/1/s", "s", "e", at, at], "samples": [["a", 1.0, "1"]], "attempt": 0}
+    ((of_trace,), (of_session,)) = (from_message({"v": v, "jobs": [job]}) for v, job in ((1, first), (2, second)))
+    assert (of_trace.ref.id, of_trace.samples, of_trace.attempt) == ("t", (Sampled("a", 0.5, "0"),), 2)
+    assert (of_trace.about, of_session.about) == ({"trace_id": "t"}, {"session_id": "s"})
