@@ -26,7 +26,9 @@ from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, to
 
 if TYPE_CHECKING:
     from evaluator.app import App
+    from evaluator.definitions import Definitions
     from evaluator.discovery import Found
+    from evaluator.reloading import Reload
     from evaluator.service import Swept
     from evaluator.state import Funnel
 
@@ -155,14 +157,21 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="print it as one
 @cli.command()
 def check(
     offline: Annotated[bool, typer.Option("--offline", help="only the files; ask no service")] = False,
+    traces: Annotated[bool, typer.Option("--traces", help="what real traffic lacks, and whom that blinds")] = False,
+    since: Annotated[str, typer.Option(help="with --traces: how far back: 24h, 7d")] = "24h",
 ) -> None:
     """Validate the definitions, say what will be evaluated, and try every service."""
+    back = duration(since, "--since")
     from evaluator.check import check as check_everything
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     if not check_everything(settings, _out, offline=offline):
         raise typer.Exit(1)
+    if traces:
+        from evaluator.instrumentation import tell
+
+        tell(settings, back, since, _out)
 
 
 @cli.command("try")
@@ -337,23 +346,31 @@ def sandbox(
 
 
 def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:
+    from evaluator.reloading import keep_serving
     from evaluator.service import serve, until_told_to_stop
 
     settings = load_settings()
     if schedule != work and not settings.redis_url.get_secret_value():
         _errors.print("note: without REDIS_URL only processes with the same EVALUATOR_DATA folder find each other")
-    with _opened(settings) as app, until_told_to_stop() as told:
-        serve(app, told, schedule=schedule, work=work, threads=threads)
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    with until_told_to_stop() as told:
+
+        @contextlib.contextmanager
+        def serving(definitions: Definitions, reload: Reload) -> Iterator[Callable[[], None]]:
+            with _opened(settings, definitions) as app:
+                yield lambda: serve(app, told, schedule=schedule, work=work, threads=threads, reloads=reload.is_due)
+
+        keep_serving(settings, told, serving)
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings | None = None) -> Iterator[App]:
+def _opened(settings: Settings | None = None, definitions: Definitions | None = None) -> Iterator[App]:
     from evaluator.app import open_app
     from evaluator.worker import calm_collector
 
     settings = settings or load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    with open_app(settings) as app:
+    with open_app(settings, definitions=definitions) as app:
         calm_collector()
         yield app
 

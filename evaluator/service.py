@@ -56,18 +56,27 @@ def until_told_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def serve(app: App, told: threading.Event, *, schedule: bool, work: bool, threads: int | None = None) -> None:
-    """Run scheduler, workers or both until told to stop."""
+def serve(
+    app: App,
+    told: threading.Event,
+    *,
+    schedule: bool,
+    work: bool,
+    threads: int | None = None,
+    reloads: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run scheduler, workers or both until told to stop, or until there are new definitions: `reloads` says so."""
     queue = open_queue(app)
     with contextlib.ExitStack() as stack:
         if work:
-            stack.enter_context(working(app, queue, threads))
+            stack.enter_context(working(app, queue, threads, finishes=lambda: not told.is_set()))
         if schedule:
             take = functools.partial(take_up, app, queue)
             batches = functools.partial(_move_batches, app, queue)
             late = app.late_scores(queue.put).look
             stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog, batches, take, late).running())
-        told.wait()
+        while not told.wait(_POLL_SECONDS) and not reloads():
+            pass
 
 
 @dataclass(frozen=True, slots=True)
