@@ -41,12 +41,14 @@ def last(name: str) -> str:
 
 
 def service(name: str) -> dict[str, Any]:
-    services: dict[str, dict[str, Any]] = compose()["services"]
-    return services[name]
+    """Return a service as compose sees it: what it extends lies below what it says itself."""
+    found: dict[str, Any] = compose()["services"][name]
+    base = found.get("extends")
+    return found if base is None else {**compose(base["file"])["services"][base["service"]], **found}
 
 
-def compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = YAML(typ="safe").load(ROOT / "compose.yaml")
+def compose(name: str = "compose.yaml") -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(ROOT / name)
     return loaded
 
 
@@ -116,7 +118,7 @@ def test_file_system_may_be_read_only() -> None:
         assert setting in last("ENV")
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml", ".dockerignore"])
+@pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml", "compose.external-redis.yaml", ".dockerignore"])
 def test_names_no_address_of_the_web(name: str) -> None:
     assert not re.search(r"https?://", (ROOT / name).read_text(encoding="utf-8"))
 
@@ -159,6 +161,13 @@ def test_definitions_cannot_be_written_from_inside() -> None:
 
 def test_compose_has_no_service_untested() -> None:
     assert set(compose()["services"]) == {"redis", "scheduler", "worker"}
+    assert set(compose("compose.external-redis.yaml")["services"]) == {"scheduler", "worker"}
+
+
+def test_without_own_redis_nothing_is_said_of_one() -> None:
+    for found in compose("compose.external-redis.yaml")["services"].values():
+        assert not {"depends_on", "environment", "networks"} & found.keys()
+        assert found["env_file"] == ".env"
 
 
 def test_scheduler_and_worker_are_one_image_with_two_commands() -> None:
