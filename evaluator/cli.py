@@ -20,6 +20,7 @@ from evaluator.arguments import NOT_ASKED, duration, percentage
 from evaluator.backfill_cli import backfill
 from evaluator.dead_letters_cli import dead_letters
 from evaluator.errors import ConfigError, EvaluatorError
+from evaluator.import_cli import imports
 from evaluator.rubric_cli import rubric
 from evaluator.settings import Settings, load_settings
 from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, told
@@ -43,6 +44,7 @@ cli = typer.Typer(
 cli.add_typer(rubric)
 cli.add_typer(alert)
 cli.add_typer(dead_letters)
+cli.add_typer(imports)
 cli.command()(backfill)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)

@@ -6,7 +6,7 @@ from judges.checklist import ChecklistScale, Criterion, Finding
 from judges.fence import MATERIAL
 from judges.fitting import OF_MATERIAL
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
-from judges.managed import ManagedPrompt, PromptSource, unknown_variables
+from judges.managed import ManagedPrompt, PromptSource, unknown_variables, without_variables
 from judges.opinions import CACHED, PANEL, combined, escalated, unsure
 from judges.price import Price
 from judges.redaction import Redaction
@@ -66,4 +66,5 @@ __all__ = [
     "unsure",
     "unweighable",
     "weighed",
+    "without_variables",
 ]

@@ -6,13 +6,14 @@ import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
 
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Refused
 from evaluator.langfuse.grouping import Grouped
 from evaluator.langfuse.media import MediaStore
+from evaluator.langfuse.native import rows_of
 from evaluator.langfuse.paging import PageSize
 from evaluator.langfuse.prompts import read_prompt
 from evaluator.langfuse.reviews import enqueue, is_queued, put_item, queue_ids
@@ -148,6 +149,14 @@ class Langfuse:
         With `trace_ids` or `session_ids` only the scores of these.
         """
         return self._drawn(score_pages(self._wire, window, names, trace_ids, session_ids))
+
+    def native(self, kind: Literal["evaluators", "evaluation-rules"]) -> list[Mapping[str, Any]]:
+        """Return what Langfuse evaluates by itself, row by row as it tells it.
+
+        Raises:
+            Refused: this Langfuse has no such endpoint.
+        """
+        return self._loop.call(rows_of(self._wire, kind))
 
     def queue_ids(self) -> dict[str, str]:
         """Return the id of each annotation queue, by its name and by the id itself."""

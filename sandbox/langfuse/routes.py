@@ -217,6 +217,14 @@ async def _create_prompt(langfuse: LangfuseStandIn, request: web.Request) -> web
     return answer(langfuse.prompts.create(await _json_body(request, _LARGEST_SCORES)), 201)
 
 
+async def _evaluators(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.native.evaluators(request.query))
+
+
+async def _evaluation_rules(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.native.rules(request.query))
+
+
 async def _queues(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
     return answer(langfuse.reviews.queues(request.query))
 
@@ -288,6 +296,8 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("GET", "v2/prompts", _prompts, Bucket.NONE),
     ("POST", "v2/prompts", _create_prompt, Bucket.NONE),
     ("GET", "v2/prompts/{name}", _prompt, Bucket.NONE),
+    ("GET", "v2/evaluators", _evaluators, Bucket.GENERAL),
+    ("GET", "v2/evaluation-rules", _evaluation_rules, Bucket.GENERAL),
     ("GET", "media/{id}", _media, Bucket.GENERAL),
     ("GET", "annotation-queues", _queues, Bucket.REVIEWS),
     ("GET", "annotation-queues/{id}/items", _queue_items, Bucket.REVIEWS),

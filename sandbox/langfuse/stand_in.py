@@ -18,6 +18,7 @@ from sandbox.faults import Faults
 from sandbox.langfuse import otlp
 from sandbox.langfuse.answers import Refusal, invalid, issue
 from sandbox.langfuse.behaviour import Behaviour
+from sandbox.langfuse.evaluators import NativeEvaluators
 from sandbox.langfuse.limits import Bucket, RateLimiter
 from sandbox.langfuse.media import MediaShelf
 from sandbox.langfuse.metrics import answer_metrics_query, read_metrics_query
@@ -74,6 +75,7 @@ class LangfuseStandIn:
         self._observations = Observations()
         self._scores = Scores()
         self.prompts = PromptShelf(self.project_id)
+        self.native = NativeEvaluators()
         self.media = MediaShelf()
         self.reviews = Reviews(self.project_id)
         self._limiter = RateLimiter()
