@@ -22,9 +22,11 @@ from traces.patterns import BadPattern, Pattern
 from traces.per_day import PerDay, Quota
 from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
 from traces.select import BadPath, Located, Path
+from traces.sensitive import Look, SensitiveKind, as_it_is, finder, finder_of
 from traces.session import Ref, Session, SessionRef
 from traces.targets import Material, ObservationType, Observe, Target
 from traces.text import as_text, composed, json_text, well_formed
+from traces.tools import ToolCall, asked_calls, calls_in, offered_tools, parsed, text_in
 from traces.transcript import transcript, transcript_of
 from traces.when import Sample, SampleRule, ScoreCondition, When
 
@@ -37,6 +39,7 @@ __all__ = [
     "Interval",
     "Limit",
     "Located",
+    "Look",
     "Material",
     "NotApplicable",
     "Observation",
@@ -55,11 +58,13 @@ __all__ = [
     "Score",
     "ScoreCondition",
     "ScoreValue",
+    "SensitiveKind",
     "Session",
     "SessionRef",
     "Shortened",
     "Subject",
     "Target",
+    "ToolCall",
     "Trace",
     "TraceRef",
     "TraceRoot",
@@ -67,17 +72,25 @@ __all__ = [
     "Usage",
     "Verdict",
     "When",
+    "as_it_is",
     "as_text",
+    "asked_calls",
+    "calls_in",
     "composed",
     "duration_text",
+    "finder",
+    "finder_of",
     "in_characters",
     "in_tokens",
     "json_text",
     "media_in",
+    "offered_tools",
     "outcome_from_json",
     "outcome_to_json",
+    "parsed",
     "score_id",
     "shortened",
+    "text_in",
     "tokens",
     "transcript",
     "transcript_of",

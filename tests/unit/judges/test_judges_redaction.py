@@ -17,7 +17,7 @@ from judges import ManagedPrompt, Prompt, Question, Redaction, Reply, Rubric, Ru
 from tests.building import ANY_TEXT, step, tool, trace
 from traces import Passage, Trace, Usage, Verdict
 
-EVERY: Final = Redaction(kinds=("email", "phone", "card", "key", "ip"))
+EVERY: Final = Redaction(kinds=("email", "phone", "card", "iban", "key", "ip"))
 PEM: Final = "-----BEGIN RSA PRIVATE KEY-----\n{head}" + "A1b2" * 16 + "\nabc=\n-----END RSA PRIVATE KEY-----"
 VALUES: Final = {
     "email": ["ada+news@mail.sub.example.co.uk", "ADA@EXAMPLE.COM", "jürgen@müller.de", "o'brien@example.com"],
@@ -29,7 +29,10 @@ VALUES: Final = {
         "4111 1111 1111 1111", "4111-1111-1111-1111", "5500000000000004", "3782 822463 10005", "6011000990139424",
         "2223003122003222",
     ],
+    "iban": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "NO93 8601 1117 947"],
     "key": [
+        "GOCSPX-abcdefghij1234567890kl", "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",
+        "SK0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef-us12",
         "sk-proj-abc123DEF456ghi789", "sk-abcdefghijklmnopqrstuvwx", "sk_live_51H8abcdefghijk",
         "sk-lf-12345678-1234-1234-1234-123456789abc", "AKIAIOSFODNN7EXAMPLE", "ghp_abcdefghijklmnopqrstuvwxyz0123",
         "github_pat_11ABCDEFG0abcdefgh_ijkl", "glpat-abcdefghij1234567890", "xoxb-123456789012-abcdefABCDEF",
