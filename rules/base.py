@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +37,21 @@ class Rule(BaseModel):
         if "kind" not in cls.__dict__:
             cls.kind = _CAPITAL.sub("_", cls.__name__).lower()
 
+    @property
+    def writes(self) -> DataType:
+        """The type of the score that this definition writes: what the kind `gives`, unless a field says otherwise."""
+        return self.gives
+
+    def parts(self) -> Sequence[Rule]:
+        """Return the rules that this one is made of."""
+        return ()
+
+    def every_part(self) -> Iterator[Rule]:
+        """Give it and all the rules in it."""
+        yield self
+        for part in self.parts():
+            yield from part.every_part()
+
     @abstractmethod
     def check(self, trace: Trace) -> Verdict | NotApplicable:
         """Look at one trace.
@@ -46,14 +62,14 @@ class Rule(BaseModel):
         """
 
 
-def passed(reason: str) -> Verdict:
-    """Return the verdict of a check that found things in order."""
-    return Verdict(True, _shortened(reason, LONGEST_REASON))
+def passed(reason: str, number: float | None = None) -> Verdict:
+    """Return the verdict of a check that found things in order, with the number it compared, if it did."""
+    return Verdict(True, _shortened(reason, LONGEST_REASON), details=_number(number))
 
 
-def failed(reason: str) -> Verdict:
-    """Return the verdict of a check that found something wrong."""
-    return Verdict(False, _shortened(reason, LONGEST_REASON))
+def failed(reason: str, number: float | None = None) -> Verdict:
+    """Return the verdict of a check that found something wrong, with the number it compared, if it did."""
+    return Verdict(False, _shortened(reason, LONGEST_REASON), details=_number(number))
 
 
 def measured(value: float, reason: str) -> Verdict:
@@ -69,6 +85,11 @@ def quoted(text: str, longest: int = 60) -> str:
 def counted(number: float, noun: str) -> str:
     """Return a number with its noun: `1 step`, `2 steps`, `1,200 tokens`."""
     return f"{number:,.0f} {noun}" if number == 1 else f"{number:,.0f} {noun}s"
+
+
+def _number(number: float | None) -> dict[str, float]:
+    """Return what the score's metadata tells of a number: a chart needs more than that it was too high."""
+    return {} if number is None or not math.isfinite(number) else {"measured": float(number)}
 
 
 def _shortened(text: str, longest: int) -> str:

@@ -27,7 +27,7 @@ class MaxLatency(Rule):
         if trace.latency < 0:
             return _NO_TIME
         verdict = passed if trace.latency <= self.seconds else failed
-        return verdict(f"took {trace.latency:.2f} s, at most {self.seconds:g} s allowed")
+        return verdict(f"took {trace.latency:.2f} s, at most {self.seconds:g} s allowed", trace.latency)
 
 
 class Latency(Rule):
@@ -57,7 +57,7 @@ class MaxCost(Rule):
         if cost is None or not math.isfinite(cost):
             return _NO_COST
         verdict = passed if cost <= self.usd else failed
-        return verdict(f"cost {cost:.4g} USD, at most {self.usd:g} USD allowed")
+        return verdict(f"cost {cost:.4g} USD, at most {self.usd:g} USD allowed", cost)
 
 
 class MaxTokens(Rule):
@@ -77,4 +77,4 @@ class MaxTokens(Rule):
             return _NO_TOKENS
         verdict = passed if trace.tokens <= self.tokens else failed
         used = f"{counted(trace.tokens, 'token')} in {counted(len(calls), 'model call')}"
-        return verdict(f"{used}, at most {self.tokens:,} allowed")
+        return verdict(f"{used}, at most {self.tokens:,} allowed", trace.tokens)

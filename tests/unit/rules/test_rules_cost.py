@@ -23,11 +23,11 @@ class TestMaxLatency:
     @pytest.mark.parametrize(("took", "passed"), [(0.0, True), (10.0, True), (10.01, False), (1e6, False)])
     def test_the_limit_itself_is_allowed(self, took: float, passed: bool) -> None:
         found = MaxLatency(seconds=10).check(trace(root_took=took))
-        assert found == Verdict(passed, f"took {took:.2f} s, at most 10 s allowed")
+        assert found == Verdict(passed, f"took {took:.2f} s, at most 10 s allowed", details={"measured": took})
 
     def test_an_open_root_is_measured_to_the_last_moment(self) -> None:
         found = MaxLatency(seconds=10).check(trace(step(at=11), root_took=None))
-        assert found == Verdict(False, "took 12.00 s, at most 10 s allowed")
+        assert found == Verdict(False, "took 12.00 s, at most 10 s allowed", details={"measured": 12.0})
 
     def test_a_clock_that_went_backwards_says_nothing(self) -> None:
         assert MaxLatency(seconds=10).check(trace(root_took=-1.0)) == BACKWARDS
@@ -68,11 +68,13 @@ class TestMaxTokens:
     def test_input_and_output_of_all_calls_count(self) -> None:
         built = trace(call(usage={"input": 900.0, "output": 101.0}), call(usage={"total": 200.0}), call())
         found = MaxTokens(tokens=1300).check(built)
-        assert found == Verdict(True, "1,201 tokens in 2 model calls, at most 1,300 allowed")
+        assert found == Verdict(
+            True, "1,201 tokens in 2 model calls, at most 1,300 allowed", details={"measured": 1201.0}
+        )
 
     def test_more_than_the_limit_fails(self) -> None:
         found = MaxTokens(tokens=10).check(trace(call(usage={"input": 11.0})))
-        assert found == Verdict(False, "11 tokens in 1 model call, at most 10 allowed")
+        assert found == Verdict(False, "11 tokens in 1 model call, at most 10 allowed", details={"measured": 11.0})
 
     def test_the_limit_itself_is_allowed(self) -> None:
         found = MaxTokens(tokens=10).check(trace(call(usage={"input": 10.0})))
