@@ -13,7 +13,7 @@ from evaluator.definitions import Definitions, load, schemas
 from evaluator.forecast import ASSUMED_OUTPUT
 from evaluator.settings import variables
 from judges import BooleanScale, CategoricalScale, ChecklistScale, NumericScale, Question, Rubric
-from rules.document import markdown
+from rules.document import inside, markdown
 from traces import json_text
 from traces.lengths import tokens
 
@@ -24,7 +24,9 @@ _CODE = "0123456789abcdef01234567"
 def pages() -> dict[Path, str]:
     """Return every generated page."""
     return {
-        DOCS / "rules.md": markdown(rules.collect()),
+        DOCS / "rules.md": markdown(
+            rules.collect(), inside((DOCS / "rules.md").read_text(encoding="utf-8"), "findings")
+        ),
         DOCS / "settings.md": _settings(),
         DOCS / "rubrics.md": _rubrics((DOCS / "rubrics.md").read_text(encoding="utf-8")),
     }
