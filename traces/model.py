@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from traces.packing import Passage
 from traces.transcript import transcript_of
+from traces.when import Severity
 
 T = TypeVar("T")
 
@@ -32,7 +33,8 @@ class TraceRoot:
     """What a root observation tells about its trace before anything else is read.
 
     Filters and sampling see this and nothing more, so an inclusion probability is always a function of what was
-    known when the decision was made. `scores` holds only the scores that some filter asks for.
+    known when the decision was made. `scores` holds only the scores that some filter asks for, `found` the worst
+    severity of a rule of ours that failed, as far as that is known.
     """
 
     ref: TraceRef
@@ -47,6 +49,7 @@ class TraceRoot:
     prompt_name: str | None = None
     prompt_version: int | None = None
     scores: Mapping[str, float | str] = field(default_factory=dict)
+    found: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,8 @@ class Observation:
 class Trace:
     """A whole request: its root and every observation, in start order (the root among them).
 
-    `whole` is the request that this one is a part of, when it is only a step of it with what is below.
+    `whole` is the request that this one is a part of, when it is only a step of it with what is below. `earlier` is
+    what was kept of traces that ended before it, by topic, for rules that compare; None where nothing is known of them.
     """
 
     id: str
@@ -130,6 +134,7 @@ class Trace:
     release: str | None = None
     version: str | None = None
     whole: Trace | None = field(default=None, repr=False, compare=False)
+    earlier: Mapping[str, Sequence[str]] | None = field(default=None, repr=False, compare=False)
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
