@@ -28,6 +28,7 @@ from evaluator.definitions import Definitions, load
 from evaluator.delivery import Delivery, Destination
 from evaluator.destinations import destinations
 from evaluator.discovery import Discovery
+from evaluator.earlier import Earlier
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
 from evaluator.idle_sessions import IdleSessions
@@ -129,7 +130,8 @@ def open_app(
         weeks = KeptWeeks(client, namespace, langfuse, clock)
         batched, hears = Batched(room, seen, clock.now, money.batches), _hears(low, weeks, events)
         evaluation = Evaluation(
-            definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched
+            *(definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched),
+            Earlier(client, namespace, definitions),
         )
         batches = _batch_lane(definitions, room, api, state, clock, evaluation, money)
         alerts = AlertMemory(client, namespace)

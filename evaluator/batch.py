@@ -18,6 +18,11 @@ VERSION: Final = 1
 WITH_SESSIONS: Final = 2
 """The version of a message about sessions: a worker that knows none leaves it in the queue for one that does."""
 
+WITH_CONDITIONS: Final = 3
+"""The version of a message with samples that depend on rules."""
+
+_KNOWN: Final = (VERSION, WITH_SESSIONS, WITH_CONDITIONS)
+
 
 class Lane(StrEnum):
     """The queue a message travels on. Each has worker threads of its own, so that none holds up another."""
@@ -71,7 +76,9 @@ Enqueue = Callable[[Sequence[Job]], None]
 def to_message(jobs: Sequence[Job]) -> dict[str, Any]:
     """Return jobs as the JSON object that travels through the queue; it holds ids and times, never content."""
     sessions = any(isinstance(job.ref, SessionRef) for job in jobs)
-    return {"v": WITH_SESSIONS if sessions else VERSION, "jobs": [_write(job) for job in jobs]}
+    depends = any(sampled.depends for job in jobs for sampled in job.samples)
+    version = WITH_CONDITIONS if depends else WITH_SESSIONS if sessions else VERSION
+    return {"v": version, "jobs": [_write(job) for job in jobs]}
 
 
 def from_message(message: Mapping[str, Any]) -> tuple[Job, ...]:
@@ -80,8 +87,8 @@ def from_message(message: Mapping[str, Any]) -> tuple[Job, ...]:
     Raises:
         UnknownVersion: the message is of a version this release does not know.
     """
-    if message.get("v") not in {VERSION, WITH_SESSIONS}:
-        known = f"versions {VERSION} and {WITH_SESSIONS}"
+    if message.get("v") not in _KNOWN:
+        known = f"versions {', '.join(map(str, _KNOWN))}"
         msg = f"queue message of version {message.get('v')!r}; this worker reads {known}: update the worker"
         raise UnknownVersion(msg)
     return tuple(_read(job) for job in message["jobs"])
@@ -92,7 +99,7 @@ def _write(job: Job) -> dict[str, Any]:
     kind, place = ("trace", ref.root_id) if isinstance(ref, TraceRef) else ("session", ref.session_id)
     return {
         kind: [ref.id, place, ref.environment, ref.started.isoformat(), ref.ended.isoformat()],
-        "samples": [[s.evaluator, s.probability, s.stratum] for s in job.samples],
+        "samples": [[s.evaluator, s.probability, s.stratum, *([True] if s.depends else [])] for s in job.samples],
         "attempt": job.attempt,
     }
 

@@ -8,63 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from evaluator.errors import ConfigError, Problem
+from evaluator.evaluators import Evaluator, never_found, unanswerable, unwatchable, with_verdicts
 from evaluator.mistakes import near, nearest, problems_of
 from evaluator.remarks import remarks, unpriced
-from evaluator.rule_header import RuleHeader, own_fields, rules_schema, unreachable, version_of
+from evaluator.rule_header import RuleHeader, context_of, own_fields, rules_schema, unreachable, version_of
 from evaluator.service_config import EditorSchema, ModelsConfig, ServiceConfig
 from evaluator.yaml_source import Source, read
-from judges import DEFAULT_CONTEXT, CategoricalScale, Price, Rubric, RubricSpec, grouped
+from judges import DEFAULT_CONTEXT, Price, Rubric, RubricSpec, grouped
 from monitors import MonitorSpec
 from rules import Rule, collect
-from traces import DataType, Observe, SampleRule, Target, When
 
 _FILES: Final = ("evaluator.yaml", "monitors.yaml", "rules.yaml")
 
 T = TypeVar("T", bound=BaseModel)
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluator:
-    """One thing that scores traces, their observations or sessions: a rule or a rubric, on what, and at which rate.
-
-    `observe` is there when observations are its target; `idle`, how long nothing may have come, when sessions are.
-    """
-
-    name: str
-    kind: Literal["rule", "rubric"]
-    when: When
-    sample: tuple[SampleRule, ...]
-    version: str
-    data_type: DataType
-    rule: Rule | None = None
-    rubric: Rubric | None = None
-    observe: Observe | None = None
-    idle: timedelta | None = None
-
-    @property
-    def target(self) -> Target:
-        """What gets a score."""
-        if self.idle is not None:
-            return "session"
-        return "trace" if self.observe is None else "observation"
-
-    @property
-    def is_off(self) -> bool:
-        """Whether its file says that it is not to run."""
-        return self.rubric is not None and not self.rubric.spec.enabled
-
-    @property
-    def scores(self) -> dict[str, DataType]:
-        """The type of each score it writes, by name: its own first, then those of a checklist's criteria."""
-        parts = self.rubric.spec.score_names[1:] if self.rubric is not None else ()
-        return {self.name: self.data_type, **dict.fromkeys(parts, DataType.BOOLEAN)}
+__all__ = ["Definitions", "Evaluator", "load", "schemas", "unwatchable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +113,13 @@ def load(folder: Path) -> Definitions:
     rules, rubrics = list(loader.rules()), list(loader.rubrics(service))
     loader.check_fallbacks(service.models, rubrics)
     off = [each for each in rubrics if each.is_off]
-    evaluators = [*rules, *loader.grouped(each for each in rubrics if not each.is_off)]
+    evaluators = loader.asking([*rules, *loader.grouped(each for each in rubrics if not each.is_off)])
     monitors = list(loader.monitors(evaluators))
     specs = [evaluator.rubric.spec for evaluator in evaluators if evaluator.rubric is not None]
     names = [name for evaluator in evaluators for name in evaluator.scores]
     unwritten = {score: one.name for one in off for score in one.scores}
-    notes = [*loader.unread(), *remarks(service, names, specs, monitors, unwritten)]
+    asked = (never_found(each, evaluators) for each in evaluators)
+    notes = [*loader.unread(), *filter(None, asked), *remarks(service, names, specs, monitors, unwritten)]
     loader.problems.extend(unpriced(folder, service, specs))
     if loader.problems:
         raise ConfigError(sorted(dict.fromkeys(loader.problems), key=_by_place))
@@ -250,6 +215,14 @@ class _Loader:
             return known
         return [replace(one, rubric=rubric, version=rubric.version) for one, rubric in zip(known, among, strict=True)]
 
+    def asking(self, evaluators: Sequence[Evaluator]) -> list[Evaluator]:
+        """Let evaluators know the rules whose verdicts their filters ask for."""
+        known = with_verdicts(evaluators)
+        for each in known:
+            if (what := unanswerable(each)) is not None:
+                self.problems.append(Problem(self._names[each.name], what))
+        return known
+
     def monitors(self, evaluators: Sequence[Evaluator]) -> Iterator[MonitorSpec]:
         """Give what monitors.yaml watches: scores that these write, and others."""
         seen: dict[str, str] = {}
@@ -296,7 +269,7 @@ class _Loader:
                 self.problems.append(Problem(source.place((index, "rule")), what))
             return None
         own = own_fields(kind, entry)
-        rule = self._valid(kind, source, own, (index,), beside=RuleHeader.model_fields)
+        rule = self._valid(kind, source, own, (index,), RuleHeader.model_fields, context_of(entry, kinds))
         if header is None or rule is None:
             return None
         self._name(header.name, source, (index, "name"))
@@ -304,7 +277,15 @@ class _Loader:
             self.problems.append(Problem(source.place((index, field)), f"{field}: {what}"))
         version = version_of(rule)
         return Evaluator(
-            header.name, "rule", header.when, header.sample, version, kind.gives, rule=rule, observe=header.observe
+            header.name,
+            "rule",
+            header.when,
+            header.sample,
+            version,
+            rule.writes,
+            rule=rule,
+            observe=header.observe,
+            severity=header.severity,
         )
 
     def _read(self, path: Path) -> Source | None:
@@ -331,9 +312,10 @@ class _Loader:
         value: Any,
         where: Sequence[int | str],
         beside: Iterable[str] = (),
+        context: Mapping[str, Any] | None = None,
     ) -> T | None:
         try:
-            return model.model_validate(value)
+            return model.model_validate(value, context={"folder": self._folder, **(context or {})})
         except ValidationError as error:
             self.problems.extend(problems_of(error, source, model, where, beside))
             return None
@@ -345,23 +327,6 @@ class _Loader:
             told = again if self._names[name] != place else "is defined again where this anchor is used"
             self.problems.append(Problem(place, f"name: {name!r} {told}"))
         self._names.setdefault(name, place)
-
-
-def unwatchable(spec: MonitorSpec, evaluators: Sequence[Evaluator]) -> str | None:
-    """Return why a score that one of these writes cannot be watched so; None when it can, or others write it."""
-    kind = next((one.scores[spec.score] for one in evaluators if spec.score in one.scores), None)
-    if kind is None:
-        return None
-    if kind is not DataType.CATEGORICAL:
-        return None if spec.labels is None else f"labels: the values of {spec.score!r} are no labels"
-    if spec.labels is None:
-        return f"score: the values of {spec.score!r} are labels; say with `labels: [...]` whose share is watched"
-    scale = next(
-        (one.rubric.spec.score for one in evaluators if one.rubric is not None and one.name == spec.score), None
-    )
-    known = scale.labels if isinstance(scale, CategoricalScale) else spec.labels
-    wrong = next((label for label in spec.labels if label not in known), None)
-    return None if wrong is None else f"labels: {spec.score!r} has no label {wrong!r}; {nearest(wrong, known)}"
 
 
 def schemas(folder: Path) -> dict[str, dict[str, Any]]:

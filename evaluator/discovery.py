@@ -140,7 +140,7 @@ class Discovery:
             unseen = [root for root in page if own[root.ref.id].id in fresh]
             sampler = self._rations.sampler(asked, 1.0, len(unseen), live=False)
             roots = with_scores(unseen, self._definitions, self._langfuse, self._clock.now())
-            choices = (tuple(each for each in sampler.choose(root) if each.tier is not None) for root in roots)
+            choices = (tuple(each for each in sampler.choose(root) if each.is_about) for root in roots)
             found += self._decide(zip((own[root.ref.id] for root in roots), roots, choices, strict=True))
             self._rations.count(live=False)
         return found
@@ -262,7 +262,7 @@ class Discovery:
         if jobs:
             self._put(jobs)
         self._state.claim(decided)
-        return Found(enqueued=len(jobs), sampled=sum(len(job.samples) for job in jobs))
+        return Found(enqueued=len(jobs), sampled=sum(len({sample.evaluator for sample in job.samples}) for job in jobs))
 
     def _idle(self, until: datetime) -> Found:
         """Take the sessions in which nothing happened for long enough, when all that ended until then is known."""
@@ -291,6 +291,6 @@ def _steps(start: datetime, end: datetime) -> Iterator[Window]:
 
 def _decided(choices: tuple[Choice, ...]) -> tuple[tuple[Sampled, ...], tuple[str, ...]]:
     """Return who takes a trace, and how all the decisions are counted."""
-    samples = tuple(choice.decision for choice in choices if isinstance(choice.decision, Sampled))
+    samples = tuple(sample for choice in choices for sample in choice.samples)
     told = (choice for choice in choices if choice.decision is not NotTaken.OWED)
     return samples, tuple(f"{choice.evaluator}/{choice.state}/" for choice in told)

@@ -16,8 +16,11 @@ _AHEAD = timedelta(minutes=1)
 def with_scores(
     roots: Sequence[TraceRoot], definitions: Definitions, langfuse: Langfuse, now: datetime
 ) -> list[TraceRoot]:
-    """Return roots with those scores of their traces that some filter asks for."""
-    names = score_names(definitions)
+    """Return roots with those scores of their traces that some filter asks for and no rule tells in the same pass."""
+    return _with(roots, awaited_names(definitions), langfuse, now)
+
+
+def _with(roots: Sequence[TraceRoot], names: Sequence[str], langfuse: Langfuse, now: datetime) -> list[TraceRoot]:
     if not names or not roots:
         return list(roots)
     window = Window(min(root.ref.started for root in roots), now + _AHEAD)
@@ -35,7 +38,7 @@ def with_session_scores(
     names = score_names(definitions)
     session_ids = list(dict.fromkeys(root.session_id for root in roots if root.session_id))
     if not names or not session_ids:
-        return with_scores(roots, definitions, langfuse, now)
+        return _with(roots, names, langfuse, now)
     window = Window(min(root.ref.started for root in roots), now + _AHEAD)
     found: dict[str, dict[str, ScoreValue]] = {}
     for page in langfuse.scores(window, names=names, session_ids=session_ids):
@@ -43,13 +46,19 @@ def with_session_scores(
             _note(score, score.session_id, found)
     return [
         replace(root, scores={**_of(found, root.session_id), **root.scores})
-        for root in with_scores(roots, definitions, langfuse, now)
+        for root in _with(roots, names, langfuse, now)
     ]
 
 
 def score_names(definitions: Definitions) -> list[str]:
     """Return the names of the scores that filters ask for."""
-    return sorted({name for evaluator in definitions.evaluators for name in asked_for(evaluator)})
+    return sorted({name for each in definitions.evaluators for name in asked_for(each) | each.in_pass})
+
+
+def awaited_names(definitions: Definitions) -> list[str]:
+    """Return the names of the scores that filters on traces ask for and that must be read: rules tell the others."""
+    asking = (each for each in definitions.evaluators if each.target != "session")
+    return sorted({name for evaluator in asking for name in asked_for(evaluator) - evaluator.in_pass})
 
 
 def asked_for(evaluator: Evaluator) -> set[str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from evaluator.definitions import Evaluator
-from evaluator.filter_scores import score_names
+from evaluator.filter_scores import awaited_names
 from evaluator.looking import Looked
 from evaluator.planning import Plan, Replay, Taken
 from judges import Price
@@ -114,7 +114,7 @@ def demands(plan: Plan, replay: Replay, *, batch_scores: bool) -> list[Demand]:
     """
     limits, discovery = replay.definitions.service.limits, replay.definitions.service.discovery
     fetch = max(1.3, 0.3 + _TRACES_A_REQUEST * plan.traffic.steps / _ROOTS_A_REQUEST) / _TRACES_A_REQUEST
-    asks = _READ_AGAIN / _ROOTS_A_REQUEST + (1 / _TRACES_A_REQUEST if score_names(replay.definitions) else 0.0)
+    asks = _READ_AGAIN / _ROOTS_A_REQUEST + (1 / _TRACES_A_REQUEST if awaited_names(replay.definitions) else 0.0)
     langfuse: dict[datetime, float] = {}
     model: dict[datetime, float] = {}
     _add(langfuse, replay.hours, asks)

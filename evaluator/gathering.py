@@ -10,6 +10,7 @@ import structlog
 
 from evaluator.batch import Job
 from evaluator.clock import Clock
+from evaluator.earlier import Earlier
 from evaluator.endings import Endings, backoff, outage_delay
 from evaluator.errors import ConfigError, Refused, Unavailable
 from evaluator.langfuse import Langfuse, SessionRoots
@@ -44,7 +45,11 @@ class Gathered(NamedTuple):
 class Gathering:
     """Reads what jobs are about. Safe for many threads."""
 
-    def __init__(self, service: ServiceConfig, langfuse: Langfuse, clock: Clock) -> None:
+    def __init__(
+        self, service: ServiceConfig, langfuse: Langfuse, clock: Clock, earlier: Earlier | None = None
+    ) -> None:
+        """Read from `langfuse`; `earlier` knows what rules compare with, where any do."""
+        self._earlier = earlier
         self._service = service
         self._langfuse = langfuse
         self._clock = clock
@@ -55,7 +60,9 @@ class Gathering:
         of_sessions = [job for job in jobs if isinstance(job.ref, SessionRef)]
         traces = _patiently(self._traces, of_traces, endings)
         moving = {job.ref.id for job in of_traces if not self._rests(job, traces.get(job.ref.id), endings)}
-        resting = {trace_id: trace for trace_id, trace in traces.items() if trace_id not in moving}
+        resting: Mapping[str, Trace] = {i: trace for i, trace in traces.items() if i not in moving}
+        if self._earlier is not None:
+            resting = self._earlier.beside(resting, of_traces)
         return Gathered(resting, _patiently(self._sessions, of_sessions, endings))
 
     # -- traces ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from evaluator.batch import Enqueue, Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.discovery import Found
-from evaluator.filter_scores import asked_for, late_claim, score_names, with_scores
+from evaluator.filter_scores import asked_for, awaited_names, late_claim, with_scores
 from evaluator.langfuse import Langfuse, Window
 from evaluator.low_scores import LowScores
 from evaluator.rations import Rations
@@ -55,10 +55,11 @@ class LateScores:
         self._clock = clock
         self._put = put
         self._low = low
-        self._wanted = set(score_names(definitions))
+        self._wanted = set(awaited_names(definitions))
         ours = {name for evaluator in definitions.evaluators for name in evaluator.scores}
         self._names = sorted(self._wanted | (set(low.names) - ours))
-        self._asking = [each for each in definitions.evaluators if each.target != "session" and asked_for(each)]
+        asking = (each for each in definitions.evaluators if each.target != "session")
+        self._asking = [each for each in asking if asked_for(each) - each.in_pass]
 
     def look(self) -> Found:
         """Read what was scored since the last look; the first one ever only marks where to begin.

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from evaluator.definitions import Evaluator
+from evaluator.first_outcomes import first_outcome
 from evaluator.langfuse import Langfuse
 from evaluator.parts import named, parts
-from evaluator.pipeline import first_outcome
 from judges import Prompt, Question, together
 from traces import Failure, NotApplicable, Outcome, Trace, TraceRef, json_text, tokens
 

@@ -22,9 +22,12 @@ from evaluator.batched import BATCHED, Batched, Prepared, memory_of
 from evaluator.budgets import NO_MONEY, budgets_of
 from evaluator.calls import Asked, Calls
 from evaluator.clock import Clock
+from evaluator.conditions import NOTHING_FOUND, decided
 from evaluator.definitions import Definitions, Evaluator
+from evaluator.earlier import Earlier
 from evaluator.endings import Again, Endings, backoff, outage_delay
 from evaluator.errors import ConfigError, EvaluatorError, Unavailable
+from evaluator.first_outcomes import first_outcome, nothing_there, rule_outcome
 from evaluator.gathering import Gathered, Gathering
 from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
@@ -34,13 +37,10 @@ from evaluator.scoring import scores_of
 from evaluator.state import State
 from evaluator.targets import Item, of_observations, of_session, of_trace
 from judges import Question
-from traces import Failure, NotApplicable, Outcome, Ref, Score, Session, Trace, Unscored, Usage, Verdict
+from traces import Failure, NotApplicable, Outcome, Ref, Score, Trace, Unscored, Usage, Verdict
 
 ATTEMPTS: Final = 8
 """A judge that keeps failing on a trace is given up after this many tries, about half an hour."""
-
-PROMPT_MISSING: Final = "prompt_missing"
-"""Kind of failure of a rubric whose criteria Langfuse holds and has never given; they may come."""
 
 _REDIS_PAUSE_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
@@ -100,11 +100,13 @@ class Evaluation:
         evaluators: Callable[[], Mapping[str, Evaluator]] | None = None,
         told: Callable[[Sequence[Score], Ref], None] | None = None,
         batched: Batched | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         """Evaluate by `definitions`.
 
         `evaluators` gives them by name as they stand now, where they may change; `told` hears of every score that
-        Langfuse accepted; `batched` has the replies of batches, where rubrics use them.
+        Langfuse accepted; `batched` has the replies of batches, where rubrics use them; `earlier` what rules compare
+        traces with.
         """
         self._definitions = definitions
         defined = {evaluator.name: evaluator for evaluator in definitions.evaluators}
@@ -118,7 +120,7 @@ class Evaluation:
         self._told = told
         self._batched = batched
         self._calls = Calls(model, judge_traces)
-        self._gathering = Gathering(definitions.service, langfuse, clock)
+        self._gathering = Gathering(definitions.service, langfuse, clock, earlier)
         self._patience = definitions.service.limits.patience.total_seconds()
 
     def evaluate(self, jobs: Sequence[Job], lane: Lane = Lane.LIVE) -> list[Again]:
@@ -195,19 +197,30 @@ class Evaluation:
         for job in ready:
             trace = gathered.traces.get(job.ref.id)
             whole = None if trace is None else of_trace(trace)
-            for sampled in job.samples:
+            for sampled in self._taken(job, trace, evaluators, endings):
                 evaluator = evaluators.get(sampled.evaluator)
                 if evaluator is None:
                     endings.settle(job, [sampled], "skipped", "evaluator no longer defined")
                     continue
                 items = [whole] if whole and evaluator.target == "trace" else self._items(job, evaluator, gathered)
                 if not items:
-                    endings.settle(job, [sampled], "skipped", _nothing(evaluator))
+                    endings.settle(job, [sampled], "skipped", nothing_there(evaluator))
                     continue
                 pair = [_Work(job, sampled, item, evaluator) for item in items]
                 for each in pair if remembered else ():
                     each.outcome = remembered.get((job.ref.id, memory_of(evaluator, each.item)))
                 yield pair
+
+    @staticmethod
+    def _taken(
+        job: Job, trace: Trace | None, evaluators: Mapping[str, Evaluator], endings: Endings
+    ) -> Sequence[Sampled]:
+        """Return by what evaluators take a job, now that rules can be asked about its trace."""
+        if trace is None:
+            return job.samples
+        taken, left = decided(job, trace, evaluators, rule_outcome)
+        endings.settle(job, left, "skipped", NOTHING_FOUND)
+        return taken
 
     def _items(self, job: Job, evaluator: Evaluator, gathered: Gathered) -> list[Item]:
         trace, known = gathered.traces.get(job.ref.id), gathered.sessions.get(job.ref.id)
@@ -221,7 +234,8 @@ class Evaluation:
         """Rules at once, then one `ask` with every question of every rubric of every trace."""
         asked: list[_Work] = []
         questions: list[Question] = []
-        for item in work:
+        compared: list[tuple[int, Outcome]] = []
+        for place, item in enumerate(work):
             if item.outcome is not None:
                 continue
             with bound_contextvars(**item.job.about, evaluator=item.evaluator.name):
@@ -233,6 +247,9 @@ class Evaluation:
                 questions.append(first)
             else:
                 item.outcome = first
+                compared += [(place, first)] * item.evaluator.compares
+        if compared:
+            self._remember(work, compared)  # a retry would compare with others
         if questions and self._batched is not None:
             left = self._batched.take(asked, questions)
             self._remember(asked, [(at, item.outcome) for at, item in enumerate(asked) if item.outcome is not None])
@@ -321,6 +338,8 @@ def _is_written(item: _Work, answers: Sequence[EvaluatorError | None]) -> None:
     """An item is scored when all of its scores were accepted; else all are written again, which changes none."""
     if not any(answers):
         item.state = "scored"
+        if item.evaluator.severity is not None and isinstance(item.outcome, Verdict) and item.outcome.value is False:
+            item.reason = f"failed, {item.evaluator.severity}"
         return
     passing = next((answer for answer in answers if isinstance(answer, Unavailable | ConfigError)), None)
     if passing is not None:
@@ -370,25 +389,6 @@ def _story(failed: Sequence[_Work]) -> str:
     story, which = failed[0].story, failed[0].item.subject.observation_id
     others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
     return f"{story} (observation {which}{others})" if which is not None else story
-
-
-def _nothing(evaluator: Evaluator) -> str:
-    """Return why there is nothing to look at, fit to be counted."""
-    return "no such observation" if evaluator.target == "observation" else "target changed"
-
-
-def first_outcome(evaluator: Evaluator, material: Trace | Session) -> Outcome | Question:
-    """Return what an evaluator says of what it looks at, or what its judge must be asked first."""
-    try:
-        if evaluator.rubric is not None and evaluator.rubric.spec.awaits_prompt:
-            return Failure(PROMPT_MISSING, f"Langfuse has not given {evaluator.rubric.spec.prompt} yet", retryable=True)
-        if evaluator.rubric is not None:
-            return evaluator.rubric.question(material)
-        if evaluator.rule is not None and isinstance(material, Trace):
-            return evaluator.rule.check(material)
-    except Exception as error:  # noqa: BLE001 - a team's own rule may raise anything; it must not stop the others
-        return Failure("rule_error", f"{type(error).__name__} in {evaluator.name}")
-    return NotApplicable("evaluator without rule or rubric")
 
 
 def _used(work: Iterable[_Work]) -> dict[str, Usage]:

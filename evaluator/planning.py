@@ -20,7 +20,7 @@ from evaluator.filter_scores import score_names
 from evaluator.langfuse import Window, is_excluded
 from evaluator.looking import Drawn, Looked, chosen, look, read
 from evaluator.sampling import Sampled, Sampler, position
-from traces import RecordedScore, ScoreValue, TraceRef, TraceRoot
+from traces import RecordedScore, ScoreValue, TraceRef, TraceRoot, worst
 
 DONE: Final = "done"
 """What a pair is counted as that need not be evaluated any more."""
@@ -186,7 +186,9 @@ class _Replaying:
     def __init__(self, definitions: Definitions, content: int) -> None:
         self.definitions = definitions
         self._content = content
-        replayed = [each for each in definitions.evaluators if each.target != "session"]
+        # What a rule said is read from its scores: nobody is asked again.
+        traced = (each for each in definitions.evaluators if each.target != "session")
+        replayed = [replace(each, in_pass=frozenset()) for each in traced]
         self._sampler = Sampler(replayed, definitions.service.sampling.salt)
         self._replay = Replay(definitions, taken={each.name: Taken(each) for each in replayed})
         self._heaps: dict[str, list[tuple[float, int, Drawn]]] = {each.name: [] for each in replayed}
@@ -250,6 +252,7 @@ class _Scores:
         discovery = desk.definitions.service.discovery
         self._seen_after = discovery.quiet_for + discovery.every
         self._found: dict[str, list[RecordedScore]] = {}
+        self._severities = {each.name: each.severity for each in desk.definitions.evaluators if each.severity}
         self._counts: dict[str, list[int]] = {name: [0, 0] for name in sorted(names)}
         if not self._counts:
             return
@@ -271,7 +274,8 @@ class _Scores:
             self._counts[score.name][1] += late
             if not late:
                 values.setdefault(score.name, score.value)
-        return replace(root, scores=values)
+        failed = (self._severities[name] for name, value in values.items() if not value and name in self._severities)
+        return replace(root, scores=values, found=worst(failed))
 
     def late(self) -> dict[str, tuple[int, int]]:
         """Return of each name how many scores there were, and how many of them came too late to be seen."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from evaluator.budgets import NO_MONEY, budgets_of
 from evaluator.clock import Clock
+from evaluator.conditions import NOTHING_FOUND
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.ledger import Ledger
 from evaluator.rationing import Demand, Flow, Seen, kept_shares, quota_rate, still_to_come, thinned
@@ -251,9 +252,9 @@ class Rations:
 
 
 def _ended(funnel: Funnel) -> Counter[str]:
-    """Return how many pairs of each evaluator have ended, but for those that nobody could pay for."""
+    """Return how many pairs of each evaluator have ended, but for those nobody could pay for or had to."""
     ended: Counter[str] = Counter()
     for (evaluator, state, reason), number in funnel.items():
-        if state in _ENDED and reason != NO_MONEY:
+        if state in _ENDED and reason not in {NO_MONEY, NOTHING_FOUND}:
             ended[evaluator] += number
     return ended

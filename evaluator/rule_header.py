@@ -16,8 +16,9 @@ from pydantic.json_schema import models_json_schema
 from evaluator.errors import ConfigError, Problem
 from evaluator.service_config import Section
 from rules import Rule
+from rules.composition import DEFAULTS, KINDS
 from rules.text import ANSWER
-from traces import Observe, Path, Sample, SampleRule, Target, When
+from traces import Observe, Path, Sample, SampleRule, Severity, Target, When
 from traces.targets import never_selects, only_with_observations
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9 _.()-]{0,34}$"
@@ -35,6 +36,9 @@ class RuleHeader(Section):
     description: str = Field(default="", description="for people")
     target: Literal["trace", "observation"] = Field(default="trace", description="what is checked and gets the score")
     observe: Observe | None = Field(default=None, description="with `target: observation`: which ones")
+    severity: Severity | None = Field(
+        default=None, description="how bad it is when the check fails: stands on the score, and filters may ask for it"
+    )
     when: When = Field(default=When(), description="which traces; without it, all")
     sample: Sample = Field(default=(SampleRule(rate=1),), description="at which rate; without it, every matching trace")
 
@@ -59,9 +63,16 @@ def own_fields(kind: type[Rule], entry: dict[str, Any]) -> dict[str, Any]:
     Where a rule on a trace looks at the answer by default, one on an observation looks at what that one put out.
     """
     own = {key: value for key, value in entry.items() if key not in RuleHeader.model_fields}
-    if entry.get("target") != "observation":
-        return own
-    return {name: _ITS_OUTPUT for name, field in kind.model_fields.items() if field.default == ANSWER} | own
+    return {**_its_output(kind), **own} if entry.get("target") == "observation" else own
+
+
+def context_of(entry: dict[str, Any], kinds: Mapping[str, type[Rule]]) -> dict[str, Any]:
+    """Return what the rules inside of an entry need to be read: which kinds there are, and what they look at."""
+    return {KINDS: kinds, DEFAULTS: _its_output if entry.get("target") == "observation" else None}
+
+
+def _its_output(kind: type[Rule]) -> dict[str, Any]:
+    return {name: _ITS_OUTPUT for name, field in kind.model_fields.items() if field.default == ANSWER}
 
 
 def unreachable(rule: Rule, target: Target) -> Iterator[tuple[str, str]]:
@@ -71,6 +82,8 @@ def unreachable(rule: Rule, target: Target) -> Iterator[tuple[str, str]]:
         problem = never_selects(path, target) if isinstance(path, Path) else None
         if problem is not None:
             yield name, problem
+    for part in rule.parts():
+        yield from (("of", f"{part.kind}.{name}: {problem}") for name, problem in unreachable(part, target))
 
 
 def rules_schema(kinds: Mapping[str, type[Rule]]) -> dict[str, Any]:
@@ -109,7 +122,9 @@ def rules_schema(kinds: Mapping[str, type[Rule]]) -> dict[str, Any]:
 def version_of(rule: Rule) -> str:
     """Hash what can change a rule's verdict: kind, parameters and the file its code is in."""
     fields = _ordered(rule.model_dump(), rule.model_dump(mode="json"))
-    value = {"kind": rule.kind, "fields": fields, "source": File(source_file(type(rule))).read_text(encoding="utf-8")}
+    files = [source_file(type(each)) for each in rule.every_part()]
+    source = "".join(File(file).read_text(encoding="utf-8") for file in dict.fromkeys(files))
+    value = {"kind": rule.kind, "fields": fields, "source": source}
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
+from evaluator.evaluators import asks_rules, without_rules
 from traces import SampleRule, TraceRoot, When
 
 _DOMAIN: Final = b"evaluator:sampling:1"
@@ -35,11 +36,16 @@ class NotTaken(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """An evaluator takes a trace: with which probability it did, and through which line of its `sample`."""
+    """An evaluator takes a trace: with which probability it did, and through which line of its `sample`.
+
+    With `depends` it does only if rules say what the line, or the evaluator's `when`, asks of them: the worker that has
+    the whole trace finds out (conditions.py).
+    """
 
     evaluator: str
     probability: float
     stratum: str
+    depends: bool = False
 
 
 Tier = tuple[str, int]
@@ -49,18 +55,38 @@ Tier = tuple[str, int]
 class Choice:
     """What an evaluator decides about some traces: one object for all of them, compared by identity."""
 
-    __slots__ = ("decision", "evaluator", "tier")
+    __slots__ = ("decision", "depending", "evaluator", "tier")
 
-    def __init__(self, evaluator: str, decision: Sampled | NotTaken, tier: Tier | None = None) -> None:
-        """`tier` is the line that decided; None where none matched."""
+    def __init__(
+        self,
+        evaluator: str,
+        decision: Sampled | NotTaken,
+        tier: Tier | None = None,
+        depending: tuple[Sampled, ...] = (),
+    ) -> None:
+        """`tier` is the line that decided; None where none matched.
+
+        `depending` are the lines that count before the `decision` if rules say what they ask, the highest rate first.
+        """
         self.evaluator = evaluator
         self.decision = decision
         self.tier = tier
+        self.depending = depending
+
+    @property
+    def is_about(self) -> bool:
+        """Whether any line is about the trace, or might be."""
+        return self.tier is not None or bool(self.depending)
+
+    @property
+    def samples(self) -> tuple[Sampled, ...]:
+        """By what a worker may take a trace; the first that holds counts."""
+        return (*self.depending, self.decision) if isinstance(self.decision, Sampled) else self.depending
 
     @property
     def state(self) -> str:
-        """How the decision is called in the funnel."""
-        return "sampled" if isinstance(self.decision, Sampled) else self.decision.value
+        """How the decision is called in the funnel; what depends is a worker's to decide."""
+        return "sampled" if self.samples else str(self.decision)
 
 
 class Rate(NamedTuple):
@@ -84,6 +110,10 @@ class Samples(Protocol):
     @property
     def sample(self) -> Sequence[SampleRule]:
         """Return at which rates it sees them."""
+
+    @property
+    def in_pass(self) -> frozenset[str]:
+        """Return the rules whose verdicts `when` and `sample` ask for and get from the worker."""
 
 
 class Sampler:
@@ -141,14 +171,19 @@ class _Line(NamedTuple):
     taken: Choice
     shed: Choice
     out: Choice
+    depends: Sampled | None
 
 
 class _Plan(NamedTuple):
-    """What an evaluator may decide; its lines stand in the order in which they count."""
+    """What an evaluator may decide; its lines stand in the order in which they count.
+
+    `depending` keeps the choices that lines lead to whose rules are not asked yet: one object for each, as for others.
+    """
 
     when: When | None
     lines: list[_Line]
     filtered: Choice
+    depending: dict[tuple[tuple[Sampled, ...], int], Choice]
 
 
 def _plan(evaluator: Samples, share: float, rates: Mapping[Tier, Rate]) -> _Plan:
@@ -158,12 +193,16 @@ def _plan(evaluator: Samples, share: float, rates: Mapping[Tier, Rate]) -> _Plan
     lines: list[_Line] = []
     most = 0.0
     for index in reversed(order):
-        tier, rate = (name, index), known[index]
+        tier, rate, when = (name, index), known[index], evaluator.sample[index].when
         kept, most = rate.kept * share, max(most, rate.wanted)
         taken = Choice(name, Sampled(name, kept, str(index)), tier)
         shed, out = Choice(name, NotTaken.SHED, tier), Choice(name, NotTaken.SAMPLED_OUT, tier)
-        lines.append(_Line(_condition(evaluator.sample[index].when), most, kept, rate.wanted, taken, shed, out))
-    return _Plan(_condition(evaluator.when), lines[::-1], Choice(name, NotTaken.FILTERED))
+        asks = asks_rules(when, evaluator.in_pass) or asks_rules(evaluator.when, evaluator.in_pass)
+        depends = Sampled(name, kept, str(index), depends=True) if asks else None
+        condition = _condition(without_rules(when, evaluator.in_pass))
+        lines.append(_Line(condition, most, kept, rate.wanted, taken, shed, out, depends))
+    whole = _condition(without_rules(evaluator.when, evaluator.in_pass))
+    return _Plan(whole, lines[::-1], Choice(name, NotTaken.FILTERED), {})
 
 
 def _condition(when: When) -> When | None:
@@ -171,13 +210,28 @@ def _condition(when: When) -> When | None:
 
 
 def _choice(plan: _Plan, root: TraceRoot, at: float) -> Choice:
+    depending: tuple[Sampled, ...] = ()
+    found = plan.filtered
     if plan.when is None or plan.when.matches(root):
         for place, line in enumerate(plan.lines):
-            if line.when is None or line.when.matches(root):
-                if at < line.kept:
-                    return line.taken
-                return line.out if at >= line.wanted else _not_taken(plan.lines[place:], [root], at)
-    return plan.filtered
+            if line.when is not None and not line.when.matches(root):
+                continue
+            if line.depends is not None:
+                depending = (*depending, line.depends) if at < line.kept else depending
+                continue
+            if at < line.kept:
+                found = line.taken
+            else:
+                found = line.out if at >= line.wanted else _not_taken(plan.lines[place:], [root], at)
+            break
+    return _depending(plan, depending, found) if depending else found
+
+
+def _depending(plan: _Plan, depending: tuple[Sampled, ...], otherwise: Choice) -> Choice:
+    key = depending, id(otherwise)
+    if key not in plan.depending:
+        plan.depending[key] = Choice(otherwise.evaluator, otherwise.decision, otherwise.tier, depending)
+    return plan.depending[key]
 
 
 def _choice_of_any(plan: _Plan, roots: Sequence[TraceRoot], at: float) -> Choice:

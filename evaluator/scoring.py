@@ -67,6 +67,7 @@ def _metadata(verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sampl
         **verdict.details,
         **item.about,
         "evaluator_version": evaluator.version,
+        "severity": evaluator.severity,
         "inclusion_probability": sampled.probability * item.chance,
         "stratum": sampled.stratum,
         "session_id": material.session_id if isinstance(material, Trace) else material.id,

@@ -29,6 +29,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:week:MONDAY | hash | 4 to 10 days | scores of a finished week (kept_weeks.py) | they are read again |
 | N:cache:HASH | string | as configured | a verdict, to be used again (cache.py) | the same is paid for again |
 | N:backfill:* | (see backfill) | 30 days | where backfills go on | they begin anew |
+| N:earlier:DAY* | (see earlier) | `days` | what rules compare with | there is nothing to compare with |
 | N:batch:* | (see batch_room) | | questions for the provider's batches | those of the overlap are paid for again |
 | N:queue:* | | | Dramatiq's queues | pending work of the overlap is found again, older is not |
 """

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from evaluator.app import Desk
+from evaluator.conditions import with_verdicts_on
 from evaluator.definitions import Evaluator
 from evaluator.errors import EvaluatorError, Gone
 from evaluator.filter_scores import with_scores
+from evaluator.first_outcomes import first_outcome, rule_outcome
 from evaluator.gathering import until_finished
 from evaluator.golden import Asks
 from evaluator.langfuse import Window, is_excluded
 from evaluator.parts import parts
-from evaluator.pipeline import first_outcome
 from evaluator.sampling import Choice, Rate, Sampler, Tier, position
 from evaluator.service_config import ServiceConfig
 from evaluator.words import conditions
@@ -110,7 +111,10 @@ def check_finished(desk: Desk, trace: Trace) -> None:
 
 def attempt(desk: Desk, trace: Trace, evaluators: Sequence[Evaluator]) -> list[Tried]:
     """Return what each evaluator decides about a trace and what it says of it; rubrics only prepare their question."""
-    decisions = decide(_root(desk, trace), evaluators, desk.definitions.service, desk.money.volumes.rates())
+    root = _root(desk, trace)
+    if root is not None:
+        root = with_verdicts_on(root, trace, desk.definitions.evaluators, rule_outcome)
+    decisions = decide(root, evaluators, desk.definitions.service, desk.money.volumes.rates())
     tried = []
     salt = desk.definitions.service.sampling.salt
     for evaluator, decision in zip(evaluators, decisions, strict=True):
@@ -151,7 +155,9 @@ def decide(
         why = f"traces of environment {root.ref.environment!r} are never evaluated"
         return [Decision("excluded", why)] * len(evaluators)
     at = position(root.ref.id, service.sampling.salt)
-    choices = Sampler(evaluators, service.sampling.salt, rates=rates).choose(root)
+    # The rules have been asked: nothing is left to depend on them.
+    known = [replace(each, in_pass=frozenset()) for each in evaluators]
+    choices = Sampler(known, service.sampling.salt, rates=rates).choose(root)
     return [
         _decision(evaluator, choice, root, at, rates or {})
         for evaluator, choice in zip(evaluators, choices, strict=True)

@@ -20,7 +20,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from rules.base import Rule
 
-RESERVED: Final = frozenset({"name", "rule", "when", "sample", "description", "target", "observe"})
+RESERVED: Final = frozenset({"name", "rule", "when", "sample", "description", "target", "observe", "severity"})
 """Keys of every definition, whatever its kind: no kind may have a field of this name."""
 
 _HERE: Final = Path(__file__).parent

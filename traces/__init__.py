@@ -28,7 +28,7 @@ from traces.targets import Material, ObservationType, Observe, Target
 from traces.text import as_text, composed, json_text, well_formed
 from traces.tools import ToolCall, asked_calls, calls_in, offered_tools, parsed, text_in
 from traces.transcript import transcript, transcript_of
-from traces.when import Sample, SampleRule, ScoreCondition, When
+from traces.when import Sample, SampleRule, ScoreCondition, Severity, When, at_least, worst
 
 __all__ = [
     "BadPath",
@@ -61,6 +61,7 @@ __all__ = [
     "SensitiveKind",
     "Session",
     "SessionRef",
+    "Severity",
     "Shortened",
     "Subject",
     "Target",
@@ -75,6 +76,7 @@ __all__ = [
     "as_it_is",
     "as_text",
     "asked_calls",
+    "at_least",
     "calls_in",
     "composed",
     "duration_text",
@@ -96,4 +98,5 @@ __all__ = [
     "transcript_of",
     "well_formed",
     "with_remarks",
+    "worst",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -32,6 +33,11 @@ def one_or_list(one: dict[str, object]) -> WithJsonSchema:
 
 Level = Literal["DEBUG", "DEFAULT", "WARNING", "ERROR"]
 """Langfuse's levels of an observation."""
+
+Severity = Literal["info", "warning", "error", "critical"]
+"""How bad it is when a rule finds something, the mildest first."""
+
+_SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 
 OneOf = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1), one_or_list({"type": "string"})]
 """One text or a list of texts; matches when the trace has any of them."""
@@ -90,7 +96,10 @@ class When(BaseModel):
     level: OneLevelOf | None = Field(default=None, description="level of the root")
     model: OneOf | None = Field(default=None, description="model of the root, when the root is a generation")
     prompt_name: OneOf | None = Field(default=None, description="prompt of the root, when the root is a generation")
-    score: ScoreCondition | None = Field(default=None, description="a score the trace already has")
+    score: ScoreCondition | None = Field(default=None, description="a score the trace has, or a rule of ours gives it")
+    found: Severity | None = Field(
+        default=None, description="a rule of this `severity`, or a worse one, found something: its score is false"
+    )
 
     def matches(self, root: TraceRoot) -> bool:
         """Whether every given condition holds."""
@@ -111,7 +120,19 @@ class When(BaseModel):
             return False
         if self.tags is not None and not set(self.tags) & set(root.tags):
             return False
+        if self.found is not None and not at_least(root.found, self.found):
+            return False
         return self.score is None or self.score.matches(root)
+
+
+def worst(severities: Iterable[Severity]) -> Severity | None:
+    """Return the worst of some severities; None of none."""
+    return max(severities, key=_SEVERITIES.index, default=None)
+
+
+def at_least(severity: Severity | None, wanted: Severity) -> bool:
+    """Whether what was found is as bad as `wanted`, or worse; nothing found never is."""
+    return severity is not None and _SEVERITIES.index(severity) >= _SEVERITIES.index(wanted)
 
 
 class SampleRule(BaseModel):

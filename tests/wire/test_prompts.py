@@ -11,8 +11,8 @@ import redis
 from evaluator.app import with_managed_prompts
 from evaluator.definitions import load
 from evaluator.errors import ConfigError
+from evaluator.first_outcomes import PROMPT_MISSING, first_outcome
 from evaluator.kept_prompts import KeptPrompts
-from evaluator.pipeline import PROMPT_MISSING, first_outcome
 from evaluator.prompts import EVERY, Prompts
 from evaluator.service import sweep
 from evaluator.settings import Settings

@@ -137,3 +137,4 @@ class Sampling(NamedTuple):
     name: str
     when: When
     sample: tuple[SampleRule, ...]
+    in_pass: frozenset[str] = frozenset()

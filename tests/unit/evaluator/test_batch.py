@@ -12,7 +12,7 @@ from traces import SessionRef, TraceRef
 times = st.datetimes(min_value=datetime(2020, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the zone is given beside
 refs = st.builds(TraceRef, st.text(min_size=1), st.text(min_size=1), st.text(), times, times)
 session_refs = st.builds(SessionRef, st.text(min_size=1), st.text(min_size=1), st.text(), times, times)
-samples = st.builds(Sampled, st.text(min_size=1), st.floats(0, 1), st.text())
+samples = st.builds(Sampled, st.text(min_size=1), st.floats(0, 1), st.text(), st.booleans())
 jobs = st.lists(
     st.builds(Job, refs | session_refs, st.lists(samples, max_size=4).map(tuple), st.integers(0, 50)), max_size=6
 )
@@ -35,6 +35,15 @@ def test_only_a_message_about_sessions_is_one_that_an_older_worker_leaves_alone(
     of_session = Job(SessionRef("session/1/s", "s", "e", now, now), ())
     assert to_message([of_trace])["v"] == 1
     assert to_message([of_trace, of_session])["v"] == to_message([of_session])["v"] == 2
+
+
+def test_a_message_that_depends_on_rules_is_left_to_a_worker_that_knows_them() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    ref = TraceRef("t", "r", "e", now, now)
+    plain, depends = Sampled("a", 1, "0"), Sampled("a", 1, "1", depends=True)
+    written = to_message([Job(ref, (plain,))])
+    assert (written["v"], written["jobs"][0]["samples"]) == (1, [["a", 1, "0"]])
+    assert to_message([Job(ref, (depends, plain))])["v"] == 3
 
 
 def test_a_job_put_back_counts_its_attempts() -> None:

@@ -53,7 +53,7 @@ def problems(folder: Path) -> list[str]:
 
 def test_the_shipped_configuration_is_valid() -> None:
     definitions = load(starter.folder())
-    assert len([e for e in definitions.evaluators if e.kind == "rule"]) == 12
+    assert len([e for e in definitions.evaluators if e.kind == "rule"]) == 14
     assert {e.name for e in definitions.evaluators if e.kind == "rubric"} == {
         "agent-trajectory",
         "faithfulness",

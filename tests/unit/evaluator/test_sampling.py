@@ -17,6 +17,7 @@ class Sampling(NamedTuple):
     name: str
     when: When
     sample: tuple[SampleRule, ...]
+    in_pass: frozenset[str] = frozenset()
 
 
 def decide(

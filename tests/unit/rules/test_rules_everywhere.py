@@ -72,7 +72,7 @@ def check(rule: Rule, built: Trace) -> Outcome:
     assert "\n" not in found.reason
     orjson.dumps(found.reason)  # can be encoded, as the score will be
     if isinstance(found, Verdict):
-        assert type(found.value) is (bool if rule.gives is DataType.BOOLEAN else float)
+        assert type(found.value) is (bool if rule.writes is DataType.BOOLEAN else float)
     return found
 
 

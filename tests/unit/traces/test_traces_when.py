@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.building import trace
-from traces import SampleRule, ScoreCondition, TraceRoot, When
+from traces import SampleRule, ScoreCondition, Severity, TraceRoot, When, worst
 
 ROOT = TraceRoot(
     ref=trace(environment="production").ref,
@@ -57,7 +57,16 @@ class TestWhen:
         assert not When.model_validate({key: MATCHING[key]}).matches(TraceRoot(ref=ROOT.ref))
 
     def test_every_field_is_covered_here(self) -> None:
-        assert set(When.model_fields) == {*MATCHING, "score"}
+        assert set(When.model_fields) == {*MATCHING, "score", "found"}
+
+    @pytest.mark.parametrize("matching", range(5))
+    def test_a_finding_as_bad_as_asked_for_or_worse_matches(self, matching: int) -> None:
+        known: list[Severity | None] = [None, "info", "warning", "error", "critical"]
+        root = replace(ROOT, found=known[matching])
+        asked = [When.model_validate({"found": each}) for each in ("info", "warning", "error", "critical")]
+        assert [when.matches(root) for when in asked] == [place < matching for place in range(4)]
+        assert worst(["info", "error", "warning"]) == "error"
+        assert worst([]) is None
 
     @given(st.sets(st.sampled_from(sorted(MATCHING))), st.sets(st.sampled_from(sorted(MATCHING))))
     def test_conditions_must_all_hold(self, right: set[str], wrong: set[str]) -> None:
