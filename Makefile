@@ -6,7 +6,7 @@ NIGHTLY_RUNS ?= 200
 NIGHTLY_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly run lint fmt bench bench-monitors load docs audit lock clean
+.PHONY: help demo test nightly run lint fmt bench bench-monitors load docs site audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -61,6 +61,9 @@ load: .venv/installed  ## measure load and growth (half an hour), write the resu
 docs: .venv/installed  ## write the generated parts of docs/ and config/schema
 	@$(BIN)/evaluator schema
 	@$(BIN)/python docs/generate.py
+
+site: .venv/installed  ## build the documentation as a site into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "open site/index.html"
 
 audit:  ## look up what is locked among known vulnerabilities (needs pip-audit on the PATH, and a network)
 	@for set in runtime build dev; do \

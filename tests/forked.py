@@ -131,7 +131,8 @@ def _nursery() -> socket.socket:
 
 def _end(requests: socket.socket, nursery: subprocess.Popen[bytes]) -> None:
     requests.close()
-    nursery.wait(10)
+    nursery.kill()  # it may still be importing; what it forked goes on
+    nursery.wait()
 
 
 # -- in the nursery ----------------------------------------------------------------------------------------------------

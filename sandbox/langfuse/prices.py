@@ -23,11 +23,11 @@ MODELS: Final = {
 
 def enrich(body: dict[str, Any]) -> None:
     """Complete usage and cost of a row in place, and set the four keys that answers always carry."""
-    usage = dict(body["usageDetails"] or {})
+    usage = {what: number for what, number in (body["usageDetails"] or {}).items() if number is not None}
     if usage:
         usage.setdefault("total", sum(usage.values()))
     known = MODELS.get(body["model"] or "")
-    cost = dict(body["costDetails"] or {})
+    cost = {what: usd for what, usd in (body["costDetails"] or {}).items() if usd is not None}
     if known and usage and not cost:
         cost["input"] = usage.get("input", 0) * float(known.input_price)
         cost["output"] = usage.get("output", 0) * float(known.output_price)

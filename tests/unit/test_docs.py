@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,12 @@ def test_every_claim_about_security_names_a_test_that_exists() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name in named if f"def {name}(" not in tests] == []
     assert len(named) > 50
+
+
+def test_the_site_is_built_and_every_link_in_it_leads_somewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = "".join(page.read_text() for page in tmp_path.rglob("*.html"))
+    loaded = re.findall(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)="(https?:[^"]*)""", text)
+    assert loaded == [], "a page asks somebody else's server"
