@@ -149,7 +149,7 @@ class Evaluation:
         """Return the jobs that some model may answer; the others wait, without their traces being read for nothing."""
         evaluators = self._evaluators()
         judges = {name: each.rubric.spec.judge for name, each in evaluators.items() if each.rubric is not None}
-        alone = {name: judge.every_model for name, judge in judges.items() if judge.lane != "batch"}
+        alone = {name: judge.models for name, judge in judges.items() if judge.lane != "batch"}
         closed = {name for name, models in alone.items() if self._model.is_closed(models)}
         kept: list[Job] = []
         for job in jobs:

@@ -170,9 +170,7 @@ class Question:
     @property
     def stronger(self) -> Question | None:
         """The same question to whom it escalates to, whose word counts as it is; None when it does not escalate."""
-        if self.escalate is None:
-            return None
-        return replace(self, prompt=replace(self.prompt, model=self.escalate.model, logprobs=False), models=())
+        return None if self.escalate is None else replace(self.of(self.escalate.model).plain(), models=())
 
     def identity(self) -> Iterator[str]:
         """Give all that can change what comes of asking its model once, in pieces.
@@ -193,6 +191,10 @@ class Question:
     def of(self, model: str) -> Question:
         """Return the same question to another model."""
         return replace(self, prompt=replace(self.prompt, model=model))
+
+    def plain(self) -> Question:
+        """Return the same question without a wish for probabilities."""
+        return replace(self, prompt=replace(self.prompt, logprobs=False))
 
     def read(self, reply: Reply) -> Outcome | Prompt:
         """Read a reply: an outcome, or the prompt to send once more.
@@ -225,7 +227,8 @@ class Question:
             return None
         sent = tokens(self.prompt.system) + tokens(self.prompt.user) + self.prompt.max_output_tokens
         packed = self.repack(min(context or sent // 2, sent * 2 // 3))  # by another count than ours it was too long
-        return replace(packed, prompt=replace(packed.prompt, model=self.prompt.model), models=(), repack=None)
+        packed = replace(packed.of(self.prompt.model), models=(), repack=None)
+        return packed if self.prompt.logprobs else packed.plain()
 
     def _verdict(self, reply: Reply) -> Verdict | Unscored:
         answer = _answer(reply.text, whole=reply.finish_reason not in CUT)

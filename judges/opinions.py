@@ -86,13 +86,15 @@ def unsure(outcome: Outcome, below: float) -> bool:
     return isinstance(outcome, Unscored) or (isinstance(outcome, Failure) and not outcome.retryable)
 
 
-def escalated(first: Outcome, second: Outcome) -> Outcome:
+def escalated(first: Outcome, second: Outcome, *, may_wait: bool = True) -> Outcome:
     """Return what the `second`, stronger judge says of a question the `first` was unsure about.
 
-    Should the second have no answer and never get one, the first's stands. Both are paid for, and both are told.
+    Should the second have no answer and never get one, the first's stands; so it does when that is not known and may
+    last (not `may_wait`), since whoever waits pays the first judge again. Both are paid for, and both are told.
     """
     used = usage_of((first, second))
-    if isinstance(second, Failure) and not second.retryable and isinstance(first, Verdict | Unscored):
+    waits = isinstance(second, Failure) and second.retryable and may_wait
+    if isinstance(second, Failure) and not waits and isinstance(first, Verdict | Unscored):
         kept = replace(first, usage=replace(used, model=first.usage.model))
         return _with_detail(kept, {"escalation_failed": second.kind})
     if isinstance(second, NotApplicable):

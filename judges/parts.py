@@ -120,6 +120,11 @@ class PartsQuestion(Question):
             yield self.script.last.system
             yield from parts.texts
 
+    def plain(self) -> PartsQuestion:
+        """Return the same question without a wish for probabilities, in whatever part."""
+        script = self.script and replace(self.script, last=replace(self.script.last, logprobs=False))
+        return replace(self, prompt=replace(self.prompt, logprobs=False), script=script)
+
     def read(self, reply: Reply) -> Outcome | Prompt:
         """Read a reply: the next prompt, the same once more when it cannot be read, or the outcome of the last."""
         script, asked = self.script, self.prompt

@@ -4,11 +4,11 @@
 `endpoint` says where servers are, `batches` asks many questions for later.
 """
 
-from evaluator.model.api import INTERRUPTED, POSTPONED, UNFUNDED, Ended, ModelApi
+from evaluator.model.api import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.model.batches import BatchApi
 from evaluator.model.breaker import Breaker
 from evaluator.model.endpoint import Endpoint, Served
-from evaluator.model.panel import CLOSED
+from evaluator.model.panel import CLOSED, UNFUNDED
 
 __all__ = [
     "CLOSED",

@@ -24,7 +24,7 @@ from evaluator.model.breaker import Breaker
 from evaluator.model.completion import ACCESS_REFUSED, TOO_LONG, FinalRefusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint, Served, fallbacks_of
-from evaluator.model.panel import CLOSED, UNAVAILABLE, Panel
+from evaluator.model.panel import CLOSED, UNAVAILABLE, UNFUNDED, Panel
 from evaluator.model.reuse import Reuse
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
@@ -38,9 +38,6 @@ INTERRUPTED: Final = "interrupted"
 
 POSTPONED: Final = "model_slow"
 """Kind of failure of a question whose model keeps people waiting, asked by one in a hurry; it costs no attempt."""
-
-UNFUNDED: Final = "budget_spent"
-"""Kind of failure of a question that was not asked because there is no money left today; it costs no attempt."""
 
 Ended = tuple[int, Outcome]
 """The place of a question and its outcome."""
@@ -135,13 +132,13 @@ class ModelApi:
         ended: deque[Ended] = deque()
         yield from self._loop.stream(self._ask_all(questions, ended, patience, about or [{}] * len(questions)), ended)
 
-    def is_closed(self, models: Iterable[str]) -> bool:
-        """Whether it is known that none of these models, nor any in their place, takes calls now; asks nobody."""
-        return all(
-            self._breaker.is_open(model)
-            for wanted in models
-            for model in (wanted, *fallbacks_of(self._entries, wanted))
-        )
+    def is_closed(self, asks: Sequence[str]) -> bool:
+        """Whether it is known that too few of these opinions can be had now for an outcome; asks nobody.
+
+        Args:
+            asks: the model of each opinion; where it takes no calls, those in its place count.
+        """
+        return self._panel.too_few(asks, self._breaker.is_open)
 
     def probe(self, model: str | None = None) -> str:
         """Say whether a model's server answers and takes the key; without a model, that of those without an entry.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -24,6 +24,12 @@ CLOSED: Final = "model_closed"
 
 It waits, and costs no attempt.
 """
+
+UNFUNDED: Final = "budget_spent"
+"""Kind of failure of a question that was not asked because there is no money left today; it costs no attempt."""
+
+_LASTING: Final = frozenset({CLOSED, UNFUNDED})
+"""What may last for days and costs no attempt: nobody is paid again and again to find out whether it has passed."""
 
 _PASSED_ON: Final = frozenset(
     {UNAVAILABLE, CLOSED, KEY_REFUSED, ACCESS_REFUSED, QUOTA_EXHAUSTED, MODEL_REFUSED, TOO_LONG}
@@ -54,13 +60,22 @@ class Panel:
         outcome = await self._together(question, waits, heard)
         stronger = question.stronger
         if stronger is not None and question.escalate is not None and unsure(outcome, question.escalate.below):
-            outcome = escalated(outcome, await self._heard(stronger, len(question.asks), waits, heard))
+            outcome = _escalated(outcome, await self._heard(stronger, len(question.asks), waits, heard))
         return _of_panel(outcome, question)
+
+    def too_few(self, asks: Sequence[str], keeps_off: Callable[[str], object]) -> bool:
+        """Whether nothing can come of asking these models: more than half of them, and their deputies, are kept off."""
+        closed = sum(all(map(keeps_off, (model, *fallbacks_of(self._entries, model)))) for model in asks)
+        return 2 * (len(asks) - closed) < len(asks)
 
     async def _together(self, question: Question, waits: Waits, heard: Heard) -> Outcome:
         asked = question.opinions()
         if len(asked) == 1:
             return await self._heard(asked[0], 0, waits, heard)
+        if self.too_few(question.asks, self._breaker.keeps_off):
+            # Those of the jury that do answer would be paid for nothing, again and again.
+            why = next(filter(None, map(self._breaker.keeps_off, question.asks)), "")
+            return Failure(CLOSED, why, retryable=True)
         opinions = (self._heard(each, place, waits, heard) for place, each in enumerate(asked))
         return combined(await asyncio.gather(*opinions), question.scale, question.asks)
 
@@ -111,6 +126,15 @@ class Panel:
             return replace(outcome, kind=CLOSED, retryable=True)
         # Somebody's firewall may dislike this prompt, or everything is forbidden: the next ones tell.
         return replace(outcome, retryable=True) if outcome.kind == ACCESS_REFUSED else outcome
+
+
+def _escalated(first: Outcome, second: Outcome) -> Outcome:
+    lasts = isinstance(second, Failure) and second.kind in _LASTING
+    outcome = escalated(first, second, may_wait=not lasts)
+    if isinstance(outcome, Failure) and outcome.kind == CLOSED:
+        # The first had no answer either. It would be asked again each time, so each time is an attempt.
+        return replace(outcome, kind=UNAVAILABLE)
+    return outcome
 
 
 def _told(outcome: Outcome, failed: Mapping[str, Failure]) -> Outcome:

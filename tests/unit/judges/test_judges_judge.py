@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from judges import Question, Rubric, RubricSpec
+from judges import Prompt, Question, Reply, Rubric, RubricSpec
 from judges.asking import Escalation
+from traces import Usage
 
 LEVELS = {"type": "numeric", "min": 1, "max": 5, "step": 1}
 LOGPROBS = {"logprobs": True}
@@ -75,3 +76,38 @@ def test_both_change_the_version_and_their_absence_does_not() -> None:
 
 def test_whoever_may_be_asked_is_known() -> None:
     assert rubric({**ESCALATE, "jury": ["other"]}).spec.judge.every_model == ("gpt-5.4-mini", "other", "strong")
+
+
+@pytest.mark.parametrize("long", ["pack", "parts"])
+def test_a_stronger_judge_is_never_asked_for_probabilities(long: str) -> None:
+    # It may have none to tell, and its word counts as it is: in every part, and when its context is smaller too.
+    spec = RubricSpec.model_validate(
+        {
+            "name": "tone",
+            "inputs": {"answer": {"path": "$.root.output", "max_chars": 90_000}},
+            "criteria": "Is it kind?",
+        }
+        | {"score": LEVELS, "judge": {**ESCALATE, "long": long, "max_output_tokens": 500}}
+    )
+    asked = Rubric(spec, context=8_000).question_from({"answer": "A kind word. " * 4_000})
+    assert isinstance(asked, Question)
+    stronger = asked.stronger
+    assert stronger is not None
+    smaller = stronger.smaller(6_000)
+    assert smaller is not None
+    for each in (stronger, smaller):
+        prompts = all_prompts(each)
+        assert len(prompts) > 1 or long == "pack"
+        assert {(prompt.model, prompt.logprobs) for prompt in prompts} == {("strong", False)}
+    assert all_prompts(asked)[-1].logprobs is True
+
+
+def all_prompts(question: Question) -> list[Prompt]:
+    """Return every prompt that a question is asked in, when each part is answered with notes."""
+    prompts = [question.prompt]
+    while "notes" in question.prompt.schema["properties"]:
+        read = question.read(Reply('{"notes": "Kind so far."}', "strong", "stop", Usage(calls=1)))
+        assert isinstance(read, Prompt)
+        question = question.again(read)
+        prompts.append(read)
+    return prompts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,9 @@ import redis
 from evaluator.circuits import Circuits
 from evaluator.model import CLOSED, Endpoint, Served
 from judges import Price
+from judges.asking import Escalation
 from tests.answering import KEY, Act, Answering, Gate, Open, ask, failure, question, refuses, scores
-from traces import Failure, Usage, Verdict
+from traces import Failure, Unscored, Usage, Verdict
 
 QUOTA = refuses(429, code="insufficient_quota")
 PAUSE = timedelta(seconds=60)
@@ -232,6 +234,44 @@ class TestCircuit:
         api = opened(circuits=circuits)
         kinds = [getattr(ask(api, patience=5)[0], "kind", "") for _ in range(2)]
         assert kinds == [CLOSED, CLOSED]
+
+    def test_a_jury_most_of_which_is_closed_costs_nothing(
+        self, opened: Open, server: Answering, circuits: Circuits
+    ) -> None:
+        for model in ("two", "three"):
+            circuits.open(model, "its account has no credit left")
+        api = opened(circuits=circuits)
+        jury = replace(question(), models=("gpt", "two", "three"))
+        failed = failure(api, jury)
+        assert (failed.kind, failed.retryable, failed.usage.calls) == (CLOSED, True, 0)
+        assert server.requests == []
+        assert api.is_closed(jury.models)
+        circuits.close("three")
+        assert not opened(circuits=circuits).is_closed(jury.models)
+        assert isinstance(ask(opened(circuits=circuits), jury)[0], Verdict)
+        assert [body["model"] for body in server.requests] == ["gpt", "three"]
+
+    def test_the_first_stands_where_the_stronger_is_closed(
+        self, opened: Open, server: Answering, circuits: Circuits
+    ) -> None:
+        circuits.open("strong", "its account has no credit left")
+        server.always = scores("cannot_judge")
+        unsure = replace(question(), escalate=Escalation("strong", 0.7))
+        (outcome,) = ask(opened(circuits=circuits), unsure)
+        # To wait for it would be to pay the first one again every minute.
+        assert isinstance(outcome, Unscored)
+        server.always = scores(4)
+        (outcome,) = ask(opened(circuits=circuits), unsure)
+        assert isinstance(outcome, Verdict)
+        assert outcome.details["escalation_failed"] == CLOSED
+
+    def test_what_the_first_could_not_say_is_tried_a_few_times(
+        self, opened: Open, server: Answering, circuits: Circuits
+    ) -> None:
+        circuits.open("strong", "its account has no credit left")
+        server.always = scores(99)
+        failed = failure(opened(circuits=circuits), replace(question(), escalate=Escalation("strong", 0.7)))
+        assert (failed.kind, failed.retryable, failed.usage.calls) == ("model_unavailable", True, 2)
 
     def test_without_circuits_a_refusal_is_final(self, opened: Open, server: Answering) -> None:
         server.always = refuses(401)
