@@ -23,9 +23,9 @@ from evaluator.batched import Prepared, fits_a_batch
 from evaluator.clock import Clock
 from evaluator.errors import Refused
 from evaluator.model import BatchApi
-from evaluator.model.batches import MOST_LINES, Progress
+from evaluator.model.batches import MOST_LINES, Answers, Progress
 from evaluator.state import State
-from judges import Prompt, Reply
+from judges import Prompt
 
 TRIES: Final = 3
 """Batches a question may be in, in vain; then it is asked alone, at full price."""
@@ -106,10 +106,10 @@ class BatchLane:
                 self._forget(sent, [line.pair for line in lines.values()])
                 return
             models = {name: line.model for name, line in lines.items()}
-            heard = {name: reply for name, reply in self.api.answers(progress.files, models) if reply is not None}
+            heard = self.api.answers(progress.files, models)
         except Refused as error:
             _log.warning("a batch is gone, its questions are sent again", batch=sent.batch, reason=str(error))
-            heard = {}
+            heard = Answers({})
             progress = None
         self._collect(sent, lines, heard, enqueue)
         if progress is not None:
@@ -125,17 +125,23 @@ class BatchLane:
         else:
             self._forget(sent, [line.pair for line in lines.values()])
 
-    def _collect(self, sent: Sent, lines: Mapping[str, Asked], replies: Mapping[str, Reply], enqueue: Enqueue) -> None:
+    def _collect(self, sent: Sent, lines: Mapping[str, Asked], heard: Answers, enqueue: Enqueue) -> None:
         """Keep the replies; a pair returns to the queue when all of its questions have one, or are asked alone."""
-        missing = [line for name, line in lines.items() if name not in replies]
-        alone = [line for line in missing if line.pair.tries + 1 >= TRIES]
-        again = {line.pair.name: line.pair for line in missing if line.pair.tries + 1 < TRIES}
+        replies = heard.replies
+        missing = [
+            (line, line.pair.tries + (name not in heard.misunderstood))
+            for name, line in lines.items()
+            if name not in replies
+        ]
+        alone = [line for line, tries in missing if tries >= TRIES]
+        again = {line.pair.name: replace(line.pair, tries=tries) for line, tries in missing if tries < TRIES}
         self.room.answer([(lines[name], reply) for name, reply in replies.items()])
         self.room.answer([(line, None) for line in alone])
         every = {line.pair.name: line.pair for line in lines.values()}
         self._enqueue([pair for name, pair in every.items() if name not in again], enqueue)
-        tried = [replace(pair, tries=pair.tries + 1) for pair in again.values()]
-        self._forget(sent, tried, [(_payer(lines[name]), reply.usage.usd) for name, reply in replies.items()])
+        self._forget(
+            sent, list(again.values()), [(_payer(lines[name]), reply.usage.usd) for name, reply in replies.items()]
+        )
         self.room.go_on()
         _log.info("a batch ended", batch=sent.batch, answered=len(replies), again=len(again), alone=len(alone))
 
@@ -154,15 +160,19 @@ class BatchLane:
             return
         lines, prompts, done = self._asked(self.room.first(MOST_LINES))
         self._give_back(done, enqueue)
+        for model in dict.fromkeys(line.model for line in lines.values()):
+            # A provider refuses a batch whose questions are for several models.
+            self._send_to({name: line for name, line in lines.items() if line.model == model}, prompts, enqueue)
+
+    def _send_to(self, lines: dict[str, Asked], prompts: Mapping[str, Prompt], enqueue: Enqueue) -> None:
         sent = Sent(uuid.uuid4().hex, self.clock.now())
         lines, unpaid = self._funded(sent, lines, prompts)
         self._give_back(unpaid, enqueue)
         if not lines:
             return
-        prompts = {name: prompts[name] for name in lines}
         self.room.begin(sent.label, lines, sent.at)
         try:
-            self.room.confirm(sent, self.api.submit(prompts, sent.label))
+            self.room.confirm(sent, self.api.submit({name: prompts[name] for name in lines}, sent.label))
         except Refused as error:
             _log.warning("the provider takes no batch, its questions are asked alone", reason=str(error))
             self.room.answer([(line, None) for line in lines.values()])

@@ -63,11 +63,18 @@ class BatchDesk:
         answers: Requests answered so far, by custom id.
     """
 
-    def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]], refuse: Refuse, seed: int = 0) -> None:
-        """Answer the body of a request by `answer`, refuse with status, message and code by `refuse`."""
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Any]], dict[str, Any]],
+        problem: Callable[[dict[str, Any]], str | None],
+        refuse: Refuse,
+        seed: int = 0,
+    ) -> None:
+        """Answer the body of a request without a `problem`; `refuse` with status, message and code."""
         self.faults = BatchFaults()
         self.answers: list[str] = []
         self._answer = answer
+        self._problem = problem
         self._refuse = refuse
         self._random = Random(seed)
         self._files: dict[str, bytes] = {}
@@ -145,13 +152,18 @@ class BatchDesk:
         return web.json_response(_document(batch))
 
     def _finish(self, batch: _Batch) -> None:
+        lines = self._files[batch.input_file].splitlines()
+        if len({orjson.loads(line)["body"].get("model") for line in lines}) > 1:
+            message = "All requests of a batch must be for the same model."
+            batch.status, batch.errors = "failed", [{"code": "mismatched_model", "message": message}]
+            return
         draw = self._random.random()
         if draw < self.faults.failed:
             batch.status, batch.errors = "failed", [{"code": self.faults.code, "message": "Not begun."}]
             return
         expired = draw < self.faults.failed + self.faults.expired
         batch.status = "expired" if expired else "completed"
-        out, errors = self._worked_through(self._files[batch.input_file].splitlines(), expired)
+        out, errors = self._worked_through(lines, expired)
         self._random.shuffle(out)
         batch.output_file = self._filed(b"\n".join(out), "output.jsonl")["id"] if out else None
         batch.error_file = self._filed(b"\n".join(errors), "errors.jsonl")["id"] if errors else None
@@ -166,6 +178,9 @@ class BatchDesk:
                 errors.append(_line(asked, None, error))
             elif (draw := self._random.random()) < self.faults.line_errors:
                 errors.append(_line(asked, {"status_code": 500, "request_id": "", "body": {"error": {}}}, None))
+            elif (problem := self._problem(asked["body"])) is not None:
+                body = {"error": {"message": problem, "type": "invalid_request_error", "param": None, "code": None}}
+                errors.append(_line(asked, {"status_code": 400, "request_id": "", "body": body}, None))
             elif draw >= self.faults.line_errors + self.faults.lost_lines:
                 self.answers.append(str(asked["custom_id"]))
                 body = self._answer(asked["body"])

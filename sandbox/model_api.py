@@ -60,6 +60,7 @@ class ModelStandIn:
         leave_out_logprobs: Tell no probabilities and say nothing of it, as many compatible servers do.
         gullible: Share of prompts in which the judge does what the judged text tells it.
         doubt: Share of the probability that lies beside the level that is said; `astray` lies outside the scale.
+        refuse_temperature: Answer 400 to a temperature, as reasoning models do.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
         tells_usage: Whether answers say how many tokens were used; some servers do not.
         listens: Whether what is asked is kept in `heard`, alone or in a batch, body by body.
@@ -81,13 +82,14 @@ class ModelStandIn:
         self.doubt = 0.2
         self.astray = 0.0
         self.out_of_credit = False
+        self.refuse_temperature = False
         self.refuse_json_schema = False
         self.refuse_json_object = False
         self.tells_usage = True
         self.listens = False
         self.heard: list[dict[str, Any]] = []
         self.seed = seed
-        self.batches = BatchDesk(self._answer, _error, seed)
+        self.batches = BatchDesk(self._answer, self._problem, _error, seed)
         self.reset()
 
     def reset(self) -> None:
@@ -191,6 +193,8 @@ class ModelStandIn:
         return self.latency_seconds * self._random.lognormvariate(0, self.latency_spread)
 
     def _problem(self, body: dict[str, Any]) -> str | None:
+        if self.refuse_temperature and body.get("temperature", 1) != 1:
+            return "Unsupported value: 'temperature' is not supported with this model. Only the default (1) is."
         if body.get("logprobs") and (problem := self._too_many_logprobs(body.get("top_logprobs", 0))) is not None:
             return problem
         wanted = body.get("response_format", {"type": "text"})

@@ -11,7 +11,7 @@ import structlog
 
 from evaluator.errors import Refused, Unavailable
 from evaluator.loop import LoopThread
-from evaluator.model.completion import Dialect, StatusError, read, refusal
+from evaluator.model.completion import Dialect, StatusError, complaint, read, refusal
 from evaluator.model.endpoint import Endpoint
 from evaluator.model.transport import Transport
 from judges import Price, Prompt, Reply
@@ -44,11 +44,14 @@ class Progress:
     refused: str = ""
 
 
-class Line(NamedTuple):
-    """What became of one question of a batch: its reply, or None when it has none and should be asked again."""
+class Answers(NamedTuple):
+    """What came of the questions of a batch, by id: those left out should be asked again.
 
-    id: str
-    reply: Reply | None
+    `misunderstood` were refused for the form they were asked in; the next batch has a simpler one.
+    """
+
+    replies: Mapping[str, Reply]
+    misunderstood: frozenset[str] = frozenset()
 
 
 class BatchApi:
@@ -62,6 +65,7 @@ class BatchApi:
         """
         self._loop = loop
         self._prices = prices
+        self._dialects: dict[str, Dialect] = {}
 
         async def connected() -> Transport:
             return Transport(Endpoint(base_url, api_key, timeout=_SECONDS))
@@ -74,13 +78,13 @@ class BatchApi:
         return price.cost(prompt.most_input_tokens, prompt.max_output_tokens) * DISCOUNT if price else 0.0
 
     def submit(self, prompts: Mapping[str, Prompt], label: str) -> str:
-        """Send questions, by the id of each, and return the id of their batch; `label` finds it again.
+        """Send questions to one model, by the id of each, and return the id of their batch; `label` finds it again.
 
         Raises:
             Unavailable: not now; whether the batch was made is not known.
             FinalRefusal: never; the server has no batches, or not for this key.
         """
-        lines = b"\n".join(_line(name, prompt) for name, prompt in prompts.items())
+        lines = b"\n".join(_line(name, self._dialect(prompt.model).body(prompt)) for name, prompt in prompts.items())
         file = self._said(self._transport.upload("/files", {"purpose": "batch"}, lines))
         wanted = {
             "input_file_id": file.get("id"),
@@ -118,8 +122,8 @@ class BatchApi:
             refused = str(problems[0].get("code") or "failed")
         return Progress(found.get("status") in _ENDED, files, str(found.get("input_file_id") or ""), refused)
 
-    def answers(self, files: Sequence[str], models: Mapping[str, str]) -> Iterator[Line]:
-        """Give what became of the questions of a batch, in any order; of those left out nothing was heard.
+    def answers(self, files: Sequence[str], models: Mapping[str, str]) -> Answers:
+        """Return what became of the questions of a batch, and learn what the server does not understand of them.
 
         Args:
             files: those of its `Progress`.
@@ -129,13 +133,20 @@ class BatchApi:
             Unavailable: not now.
             FinalRefusal: never; a file is gone.
         """
-        for file in files:
-            for line in self._asked(self._transport.get(f"/files/{file}/content")).splitlines():
-                # Half a line is a question of which nothing was heard.
-                found = _loaded(line) if line.endswith(b"}") else {}
-                name = found.get("custom_id")
-                if isinstance(name, str) and name in models:
-                    yield Line(name, self._reply(found, models[name]))
+        replies: dict[str, Reply] = {}
+        simpler: dict[str, Dialect] = {}
+        for name, line in self._lines(files, models):
+            reply = self._reply(line, models[name])
+            if reply is not None:
+                replies[name] = reply
+            elif (other := self._dialect(models[name]).without(_complaint(line))) is not None:
+                simpler[name] = other
+        # A complaint may quote a trace that holds these words: where others were answered, the form was understood.
+        understood = {models[name] for name in replies}
+        misunderstood = frozenset(name for name in simpler if models[name] not in understood)
+        for name in misunderstood:
+            self._learn(models[name], simpler[name])
+        return Answers(replies, misunderstood)
 
     def discard(self, progress: Progress) -> None:
         """Delete a batch's files at the provider, which would keep prompts and answers; one that cannot be is told."""
@@ -148,6 +159,23 @@ class BatchApi:
     def close(self) -> None:
         """Close the connections."""
         self._loop.call(self._transport.close())
+
+    def _lines(self, files: Sequence[str], models: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for file in files:
+            for line in self._asked(self._transport.get(f"/files/{file}/content")).splitlines():
+                # Half a line is a question of which nothing was heard.
+                found = _loaded(line) if line.endswith(b"}") else {}
+                name = found.get("custom_id")
+                if isinstance(name, str) and name in models:
+                    yield name, found
+
+    def _dialect(self, model: str) -> Dialect:
+        return self._dialects.get(model, Dialect())
+
+    def _learn(self, model: str, dialect: Dialect) -> None:
+        if self._dialects.get(model) != dialect:
+            self._dialects[model] = dialect
+            _log.info("the model's server does not know all that was sent", model=model, understands=str(dialect))
 
     def _reply(self, line: Mapping[str, Any], model: str) -> Reply | None:
         response = line.get("response")
@@ -172,8 +200,17 @@ class BatchApi:
         return answer
 
 
-def _line(name: str, prompt: Prompt) -> bytes:
-    return orjson.dumps({"custom_id": name, "method": "POST", "url": _ENDPOINT, "body": Dialect().body(prompt)})
+def _line(name: str, body: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({"custom_id": name, "method": "POST", "url": _ENDPOINT, "body": body})
+
+
+def _complaint(line: Mapping[str, Any]) -> str:
+    """Return what the server does not understand of a question, in lower case; empty when it says nothing of that."""
+    response = line.get("response")
+    status = response.get("status_code") if isinstance(response, Mapping) else None
+    if not isinstance(response, Mapping) or not isinstance(status, int):
+        return ""
+    return complaint(StatusError(status, {}, orjson.dumps(response.get("body"))))
 
 
 def _loaded(content: bytes) -> Mapping[str, Any]:

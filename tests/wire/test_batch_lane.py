@@ -94,6 +94,31 @@ def test_what_a_batch_does_not_answer_is_sent_again_or_asked_alone(
     assert max(Counter(sandbox.model.batches.answers).values(), default=1) == 1
 
 
+def test_what_a_reasoning_model_does_not_know_is_left_out_of_the_next_batch(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, folder: Path
+) -> None:
+    sandbox.model.refuse_temperature = sandbox.model.refuse_json_schema = sandbox.model.refuse_json_object = True
+    ids = traffic.add(5)
+    with service(folder) as app:
+        assert swept(app)["evaluations"] == {"sampled": 10, "scored": 10}
+    assert pairs(sandbox) == once(ids)
+    counts = sandbox.model.counts()
+    # One batch for each thing it does not know: none of them counts as a try, and nothing is asked at full price.
+    assert (counts["calls"], counts["batches"], counts["batched"]) == (0, 4, 5)
+
+
+def test_a_batch_holds_questions_for_one_model(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    other = RUBRIC.replace("name: helpfulness", "name: tone").replace("{lane: batch}", "{lane: batch, model: gpt-5.4}")
+    priced = SERVICE.replace("{gpt-5.4-mini:", "{gpt-5.4: {input: 1, output: 10}, gpt-5.4-mini:")
+    traffic.add(4)
+    with service(config(rules="[]", rubrics={"helpfulness": RUBRIC, "tone": other}, service=priced)) as app:
+        assert swept(app)["evaluations"] == {"sampled": 8, "scored": 8}
+    counts = sandbox.model.counts()
+    assert (counts["calls"], counts["batches"], counts["batched"]) == (0, 2, 8)
+
+
 def by_hand(app: App, jobs: list[Job]) -> list[tuple[tuple[Job, ...], Lane]]:
     """Evaluate jobs without a queue; return what came back."""
     return [(again.jobs, again.lane) for again in app.evaluation.evaluate(jobs)]
