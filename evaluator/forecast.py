@@ -10,6 +10,7 @@ from typing import Final
 from evaluator.definitions import Evaluator
 from evaluator.filter_scores import awaited_names
 from evaluator.looking import Looked
+from evaluator.model.batches import DISCOUNT
 from evaluator.planning import Plan, Replay, Taken
 from judges import Price
 from traces import Usage
@@ -84,11 +85,18 @@ def forecasts(replay: Replay, spent: Mapping[str, Usage]) -> list[Forecast]:
 def _forecast(taken: Taken, looked: Looked, prices: Mapping[str, Price], spent: Usage | None) -> Forecast:
     sampled = taken.states["sampled"]
     measured = spent is not None and spent.calls >= _ENOUGH_CALLS
-    answer = spent.output_tokens / spent.calls if spent is not None and measured else ASSUMED_OUTPUT
+    answer, held = float(ASSUMED_OUTPUT), 0.0
+    if spent is not None and measured:
+        answer = spent.output_tokens / spent.calls
+        held = spent.cached_tokens / max(spent.input_tokens, 1)
     each = sampled / looked.traces if looked.traces else 0.0
     known = looked.traces > 0 or sampled == 0 or taken.evaluator.rubric is None
     priced = all(model in prices for model in looked.calls)
-    costs = (prices[m].cost(round(looked.tokens[m]), round(n * answer)) for m, n in looked.calls.items() if m in prices)
+    costs = (
+        prices[model].cost(round(looked.tokens[model]), round(number * answer), round(looked.tokens[model] * held))
+        for model, number in looked.calls.items()
+        if model in prices
+    )
     calls = sum(looked.calls.values()) * each
     return Forecast(
         evaluator=taken.evaluator,
@@ -98,10 +106,19 @@ def _forecast(taken: Taken, looked: Looked, prices: Mapping[str, Price], spent: 
         calls=calls,
         input_tokens=sum(looked.tokens.values()) * each if known else None,
         output_tokens=calls * answer if known else None,
-        usd=sum(costs) * each if known and priced else None,
+        usd=sum(costs) * each * _discount(taken.evaluator) if known and priced else None,
         measured=measured,
         looked=looked,
     )
+
+
+def _discount(evaluator: Evaluator) -> float:
+    """Return which part of the price of single calls an evaluator pays."""
+    return DISCOUNT if _is_batched(evaluator) else 1.0
+
+
+def _is_batched(evaluator: Evaluator) -> bool:
+    return evaluator.rubric is not None and evaluator.rubric.spec.judge.lane == "batch"
 
 
 def demands(plan: Plan, replay: Replay, *, batch_scores: bool) -> list[Demand]:
@@ -124,7 +141,8 @@ def demands(plan: Plan, replay: Replay, *, batch_scores: bool) -> list[Demand]:
         names = len(rubric.spec.score_names) if rubric is not None else 1
         calls = sum(looked.calls.values()) / looked.traces if looked.traces else float(rubric is not None)
         _add(langfuse, taken.hours, looked.scores * names / (_SCORES_A_REQUEST if batch_scores else 1))
-        _add(model, taken.hours, calls)
+        if not _is_batched(taken.evaluator):  # thousands of questions in a request or two
+            _add(model, taken.hours, calls)
     hours = (plan.traffic.window.end - plan.traffic.window.start).total_seconds() / 3600
     looks = 60 / discovery.every.total_seconds()
     return [

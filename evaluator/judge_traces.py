@@ -74,7 +74,7 @@ class JudgeTraces:
         span.update(
             output=_said(outcome),
             model=used.model or call.question.prompt.model,
-            usage_details={"input": used.input_tokens, "output": used.output_tokens},
+            usage_details=_usage_details(used),
             cost_details={"total": used.usd},
             level="ERROR" if isinstance(outcome, Failure) else "DEFAULT",
             status_message=f"{outcome.kind}: {outcome.reason}" if isinstance(outcome, Failure) else None,
@@ -124,6 +124,12 @@ class JudgeTraces:
                 tracer_provider=provider,
             )
         return self._sdk
+
+
+def _usage_details(used: Usage) -> dict[str, int]:
+    """Return tokens by kind, none of them in two: Langfuse adds them up."""
+    held = {"input_cached_tokens": used.cached_tokens} if used.cached_tokens else {}
+    return {"input": used.input_tokens - used.cached_tokens, **held, "output": used.output_tokens}
 
 
 def _said(outcome: Outcome) -> dict[str, Any] | None:

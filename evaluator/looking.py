@@ -156,8 +156,10 @@ def _said(trace: Trace, evaluators: Sequence[Evaluator], salt: str) -> dict[str,
     for call in together([question for question, _, _ in asked], [subject for _, subject, _ in asked]):
         share = 1 / len(call.places)
         for opinion in call.question.opinions():
+            prompts = opinion.likely_prompts()
+            read = sum(map(_tokens, prompts))
             for place in call.places:
-                asked[place][2].append(Need(opinion.prompt.model, share, share * _tokens(opinion.prompt)))
+                asked[place][2].append(Need(opinion.prompt.model, share * len(prompts), share * read))
     return said
 
 

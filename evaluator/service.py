@@ -111,6 +111,7 @@ class Swept:
                 "output_tokens": self.used.output_tokens,
                 "usd": round(self.used.usd, 6),
                 "cached": self.used.cached,
+                "cached_tokens": self.used.cached_tokens,
             },
             "left_in_queue": self.left,
             "closed_models": dict(self.closed),
@@ -240,5 +241,6 @@ def _added(after: dict[str, Usage], before: dict[str, Usage]) -> Usage:
             now.output_tokens - then.output_tokens,
             now.usd - then.usd,
             now.cached - then.cached,
+            now.cached_tokens - then.cached_tokens,
         )
     return total

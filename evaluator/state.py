@@ -59,7 +59,7 @@ _LOCK_SECONDS: Final = 30
 """A monitor is locked for as long as it takes to save it; the lock of one who died is in the way for so long."""
 
 _HOUR: Final = timedelta(hours=1)
-_COUNTED: Final = ("calls", "input_tokens", "output_tokens", "cached")
+_COUNTED: Final = ("calls", "input_tokens", "output_tokens", "cached", "cached_tokens")
 _IS_FREE: Final = b"0"[0].__eq__
 
 

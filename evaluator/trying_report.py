@@ -93,7 +93,8 @@ def _show_outcome(outcome: Outcome, out: Console) -> None:
     if used.calls:
         cost = usd(used, priced=is_priced(outcome))
         calls = "1 call" if used.calls == 1 else f"{used.calls} calls"
-        tokens = f"{calls} of {used.model}, {used.input_tokens:,} tokens in, {used.output_tokens:,} out"
+        held = f" ({used.cached_tokens:,} of them from its cache)" if used.cached_tokens else ""
+        tokens = f"{calls} of {used.model}, {used.input_tokens:,} tokens in{held}, {used.output_tokens:,} out"
         lines.append(("cost", f"{cost}{' USD' if is_priced(outcome) else ''}; {tokens}"))
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for name, value in lines:

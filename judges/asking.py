@@ -192,6 +192,10 @@ class Question:
         """Return the same question to another model."""
         return replace(self, prompt=replace(self.prompt, model=model))
 
+    def likely_prompts(self) -> tuple[Prompt, ...]:
+        """Return what is sent when every answer can be read."""
+        return (self.prompt,)
+
     def plain(self) -> Question:
         """Return the same question without a wish for probabilities."""
         return replace(self, prompt=replace(self.prompt, logprobs=False))

@@ -100,9 +100,13 @@ class Script:
             notes=notes,
         )
 
+    @property
+    def words(self) -> int:
+        """How long the notes on one part may be."""
+        return max(int(self.parts.notes * _WORDS_A_TOKEN) // 10 * 10, 10)
+
     def _system(self) -> str:
-        words = max(int(self.parts.notes * _WORDS_A_TOKEN) // 10 * 10, 10)
-        return _SYSTEM.format(criteria=self.criteria, words=words, material=MATERIAL)
+        return _SYSTEM.format(criteria=self.criteria, words=self.words, material=MATERIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,13 @@ class PartsQuestion(Question):
             yield json.dumps([parts.name, parts.notes, self.script.most_media, *sorted(parts.beside.items())])
             yield self.script.last.system
             yield from parts.texts
+
+    def likely_prompts(self) -> tuple[Prompt, ...]:
+        """Return what is sent when every answer can be read, with notes as long as they are asked for."""
+        if self.script is None:
+            return (self.prompt,)
+        notes = " ".join(["note"] * self.script.words)
+        return tuple(self.script.prompt((notes,) * before) for before in range(len(self.script.parts.texts)))
 
     def plain(self) -> PartsQuestion:
         """Return the same question without a wish for probabilities, in whatever part."""

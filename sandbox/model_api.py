@@ -19,6 +19,7 @@ from sandbox.logprobs import told
 from sandbox.quality import hardness, quality, talks_to_the_judge
 
 _CHARACTERS_A_TOKEN: Final = 4
+_CACHE_STEP: Final = 128
 _RANGE: Final = re.compile(r"from (-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)")
 _STEPS: Final = re.compile(r"in steps of (\d+(?:\.\d+)?)")
 _LABELS: Final = re.compile(r'exactly one of ((?:"[^"]+"(?:, )?)+)')
@@ -62,6 +63,7 @@ class ModelStandIn:
         doubt: Share of the probability that lies beside the level that is said; `astray` lies outside the scale.
         refuse_temperature: Answer 400 to a temperature, as reasoning models do.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
+        cached_from: Tokens of a system prompt from which on its next prompts are told to be cached; 0: none is, ever.
         tells_usage: Whether answers say how many tokens were used; some servers do not.
         listens: Whether what is asked is kept in `heard`, alone or in a batch, body by body.
         calls: Completions answered.
@@ -86,6 +88,7 @@ class ModelStandIn:
         self.refuse_json_schema = False
         self.refuse_json_object = False
         self.tells_usage = True
+        self.cached_from = 0
         self.listens = False
         self.heard: list[dict[str, Any]] = []
         self.seed = seed
@@ -98,6 +101,7 @@ class ModelStandIn:
         self._tokens: Counter[str] = Counter()
         self._statuses: Counter[str] = Counter()
         self._calls_of: Counter[str] = Counter()
+        self._beginnings: set[str] = set()
         self.calls = 0
         self.usable = 0
         self.in_flight = 0
@@ -226,7 +230,12 @@ class ModelStandIn:
         text, reason = self._spoilt(json.dumps(_verdict(body, prompt, believes=self._believes())))
         read, written = len(prompt) // _CHARACTERS_A_TOKEN, max(1, len(text) // _CHARACTERS_A_TOKEN)
         self._tokens.update(input=read, output=written)
-        used = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        used = {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+            "prompt_tokens_details": {"cached_tokens": self._cached(body)},
+        }
         choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}
         if body.get("logprobs") and not self.leave_out_logprobs:
             choice["logprobs"] = {"content": told(text, self.doubt, self.astray)}
@@ -238,6 +247,16 @@ class ModelStandIn:
             "choices": [] if reason == "none" else [choice],
             **({"usage": used} if self.tells_usage else {}),
         }
+
+    def _cached(self, body: dict[str, Any]) -> int:
+        """Return how much of a prompt is cached: a long system prompt that came before, in steps as OpenAI's cache."""
+        beginning = _said(body.get("messages", [{}])[0].get("content", ""))
+        tokens = len(beginning) // _CHARACTERS_A_TOKEN
+        if not self.cached_from or tokens < self.cached_from:
+            return 0
+        known = beginning in self._beginnings
+        self._beginnings.add(beginning)
+        return tokens // _CACHE_STEP * _CACHE_STEP if known else 0
 
     def _believes(self) -> bool:
         return self.gullible > 0 and self._random.random() < self.gullible

@@ -11,7 +11,8 @@ from typing import Any, Final
 class Usage:
     """What an answer cost: model calls, tokens, US dollars; `model` is the one that answered.
 
-    `cached` counts the answers that were used again instead: nobody was called for them.
+    `cached` counts the answers that were used again instead: nobody was called for them. `cached_tokens` are those of
+    the input that the provider's prompt cache held, at a lower price.
     """
 
     model: str = ""
@@ -20,6 +21,7 @@ class Usage:
     output_tokens: int = 0
     usd: float = 0.0
     cached: int = 0
+    cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -29,6 +31,7 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.usd + other.usd,
             self.cached + other.cached,
+            self.cached_tokens + other.cached_tokens,
         )
 
 

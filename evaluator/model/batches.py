@@ -186,8 +186,9 @@ class BatchApi:
         except Unavailable:
             return None
         price = self._prices.get(model) or self._prices.get(reply.usage.model)
-        usd = price.cost(reply.usage.input_tokens, reply.usage.output_tokens) * DISCOUNT if price else 0.0
-        return replace(reply, usage=replace(reply.usage, usd=usd))
+        used = reply.usage
+        usd = price.cost(used.input_tokens, used.output_tokens, used.cached_tokens) * DISCOUNT if price else 0.0
+        return replace(reply, usage=replace(used, usd=usd))
 
     def _said(self, work: Any) -> Mapping[str, Any]:
         return _loaded(self._asked(work))

@@ -249,12 +249,21 @@ def _usage(answer: Mapping[str, Any], asked: str) -> Usage:
     used = answer.get("usage")
     counts = used if isinstance(used, dict) else {}
     model = answer.get("model")
+    read = _count(counts.get("prompt_tokens"))
     return Usage(
         model if isinstance(model, str) and model else asked,
         calls=1,
-        input_tokens=_count(counts.get("prompt_tokens")),
+        input_tokens=read,
         output_tokens=_count(counts.get("completion_tokens")),
+        cached_tokens=min(_held(counts), read),
     )
+
+
+def _held(counts: Mapping[str, Any]) -> int:
+    """Return the tokens that a prompt cache held: as OpenAI, Azure and vLLM tell them, or as DeepSeek does."""
+    details = counts.get("prompt_tokens_details")
+    told = details.get("cached_tokens") if isinstance(details, dict) else None
+    return _count(counts.get("prompt_cache_hit_tokens") if told is None else told)
 
 
 def _count(value: object) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -19,7 +20,6 @@ from evaluator.model.rate_headers import exhausted
 from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
 from judges import NO_LOGPROBS, UNTOLD_LOGPROBS, Price, Prompt, Reply
-from traces import Usage
 
 _PROBE_SECONDS: Final = 10.0
 
@@ -171,9 +171,8 @@ class Server:
     def _priced(self, reply: Reply, asked: str) -> Reply:
         usage = reply.usage
         price = self._prices.get(asked) or self._prices.get(usage.model)
-        usd = price.cost(usage.input_tokens, usage.output_tokens) if price else 0.0
-        paid = Usage(usage.model, usage.calls, usage.input_tokens, usage.output_tokens, usd, usage.cached)
-        return Reply(reply.text, reply.model, reply.finish_reason, paid, reply.tokens)
+        usd = price.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens) if price else 0.0
+        return replace(reply, usage=replace(usage, usd=usd))
 
     def _named(self, model: str) -> str:
         return self._names.get(model, model)

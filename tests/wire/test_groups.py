@@ -12,7 +12,7 @@ import pytest
 from evaluator.service import sweep
 from sandbox.server import Sandbox
 from tests.answering import Answering, scores, sends
-from tests.serving import Config, OpenService, Traffic
+from tests.serving import SERVICE, Config, OpenService, Traffic
 
 GROUP: Final = {
     "faithfulness": """
@@ -67,6 +67,19 @@ def test_a_trace_takes_one_call_and_the_cost_adds_up(
     assert sum(used.output_tokens for used in spent.values()) == counted["output_tokens"]
     assert max(u.input_tokens for u in spent.values()) - min(u.input_tokens for u in spent.values()) <= 20
     assert sorted(by_name(sandbox)["safe"]["metadata"]["asked_with"]) == ["faithfulness", "tone"]
+
+
+def test_the_unchanging_text_comes_first_so_that_the_prompt_cache_holds_it(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    sandbox.model.cached_from = 300  # of one of them alone nothing would be held
+    traffic.add(30)
+    prices = "models: {prices: {gpt-5.4-mini: {input: 10, cached_input: 1, output: 0}}}\n"
+    with service(config(rules="[]", rubrics=GROUP, service=SERVICE + prices)) as app:
+        used = sweep(app, timedelta(hours=1), drain=True, threads=2).used
+    # An order is new to the cache at its first prompt, and there are six.
+    assert used.cached_tokens >= 24 * 256
+    assert used.usd == pytest.approx((10 * used.input_tokens - 9 * used.cached_tokens) / 1e6)
 
 
 def test_answers_that_cannot_be_read_cost_no_trace_its_scores(

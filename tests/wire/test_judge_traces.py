@@ -55,6 +55,7 @@ def test_every_call_is_a_trace_of_its_own_that_nobody_judges(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
 ) -> None:
     ids = traffic.add(5)
+    sandbox.model.cached_from = 100
     folder = config(service=service_file("all"))
     # The SDK keeps one client a public key for the whole process; each test brings its own.
     with service(folder, langfuse_public_key="pk-lf-all") as app:
@@ -63,6 +64,7 @@ def test_every_call_is_a_trace_of_its_own_that_nobody_judges(
     assert sorted(row["metadata"]["judged_trace_id"] for row in judged) == ids
     assert {row["type"] for row in judged} == {"GENERATION"}
     assert {row["name"] for row in judged} == {"judge helpfulness"}
+    assert sum("input_cached_tokens" in row["usageDetails"] for row in judged) == 4
     assert all(row["model"] == "gpt-5.4-mini" and row["usageDetails"]["input"] > 0 for row in judged)
     of_scores = {s["metadata"]["judge_trace_id"]: s["traceId"] for s in scores(sandbox, "helpfulness")}
     assert of_scores == {row["traceId"]: row["metadata"]["judged_trace_id"] for row in judged}

@@ -35,8 +35,8 @@ def rubric(**changes: Any) -> Evaluator:
     return Evaluator(made.name, "rubric", made.spec.when, made.spec.sample, made.version, made.data_type, rubric=made)
 
 
-def replay(looked: Looked, sampled: int = 100, **service: Any) -> Replay:
-    evaluator = rubric()
+def replay(looked: Looked, sampled: int = 100, judge: Any = None, **service: Any) -> Replay:
+    evaluator = rubric(judge=judge or {})
     config = ServiceConfig.model_validate({"models": {"prices": {"gpt": {"input": 1, "output": 10}}}, **service})
     taken = Taken(evaluator, Counter(sampled=sampled, sampled_out=900), Counter({HOUR: sampled}))
     return Replay(
@@ -75,6 +75,20 @@ def test_answers_are_as_long_as_they_were_once_there_are_enough() -> None:
     assert (few.output_tokens, few.measured) == (60 * ASSUMED_OUTPUT, False)
 
 
+def test_what_the_prompt_cache_held_so_far_it_will_hold_again() -> None:
+    prices = {"models": {"prices": {"gpt": {"input": 1, "output": 10, "cached_input": 0.1}}}}
+    known = forecast(looked(), {"helpfulness": Usage("gpt", 100, 1_000, 15_000, cached_tokens=500)}, **prices)
+    assert known.usd == pytest.approx((18_000 + 0.1 * 18_000 + 10 * 9_000) / 1e6)
+
+
+def test_a_batch_costs_half() -> None:
+    (single,) = forecasts(replay(looked()), {})
+    (batch,) = forecasts(replay(looked(), judge={"lane": "batch"}), {})
+    assert single.usd is not None
+    assert batch.usd == pytest.approx(single.usd / 2)
+    assert batch.calls == single.calls
+
+
 def test_what_is_not_known_is_not_claimed() -> None:
     unread = forecast(Looked())
     assert (unread.input_tokens, unread.output_tokens, unread.usd) == (None, None, None)
@@ -97,6 +111,12 @@ def test_requests_are_told_of_the_busiest_hour_and_on_average() -> None:
     # docs/scaling.md: 2 + T x 7.6 / 1000 + T x e x (1.3 / 50 + S / 100), T = 1000 / 60 traces a minute.
     assert busiest == pytest.approx(2 + 1000 / 60 * (7.6 / 1000 + 0.1 * 1.3 / 50 + 0.1 * 0.6 / 100))
     assert 2 < mean < busiest
+
+
+def test_batches_are_no_requests_a_minute() -> None:
+    found = requests(replay(looked(), judge={"lane": "batch"}))
+    assert found["model API"] == (0.0, 0.0)
+    assert found["Langfuse"] == requests(replay(looked()))["Langfuse"]
 
 
 def test_an_older_langfuse_takes_a_request_a_score_and_longer_traces_more_reads() -> None:

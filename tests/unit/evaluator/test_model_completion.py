@@ -211,6 +211,21 @@ class TestRead:
         reply = read(json.dumps(completion(usage={"prompt_tokens": made_up, "completion_tokens": -1})).encode(), "gpt")
         assert (reply.usage.input_tokens, reply.usage.output_tokens) == (10**9, 0)
 
+    @pytest.mark.parametrize(
+        ("told", "held"),
+        [
+            ({"prompt_tokens_details": {"cached_tokens": 64}}, 64),
+            ({"prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 64}, 0),
+            ({"prompt_tokens_details": None, "prompt_cache_hit_tokens": 64}, 64),
+            ({"prompt_tokens_details": {"cached_tokens": 999}}, 100),
+            ({"prompt_tokens_details": {"cached_tokens": "many"}}, 0),
+            ({"prompt_tokens_details": [64]}, 0),
+        ],
+    )
+    def test_what_the_prompt_cache_held_is_read(self, told: dict[str, Any], held: int) -> None:
+        reply = read(json.dumps(completion(usage={"prompt_tokens": 100, **told})).encode(), "gpt")
+        assert (reply.usage.input_tokens, reply.usage.cached_tokens) == (100, held)
+
     @pytest.mark.parametrize("usage", [None, {}, [], "x", {"prompt_tokens": None, "completion_tokens": "many"}])
     def test_usage_that_is_not_told_is_none(self, usage: Any) -> None:
         reply = read(json.dumps(completion(usage=usage)).encode(), "gpt")

@@ -72,6 +72,18 @@ NOTES: Final = json.dumps({"notes": "Nothing failed here."})
 SCORE: Final = json.dumps({"reasoning": "It was.", "score": 4})
 
 
+def test_what_a_long_question_will_take_is_known_before_it_is_asked() -> None:
+    question = asked(agent(60, size=400), rubric("parts"))
+    prompts, outcome = answered(question, *[NOTES] * (question.details["parts"] - 1), SCORE)
+    assert isinstance(outcome, Verdict)
+    likely = question.likely_prompts()
+    assert [prompt.schema for prompt in likely] == [prompt.schema for prompt in prompts]
+    # Notes are counted as long as they are asked for; these are short.
+    assert sum(map(size, prompts)) < sum(map(size, likely)) < 1.5 * sum(map(size, prompts))
+    short = asked(agent(3), rubric())
+    assert short.likely_prompts() == (short.prompt,)
+
+
 class TestPack:
     def test_what_fits_is_shown_whole_and_nothing_is_said_of_it(self) -> None:
         question = asked(agent(3), rubric())

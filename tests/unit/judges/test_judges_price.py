@@ -23,6 +23,19 @@ def test_a_million_tokens_cost_what_the_price_says() -> None:
     assert price.cost(400, 50) == pytest.approx(0.0002)
 
 
+def test_what_the_prompt_cache_held_costs_less_where_that_is_told() -> None:
+    assert Price(input=1, output=2, cached_input=0.1).cost(1_000_000, 0, 400_000) == pytest.approx(0.64)
+    assert Price(input=1, output=2, cached_input=0).cost(1_000_000, 0, 400_000) == pytest.approx(0.6)
+    assert Price(input=1, output=2).cost(1_000_000, 0, 400_000) == 1
+    assert Price(input=1, output=2, cached_input=0.1).cost(10, 0, 400_000) == pytest.approx(1e-6)
+
+
+@given(USD, USD, TOKENS, TOKENS)
+def test_no_call_costs_more_than_was_reserved_for_it(price: float, cheaper: float, read: int, held: int) -> None:
+    known = Price(input=max(price, cheaper), output=1, cached_input=min(price, cheaper))
+    assert 0 <= known.cost(read, 0, held) <= known.cost(read, 0) * (1 + 1e-9)
+
+
 @given(USD, USD, TOKENS, TOKENS, TOKENS, TOKENS)
 def test_calls_cost_together_what_they_cost_apart(a: float, b: float, i: int, o: int, j: int, p: int) -> None:
     price = Price(input=a, output=b)
@@ -36,6 +49,7 @@ def test_calls_cost_together_what_they_cost_apart(a: float, b: float, i: int, o:
         ({"input": 1, "output": -0.01}, "output"),
         ({"input": 1}, "output"),
         ({"input": 1, "output": 2, "cached": 0.1}, "cached"),
+        ({"input": 1, "output": 2, "cached_input": -1}, "cached_input"),
         ({"input": "cheap", "output": 2}, "input"),
         ({"input": float("nan"), "output": 2}, "input"),
     ],
@@ -44,6 +58,11 @@ def test_what_is_no_price_is_refused(fields: dict[str, Any], where: str) -> None
     with pytest.raises(ValidationError) as caught:
         Price(**fields)
     assert [error["loc"] for error in caught.value.errors()] == [(where,)]
+
+
+def test_a_cached_token_is_not_dearer_than_another() -> None:
+    with pytest.raises(ValidationError, match=r"cached_input \(2\) is above input \(1\)"):
+        Price(input=1, output=2, cached_input=2)
 
 
 def test_a_price_never_changes() -> None:

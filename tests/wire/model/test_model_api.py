@@ -83,6 +83,14 @@ class TestAnswers:
         assert outcome.usage.usd == pytest.approx(0.001)
         assert "unpriced" not in outcome.details
 
+    def test_what_the_prompt_cache_held_is_paid_at_its_price(self, opened: Open, server: Answering) -> None:
+        used = {"prompt_tokens": 1_000, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 800}}
+        server.always = scores(4, usage=used)
+        (outcome,) = ask(opened(prices={"gpt": Price(input=10, cached_input=1, output=100)}))
+        assert isinstance(outcome, Verdict)
+        assert (outcome.usage.input_tokens, outcome.usage.cached_tokens) == (1_000, 800)
+        assert outcome.usage.usd == pytest.approx(0.0038)
+
     def test_an_unknown_price_is_marked_and_costs_nothing(self, opened: Open) -> None:
         (outcome,) = ask(opened(prices={}))
         assert isinstance(outcome, Verdict)
