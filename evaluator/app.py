@@ -21,6 +21,7 @@ from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
 from evaluator.cache import Cache
+from evaluator.calibrating import Calibrating
 from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
@@ -87,6 +88,11 @@ class App:
         idle = IdleSessions(self.definitions, self.langfuse, self.state, self.sessions, self.money.rations, self.clock)
         rations, owing = self.money.rations, self.money.owing
         return Discovery(self.definitions, self.langfuse, self.state, idle, rations, self.clock, enqueue, owing)
+
+    def calibrating(self) -> Calibrating:
+        """Return what holds the judges against people."""
+        delivers = bool(self.destinations)
+        return Calibrating(self.definitions, self.langfuse, self.state, self.clock, delivers=delivers)
 
     def late_scores(self, enqueue: Enqueue) -> LateScores:
         """Return what takes up traces because of scores that came late."""

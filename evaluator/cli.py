@@ -18,6 +18,7 @@ from rich.console import Console
 from evaluator.alert_cli import alert
 from evaluator.arguments import NOT_ASKED, duration, percentage
 from evaluator.backfill_cli import backfill
+from evaluator.calibrate_cli import calibrate
 from evaluator.dead_letters_cli import dead_letters
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.import_cli import imports
@@ -41,11 +42,10 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-cli.add_typer(rubric)
-cli.add_typer(alert)
-cli.add_typer(dead_letters)
-cli.add_typer(imports)
-cli.command()(backfill)
+for group in (rubric, alert, dead_letters, imports):
+    cli.add_typer(group)
+for command in (backfill, calibrate):
+    cli.command()(command)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 

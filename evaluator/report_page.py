@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from evaluator.drawing import limits, range_chart, spark_chart, weekly_chart
 from evaluator.figures import by_mix, change, day, dimension, early, label, signed, value
+from evaluator.pages import template
 from evaluator.report import Report, SegmentRow, spread
 from evaluator.status import STATES
 from evaluator.telling import sight_of
@@ -22,13 +21,6 @@ _WITHOUT_SCORE: Final = frozenset({"skipped", "unscored", "failed", "gone"})
 
 def page(report: Report) -> str:
     """Return the page. Every text on it is escaped: names and reasons come from strangers."""
-    environment = Environment(
-        loader=PackageLoader("evaluator", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     by_evaluator: dict[str, Counter[str]] = {}
     reasons: Counter[tuple[str, str, str]] = Counter()
     for (name, state, reason), number in report.funnel.items():
@@ -41,7 +33,7 @@ def page(report: Report) -> str:
         urls = report.urls
         return urls.session(score.session_id) if score.session_id else urls.trace(score.trace_id)
 
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         report=report,
         scores=spread(report.chapters),
         states=states,

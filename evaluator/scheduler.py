@@ -115,6 +115,7 @@ class Scheduler:
         self._run("budget", self._app.money.tell)
         self._run("delivery", self._app.watch.deliver)
         self._run_due("look", daily, self._app.watch.look)
+        self._run_due("calibration", weekly, self._app.calibrating().week)
         self._run_due("digest", weekly, self._app.watch.digest)
 
     def _run_due(self, name: str, trigger: BaseTrigger, job: Callable[[], object]) -> None:

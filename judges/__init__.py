@@ -12,7 +12,7 @@ from judges.price import Price
 from judges.redaction import Redaction
 from judges.rubric import DEFAULT_CONTEXT, NO_PROMPT, Rubric, grouped
 from judges.scale import BooleanScale, CategoricalScale, NumericScale, Scale
-from judges.spec import Example, Expectation, RubricSpec
+from judges.spec import Calibrate, Example, Expectation, RubricSpec
 from judges.suspicion import suspected
 from judges.weighing import Token, unweighable, weighed
 
@@ -31,6 +31,7 @@ __all__ = [
     "Attachment",
     "BaseScale",
     "BooleanScale",
+    "Calibrate",
     "Call",
     "CategoricalScale",
     "ChecklistScale",

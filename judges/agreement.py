@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from judges import tables
+from judges.tables import Distance, Floats, Metric
+
 Value = float | bool | str
-Distance = Literal["nominal", "linear", "quadratic"]
-Metric = Literal["nominal", "ordinal", "interval"]
 
 TIE: Final = 0
 """The winner of a pair of which neither is better."""
-
-_Floats = NDArray[np.float64]
 
 
 def raw_agreement(
@@ -69,9 +68,7 @@ def cohen_kappa(
     values, places = _places([*first, *second], levels, ordered=distance != "nominal")
     table = np.zeros((len(values), len(values)))
     np.add.at(table, (places[: len(first)], places[len(first) :]), share)
-    apart = _apart(_positions(values, levels), distance)
-    expected = float((np.outer(table.sum(axis=1), table.sum(axis=0)) * apart).sum())
-    return 1 - float((table * apart).sum()) / expected if expected > 0 else None
+    return _told(tables.kappa(table, tables.apart(_positions(values, levels), distance)))
 
 
 def krippendorff_alpha(
@@ -105,10 +102,7 @@ def krippendorff_alpha(
         counts = np.bincount(places[start : start + len(said)], minlength=len(values)).astype(float)
         together += weight * (np.outer(counts, counts) - np.diag(counts)) / (len(said) - 1)
         start += len(said)
-    totals = together.sum(axis=0)
-    apart = _ranks_apart(totals) if metric == "ordinal" else _apart(_positions(values, levels), _DISTANCES[metric])
-    expected = float((np.outer(totals, totals) * apart).sum()) / (totals.sum() - 1)
-    return 1 - float((together * apart).sum()) / expected if expected > 0 else None
+    return _told(tables.alpha(together, _positions(values, levels), metric))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +154,11 @@ def settled(forward: int, backward: int) -> int:
     return forward if forward == backward else TIE
 
 
-_DISTANCES: Final[dict[Metric, Distance]] = {"nominal": "nominal", "interval": "quadratic"}
+def _told(figure: Floats) -> float | None:
+    return None if np.isnan(figure) else float(figure)
 
 
-def _shares(first: Sequence[Value], second: Sequence[Value], weights: Sequence[float] | None) -> tuple[_Floats, float]:
+def _shares(first: Sequence[Value], second: Sequence[Value], weights: Sequence[float] | None) -> tuple[Floats, float]:
     """Return each item's share of the whole weight, and that weight."""
     if len(first) != len(second):
         raise ValueError(f"both judge the same items: {len(first)} are not {len(second)}")
@@ -172,7 +167,7 @@ def _shares(first: Sequence[Value], second: Sequence[Value], weights: Sequence[f
     return (each / total if total else each), total
 
 
-def _weights(items: int, weights: Sequence[float] | None) -> _Floats:
+def _weights(items: int, weights: Sequence[float] | None) -> Floats:
     each = np.ones(items) if weights is None else np.asarray(weights, dtype=float)
     if each.shape != (items,) or not (np.isfinite(each).all() and (each >= 0).all()):
         raise ValueError(f"each of the {items} items needs a weight that is not negative")
@@ -204,25 +199,7 @@ def _places(said: Sequence[Value], levels: Sequence[Value], *, ordered: bool) ->
     return distinct, np.array([index[value] for value in said], dtype=np.intp)
 
 
-def _positions(values: Sequence[Value], levels: Sequence[Value]) -> _Floats:
+def _positions(values: Sequence[Value], levels: Sequence[Value]) -> Floats:
     """Return where each value stands: a number at itself, a label at its place."""
     numbers = not any(isinstance(value, str) for value in values)
     return np.array(values if numbers and not levels else range(len(values)), dtype=float)
-
-
-def _apart(positions: _Floats, distance: Distance) -> _Floats:
-    """Return how far each value is from each other one."""
-    differences = np.abs(positions[:, None] - positions[None, :])
-    match distance:
-        case "nominal":
-            return (differences > 0).astype(float)
-        case "linear":
-            return differences
-        case "quadratic":
-            return differences**2
-
-
-def _ranks_apart(totals: _Floats) -> _Floats:
-    """Return Krippendorff's ordinal distance: the square of how many values lie between two, half of each end."""
-    middles: Any = np.cumsum(totals) - totals / 2
-    return np.asarray((middles[:, None] - middles[None, :]) ** 2, dtype=float)

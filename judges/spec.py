@@ -26,6 +26,7 @@ from judges.scale import NumericScale, Scale
 from judges.weighing import unweighable
 from traces import (
     DataType,
+    Duration,
     Interval,
     Limit,
     Material,
@@ -142,6 +143,22 @@ class Budget(_Part):
     )
 
 
+class Calibrate(_Part):
+    """Which labels the judge is held against each week."""
+
+    against: str = Field(min_length=1, description="name of the score that people give the same traces")
+    floor: float | None = Field(
+        default=None, gt=0, lt=1, description="kappa below which people are told; weighted where the scale has an order"
+    )
+    since: Duration = Field(default=timedelta(days=90), description="how old labels may be")
+    pass_at: float | None = Field(
+        default=None, description="where people say yes or no to a judge that gives numbers: from where on one passes"
+    )
+    random: bool = Field(
+        default=False, description="what people label is drawn at random from what was scored: labels correct the mean"
+    )
+
+
 class Expectation(_Part):
     """What the judge should answer to an example."""
 
@@ -224,6 +241,7 @@ class RubricSpec(_Part):
     )
     judge: Judge = Field(default=Judge(), description="which model answers")
     budget: Budget = Field(default=Budget(), description="what it may cost")
+    calibrate: Calibrate | None = Field(default=None, description="the weekly comparison with people")
     examples: tuple[Example, ...] = Field(default=(), description="golden tests: they never change the version")
 
     @model_validator(mode="after")

@@ -65,7 +65,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class RecordedScore:
-    """A score as Langfuse holds it, whoever wrote it. A boolean's value is 0.0 or 1.0."""
+    """A score as Langfuse holds it, whoever wrote it. A boolean's value is 0.0 or 1.0.
+
+    `author` is the person who annotated; empty for scores of programs, and where authors were not asked for.
+    """
 
     id: str
     name: str
@@ -79,6 +82,7 @@ class RecordedScore:
     environment: str = "default"
     comment: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    author: str = ""
 
 
 def score_id(project_id: str, subject: Subject, name: str) -> str:

@@ -143,12 +143,13 @@ class Langfuse:
         names: Sequence[str] = (),
         trace_ids: Sequence[str] = (),
         session_ids: Sequence[str] = (),
+        authors: bool = False,
     ) -> Iterator[list[RecordedScore]]:
         """Give the scores with a timestamp in `window`, newest first, in pages, each id once.
 
-        With `trace_ids` or `session_ids` only the scores of these.
+        With `trace_ids` or `session_ids` only the scores of these; with `authors` they say who annotated.
         """
-        return self._drawn(score_pages(self._wire, window, names, trace_ids, session_ids))
+        return self._drawn(score_pages(self._wire, window, names, trace_ids, session_ids, authors=authors))
 
     def native(self, kind: Literal["evaluators", "evaluation-rules"]) -> list[Mapping[str, Any]]:
         """Return what Langfuse evaluates by itself, row by row as it tells it.

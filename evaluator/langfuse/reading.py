@@ -129,6 +129,7 @@ def score_of_row(row: Row) -> RecordedScore:
         environment=row.get("environment") or "default",
         comment=row.get("comment") or "",
         metadata=_mapping(row.get("metadata")),
+        author=row.get("authorUserId") or "",
     )
 
 

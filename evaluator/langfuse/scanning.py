@@ -150,11 +150,18 @@ async def whole_traces(wire: Wire, refs: Sequence[TraceRef], size: PageSize) -> 
 
 
 async def score_pages(
-    wire: Wire, window: Window, names: Sequence[str], trace_ids: Sequence[str], session_ids: Sequence[str] = ()
+    wire: Wire,
+    window: Window,
+    names: Sequence[str],
+    trace_ids: Sequence[str],
+    session_ids: Sequence[str] = (),
+    *,
+    authors: bool = False,
 ) -> AsyncIterator[list[RecordedScore]]:
     """Give scores with a timestamp in `window`, newest first; each id once over the whole scan.
 
-    With `trace_ids` or `session_ids` only theirs; a session whose id holds a comma cannot be asked for.
+    With `trace_ids` or `session_ids` only theirs; a session whose id holds a comma cannot be asked for. With `authors`
+    they say who annotated.
     """
     seen: set[str] = set()
     wanted = [("traceId", trace_ids[i : i + TRACES_A_REQUEST]) for i in range(0, len(trace_ids), TRACES_A_REQUEST)]
@@ -162,7 +169,7 @@ async def score_pages(
     everything: list[tuple[str, Sequence[str]]] = [("", ())]
     for subject, ids in wanted if trace_ids or session_ids else everything:
         params = [
-            ("fields", "details,subject"),
+            ("fields", "details,subject,annotation" if authors else "details,subject"),
             ("fromTimestamp", window.start.isoformat()),
             ("toTimestamp", window.end.isoformat()),
             *([("name", ",".join(names))] if names else []),

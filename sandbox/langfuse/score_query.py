@@ -36,7 +36,7 @@ _FIELDS: Final[Mapping[str, Callable[[ScoreRow], str | None]]] = {
     "environment": lambda row: row.environment,
     "configId": lambda row: row.config_id,
     "queueId": lambda row: row.queue_id,
-    "authorUserId": lambda _row: None,
+    "authorUserId": lambda row: row.author_id,
     "traceId": lambda row: row.trace_id,
     "sessionId": lambda row: row.session_id,
     "experimentId": lambda row: row.run_id,

@@ -36,6 +36,7 @@ class ScoreRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
     config_id: str | None = None
     queue_id: str | None = None
+    author_id: str | None = None
     order: Key = field(init=False)
     gone: bool = field(init=False, default=False)
 
@@ -70,7 +71,7 @@ class ScoreRow:
         if "subject" in groups:
             shown["subject"] = self._subject_document()
         if "annotation" in groups:
-            shown |= {"authorUserId": None, "queueId": self.queue_id}
+            shown |= {"authorUserId": self.author_id, "queueId": self.queue_id}
         return shown
 
     def _subject_document(self) -> dict[str, Any]:

@@ -244,6 +244,8 @@ class LangfuseStandIn:
     def load_scores(self, documents: Iterable[Mapping[str, Any]]) -> int:
         """Store scores given as POST /scores takes them, visible at once and with their timestamp; return the number.
 
+        Those with an `authorUserId` are as if that person had annotated in the user interface.
+
         Raises:
             Refusal: 400; those before it are stored.
         """
@@ -251,7 +253,9 @@ class LangfuseStandIn:
         number = 0
         with self._lock:
             for document in documents:
-                self._scores.put(score_row(dict(document), now=now, visible_at=now, keeps_timestamp=True))
+                row = score_row(dict(document), now=now, visible_at=now, keeps_timestamp=True)
+                row.author_id = document.get("authorUserId")
+                self._scores.put(row)
                 number += 1
         return number
 
