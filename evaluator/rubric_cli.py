@@ -161,6 +161,64 @@ def diff_versions(
         raise typer.Exit(NOT_ASKED)
 
 
+@rubric.command("compare")
+def compare_with_people(
+    name: Annotated[str, typer.Argument(help="the rubric")],
+    other: Annotated[
+        Path | None, typer.Argument(help="where another version is: a configuration folder, or a file", exists=True)
+    ] = None,
+    model: Annotated[str, typer.Option(help="let this model judge by the other version, or by the same one")] = "",
+    against: Annotated[
+        str, typer.Option(help="name of the score that people give; by default as the rubric's `calibrate` says")
+    ] = "",
+    sample: Annotated[int, typer.Option(help="how many labelled traces", min=2, max=2000)] = 100,
+    since: Annotated[str, typer.Option(help="how old labels may be: 30d, 90d")] = "90d",
+    pass_at: Annotated[
+        float | None, typer.Option(help="from where on a number passes, where one says yes or no")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
+) -> None:
+    """Judge the same labelled traces by two versions, or by two models: which agrees better with people, at what cost.
+
+    Writes no score.
+    """
+    back = duration(since, "--since")
+    from evaluator import rivals, rivals_report
+    from evaluator.app import open_desk, with_managed_prompts
+    from evaluator.definitions import load
+    from evaluator.progress import counting
+    from evaluator.rubric_file import versions_in
+
+    if other is None and not model:
+        raise ConfigError([Problem(name, "say what to compare it with: another version (folder or file), or --model")])
+    settings = load_settings()
+    configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on([name]))
+    (first,) = definitions.rubrics([name])
+    label = against or (first.spec.calibrate.against if first.spec.calibrate else "")
+    if not label:
+        what = "say which labels: --against SCORE, or calibrate: {against: SCORE} in its file"
+        raise ConfigError([Problem(name, what)])
+    old = definitions if other is None else with_managed_prompts(settings, versions_in(other, name))
+    (second,) = old.rubrics([name] if other is None else [])
+    second = rivals.judged_by(second, model).redacting(definitions.service.redact)
+    evaluator = next(each for each in definitions.evaluators if each.rubric is first)
+    if evaluator.target == "session":
+        raise ConfigError([Problem(name, "judges sessions; versions are compared on traces and observations")])
+    names = rivals.names_of(first, second)
+    with open_desk(settings, definitions.with_prices_of(old)) as desk:
+        traces = rivals.labelled_traces(desk, evaluator, label, back, sample)
+        with counting("answers", 2 * len(traces), _errors, desk.clock.monotonic) as more:
+            found = rivals.contest(desk.model, first, second, traces, pass_at=pass_at, progress=more)
+        document = rivals_report.as_json(found, names, desk.langfuse.trace_url) if as_json else None
+    if document is None:
+        rivals_report.show(found, names, _out)
+    else:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    if found.comparison.pairs and not found.comparison.asked:
+        raise typer.Exit(NOT_ASKED)
+
+
 def _must_be_priced(rubrics: Iterable[Rubric], prices: Mapping[str, Price]) -> None:
     unpriced = sorted({model for each in rubrics for model in each.spec.judge.models if model not in prices})
     if unpriced:

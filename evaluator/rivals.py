@@ -1,0 +1,191 @@
+"""`evaluator rubric compare`: which of two versions of a judge agrees better with people, on the same traces."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+
+from evaluator.app import Desk
+from evaluator.calibration import distance
+from evaluator.comparing import CONFIDENCE, Comparison, Pair, compare
+from evaluator.definitions import Evaluator
+from evaluator.golden import Asks
+from evaluator.labels import About, labels_of, said_in
+from evaluator.langfuse import Window
+from evaluator.parts import parts
+from evaluator.words import is_priced
+from judges import Rubric
+from judges.agreement import Value
+from judges.calibration import Agreement, Figure, Labelled, agreement
+from judges.shared_scale import SharedScale, shared_scale
+from traces import Outcome, RecordedScore, Trace, Usage, Verdict
+
+_BEFORE: Final = timedelta(days=90)
+"""How long before its label a trace may have started."""
+
+_AHEAD: Final = timedelta(minutes=1)
+_TRACES_A_FETCH: Final = 50
+
+Side = Callable[[Pair], Outcome]
+SIDES: Final[tuple[Side, Side]] = (lambda pair: pair.before, lambda pair: pair.after)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTrace:
+    """A trace, or an observation of it, and what people said of it, by person."""
+
+    trace: Trace
+    labels: Mapping[str, RecordedScore]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A trace of which one version is nearer to people: `gained` is by how much of the scale the second is."""
+
+    pair: Pair
+    said: Mapping[str, Value]
+    gained: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Two versions of a judge against the same labels.
+
+    Attributes:
+        comparison: what both say, with everything that they could not.
+        agreements: of the first and of the second with people, on the traces that both judged; None without any.
+        difference: by how much the headline figure of the second is higher, resampled together; None where it is none.
+        better: the share of resamples in which it is.
+        flips: where they differ in how near they are to people, the second's greatest gains first.
+    """
+
+    comparison: Comparison
+    agreements: tuple[Agreement, Agreement] | None
+    difference: Figure | None
+    better: float | None
+    flips: tuple[Flip, ...]
+
+    def used(self, side: Side) -> Usage:
+        """Return what one version cost."""
+        return self.comparison.used(side)
+
+    def price(self, side: Side) -> float | None:
+        """Return what one version costs for a thousand traces, in USD; None where nobody told a price."""
+        asked = self.comparison.asked
+        if not asked or not all(is_priced(side(pair)) for pair in asked):
+            return None
+        return 1000 * self.used(side).usd / len(asked)
+
+
+def labelled_traces(desk: Desk, evaluator: Evaluator, against: str, since: timedelta, most: int) -> list[LabelledTrace]:
+    """Return traces (or observations) that people labelled, chosen by a hash: the same labels give the same sample.
+
+    Raises:
+        Unavailable, Refused: Langfuse.
+    """
+    now = desk.clock.now()
+    window = Window(now - since, now + _AHEAD)
+    labels = labels_of(desk.langfuse, against, window, lambda score: not _is_of(score, evaluator))
+    wanted = sorted((about for about in labels if about[0] is not None), key=_place)
+    found: list[LabelledTrace] = []
+    for start in range(0, len(wanted), _TRACES_A_FETCH):
+        lot = wanted[start : start + _TRACES_A_FETCH]
+        found.extend(_fetched(desk, evaluator, {about: labels[about] for about in lot}, window))
+        if len(found) >= most:
+            return found[:most]
+    return found
+
+
+def _is_of(score: RecordedScore, evaluator: Evaluator) -> bool:
+    return score.name in evaluator.scores and "evaluator_version" in score.metadata
+
+
+def _place(about: About) -> bytes:
+    return hashlib.blake2b("/".join(each or "" for each in about).encode(), digest_size=8).digest()
+
+
+def _fetched(
+    desk: Desk, evaluator: Evaluator, labels: Mapping[About, Mapping[str, RecordedScore]], window: Window
+) -> Iterator[LabelledTrace]:
+    ids = list(dict.fromkeys(trace for trace, _, _ in labels if trace is not None))
+    roots = desk.langfuse.roots(ids, Window(window.start - _BEFORE, window.end))
+    traces = desk.langfuse.fetch([root.ref for root in roots.values()])
+    salt = desk.definitions.service.sampling.salt
+    for id_ in ids:
+        for part in parts(evaluator, traces[id_], salt) if id_ in traces else ():
+            said = labels.get((id_, part.root.id if part.whole is not None else None, None))
+            if said is not None:
+                yield LabelledTrace(part, said)
+
+
+def contest(
+    model: Asks,
+    first: Rubric,
+    second: Rubric,
+    traces: Sequence[LabelledTrace],
+    *,
+    pass_at: float | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Contest:
+    """Ask both versions about each trace, and hold both against its labels."""
+    comparison = compare(model, first, second, [each.trace for each in traces], progress=progress)
+    said = [said_in(label) for each in traces for label in each.labels.values()]
+    scales = [shared_scale(rubric.spec.score, said, pass_at) for rubric in (first, second)]
+    rows: list[tuple[Pair, Labelled, Labelled]] = []
+    for pair, each in zip(comparison.pairs, traces, strict=True):
+        one, other = (_item(side(pair), each, scale, pass_at) for side, scale in zip(SIDES, scales, strict=True))
+        if one is not None and other is not None:
+            rows.append((pair, one, other))
+    if not rows:
+        return Contest(comparison, None, None, None, ())
+    # The same seed and the same sessions: each resample is of the same traces for both.
+    before = agreement([one for _, one, _ in rows], scales[0], np.random.default_rng(0))
+    after = agreement([other for _, _, other in rows], scales[1], np.random.default_rng(0))
+    flips = (Flip(pair, other.labels, _apart(one, scales[0]) - _apart(other, scales[1])) for pair, one, other in rows)
+    told = sorted((flip for flip in flips if flip.gained), key=lambda flip: -flip.gained)
+    return Contest(comparison, (before, after), *_difference(before, after), tuple(told))
+
+
+def _item(outcome: Outcome, each: LabelledTrace, scale: SharedScale, pass_at: float | None) -> Labelled | None:
+    if not isinstance(outcome, Verdict):
+        return None
+    value = outcome.value if isinstance(outcome.value, str) else float(outcome.value)
+    ours = scale.ours(value)
+    read = {rater: scale.theirs(said_in(label), pass_at) for rater, label in each.labels.items()}
+    labels = {rater: one for rater, one in read.items() if one is not None}
+    return Labelled(ours, labels, 1.0, each.trace.session_id or each.trace.id) if ours is not None and labels else None
+
+
+def _difference(first: Agreement, second: Agreement) -> tuple[Figure | None, float | None]:
+    one, other = first.judge.get(first.headline), second.judge.get(second.headline)
+    draws = second.draws - first.draws
+    known = draws[np.isfinite(draws)]
+    if one is None or other is None or not known.size:
+        return None, None
+    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Figure(other.value - one.value, float(low), float(high)), float((known > 0).mean())
+
+
+def _apart(item: Labelled, scale: SharedScale) -> float:
+    return sum(distance(item.ours, said, scale) for said in item.labels.values()) / len(item.labels)
+
+
+def judged_by(rubric: Rubric, model: str) -> Rubric:
+    """Return a rubric whose judge is one model alone; with an empty name as it is."""
+    if not model:
+        return rubric
+    judge = rubric.spec.judge.model_copy(update={"model": model, "jury": (), "escalate": None})
+    return Rubric(rubric.spec.model_copy(update={"judge": judge}))
+
+
+def names_of(first: Rubric, second: Rubric) -> tuple[str, str]:
+    """Return what two versions are called: by their models where these differ, else by their versions."""
+    models = [", ".join(dict.fromkeys(each.spec.judge.models)) for each in (first, second)]
+    if models[0] != models[1]:
+        return models[0], models[1]
+    return f"{first.name} {first.version[:6]}", f"{second.name} {second.version[:6]}"
