@@ -202,7 +202,8 @@ class Delivery:
         since = datetime.fromisoformat(put) - _LOOKED_BACK if again and put else None
         # An alert's name is its own in the world. A digest is named by its week: without us in it, the mail program of
         # who reads those of two projects would take the second for the first, and a webhook's receiver too.
-        named = key if payload.get("facts") or not self._sender else f"{self._sender}/{key}"
+        is_alert = any(payload.get(part) for part in ("facts", "opens", "follows"))
+        named = key if is_alert or not self._sender else f"{self._sender}/{key}"
         return Letter(
             named,
             payload["message"],

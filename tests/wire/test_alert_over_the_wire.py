@@ -88,7 +88,7 @@ def test_the_message_tells_the_fall_who_did_it_and_what_to_read(sandbox: Sandbox
     # What a notification shows says the same, with the sample it rests on.
     week = sum(age(row) < timedelta(days=7) for row in rows)
     assert header["text"].split(" (")[0] in message["text"]
-    assert f"{week} scored this week against" in message["text"]
+    assert f"{week} of about {2 * week} scored this week against" in message["text"]
     said = "\n".join(formatted(message))
     assert "*Who did it:* prompt version" in said
     assert f"`{BAD}`: new this week" in said
