@@ -35,9 +35,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp \
-    EVALUATOR_DATA=/var/lib/evaluator
+    EVALUATOR_DATA=/var/lib/evaluator \
+    EVALUATOR_STATUS_PORT=8321
 VOLUME /var/lib/evaluator
 USER 10001:10001
-HEALTHCHECK --interval=60s --timeout=20s --start-period=20s --retries=3 CMD ["evaluator", "check", "--offline"]
+# The process itself: an outage of Redis or Langfuse is no reason to start it again (/readyz tells of them).
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import http.client, os, sys; to = http.client.HTTPConnection('127.0.0.1', int(os.environ['EVALUATOR_STATUS_PORT']), timeout=5); to.request('GET', '/healthz'); sys.exit(to.getresponse().status != 200)"]
 ENTRYPOINT ["evaluator"]
 CMD ["run"]

@@ -11,6 +11,7 @@ import rules
 from evaluator import starter
 from evaluator.definitions import Definitions, load, schemas
 from evaluator.forecast import ASSUMED_OUTPUT
+from evaluator.metrics import METRICS
 from evaluator.settings import variables
 from judges import BooleanScale, CategoricalScale, ChecklistScale, NumericScale, Question, Rubric
 from rules.document import inside, markdown
@@ -29,6 +30,9 @@ def pages() -> dict[Path, str]:
         ),
         DOCS / "settings.md": _settings(),
         DOCS / "rubrics.md": _rubrics((DOCS / "rubrics.md").read_text(encoding="utf-8")),
+        DOCS / "operations.md": _with_tables(
+            (DOCS / "operations.md").read_text(encoding="utf-8"), {"metrics": _metrics()}
+        ),
     }
 
 
@@ -61,7 +65,19 @@ def _rubrics(page: str) -> str:
     """Return the page on rubrics with its tables written anew; what stands around them is written by hand."""
     definitions = load(starter.folder())
     schema = schemas(starter.folder())["rubric.schema.json"]
-    for name, lines in {"library": _library(definitions), "keys": _keys(schema)}.items():
+    return _with_tables(page, {"library": _library(definitions), "keys": _keys(schema)})
+
+
+def _metrics() -> Iterator[str]:
+    yield "| metric | kind | labels | what it is |"
+    yield "|---|---|---|---|"
+    for each in METRICS:
+        yield f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.what} |"
+
+
+def _with_tables(page: str, tables: Mapping[str, Iterable[str]]) -> str:
+    """Return a page with what stands between its marks written anew."""
+    for name, lines in tables.items():
         text = "\n".join(lines)
         before, _, rest = page.partition(f"<!-- {name} -->\n")
         page = f"{before}<!-- {name} -->\n{text}\n<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"

@@ -1,4 +1,4 @@
-"""Draws the messages and the report in docs/alerts.md, from a made-up quarter of scores, with a headless Chromium.
+"""Draws the pictures of messages, the report and the status page, from made-up numbers, with a headless Chromium.
 
 `PYTHONPATH=. python docs/pictures.py`; nothing but this file needs a browser.
 """
@@ -18,11 +18,21 @@ from typing import Final
 
 import numpy as np
 
+from evaluator import starter
+from evaluator.batch import Backlog, Lane
+from evaluator.coverage import Kept
+from evaluator.definitions import load
 from evaluator.delivery import Letter
+from evaluator.hours import Promises
 from evaluator.message import Urls
+from evaluator.pulse import Process
 from evaluator.rendering import as_html
 from evaluator.report import Report, chapter
 from evaluator.report_page import page
+from evaluator.service_config import CoverageConfig
+from evaluator.state import Load
+from evaluator.status import Limit, Spending, Status
+from evaluator.status_page import Frame, overview
 from monitors import AlertState
 from tests.watching import START, House, recorded
 
@@ -60,7 +70,49 @@ def main() -> int:
     _draw(browser, "thread", _slack([opening, *letters[1:]]), 760, 1130)
     _draw(browser, "mail", as_html(letters[0].content, _address(letters[0].chart)), 760, 860)
     _draw(browser, "report", page(_report(house)), 960, 1500)
+    _draw(browser, "status", _overview(), 1080, 1180)
     return 0
+
+
+def _overview() -> str:
+    """Return the status page of a service that misses its coverage while one server is slow."""
+    definitions = load(starter.folder())
+    service = definitions.service.model_copy(update={"coverage": CoverageConfig(objective=0.99)})
+    random, hours = np.random.default_rng(7), {}
+    for back in range(23, -1, -1):
+        sampled = int(900 + 700 * np.sin((START.hour - back - 8) / 24 * 2 * np.pi) + random.integers(60))
+        failed, waits = (int(sampled * 0.04), int(sampled * 0.2)) if back < 1 else (int(random.integers(6)), 0)
+        ends = {"scored": sampled - sampled // 9 - failed - waits, "skipped": sampled // 9, "failed": failed}
+        hours[START - timedelta(hours=back)] = Counter(
+            {("faithfulness", state, ""): number for state, number in {"sampled": sampled, **ends}.items()}
+        )
+    total = sum(hours.values(), Counter())
+    total["faithfulness", "skipped", "no documents"] = total.pop(("faithfulness", "skipped", ""))
+    total["faithfulness", "failed", "model_unavailable"] = total.pop(("faithfulness", "failed", ""))
+    status = Status(
+        leader="scheduler-0",
+        behind=timedelta(seconds=97),
+        lanes={
+            Lane.LIVE: Backlog(2, timedelta(seconds=4)),
+            Lane.PATIENT: Backlog(31, timedelta(minutes=19)),
+            Lane.BACKFILL: Backlog(),
+        },
+        in_hand=18,
+        sessions=12,
+        load=Load(),
+        funnel=total,
+        dead=Counter({"model_unavailable": 41}),
+        undelivered=0,
+        budgets={"all judges": Spending(12.41, 20.0)},
+        workers=[Process(f"worker-{n}", "worker", 16, "0.1.0", START, START) for n in range(3)],
+        hours=hours,
+        promises=[Promises(START - timedelta(minutes=5 * n), "faithfulness", 120, 95, 4) for n in range(1, 9)],
+        kept=[Kept("answered", 1880, 1880, 0), Kept("faithfulness", 1880, 1541, 262), Kept("helpfulness", 310, 309, 0)],
+        limits=[Limit("langfuse", 99, timedelta()), Limit("model", 500, timedelta(seconds=12))],
+    )
+    text = overview(Frame("Support bot", START), status, replace(definitions, service=service), {})
+    style = (Path(starter.__file__).parent / "pages" / "style.css").read_text(encoding="utf-8")
+    return text.replace('<link rel="stylesheet" href="/style.css">', f"<style>{style}</style>")
 
 
 def _report(house: House) -> Report:

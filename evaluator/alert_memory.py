@@ -4,6 +4,7 @@
 |---|---|---|---|---|
 | N:marks | hash | until over or forgotten | kind/monitor -> snooze, expected change | said again, or in monitors.yaml |
 | N:places | hash | for ever | alert -> the message that opened it, at Slack | it is looked for in the channel |
+| N:told | list | the last 200 | what people were told: time and text | it is not shown |
 | N:deliveries | hash | until sent | destination/message -> "" when it has it, else why not | it may get it again |
 """
 
@@ -79,6 +80,13 @@ class AlertMemory:
             kept = orjson.loads(data)
             read.append(Mark(Kind(kind), monitor, datetime.fromisoformat(kept["at"]), kept["why"]))
         return sorted(read, key=lambda mark: (mark.monitor, mark.kind))
+
+    def told(self) -> list[tuple[datetime | None, str]]:
+        """Return what people were told last, newest first: when it was put on its way, and its text."""
+        with reachable():
+            found = cast("list[bytes]", self._redis.lrange(self._key("told"), 0, -1))
+        kept = map(orjson.loads, found)
+        return [(datetime.fromisoformat(each["at"]) if each["at"] else None, each["text"]) for each in kept]
 
     def place(self, alert: str) -> str | None:
         """Return where the message is that opened an alert; None when nobody knows."""

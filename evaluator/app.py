@@ -134,7 +134,7 @@ def open_app(
         api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
         weeks = KeptWeeks(client, namespace, langfuse, clock)
-        batched, hears = Batched(room, seen, clock.now, money.batches), _hears(low, weeks, events)
+        batched, hears = Batched(room, seen, clock.now, money.batches), _hears(state, low, weeks, events)
         evaluation = Evaluation(
             *(definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched),
             Earlier(client, namespace, definitions),
@@ -192,6 +192,7 @@ class Desk:
     model: ModelApi
     money: Money
     alerts: AlertMemory
+    circuits: Circuits
 
 
 @contextlib.contextmanager
@@ -217,7 +218,8 @@ def open_desk(settings: Settings, definitions: Definitions, clock: Clock | None 
             contextlib.closing(_model(settings, definitions, state, loop, langfuse, purse=money.purse))
         )
         alerts = AlertMemory(client, settings.evaluator_namespace)
-        yield Desk(settings, definitions, clock, state, langfuse, model, money, alerts)
+        circuits = Circuits(client, settings.evaluator_namespace)
+        yield Desk(settings, definitions, clock, state, langfuse, model, money, alerts, circuits)
 
 
 def with_managed_prompts(settings: Settings, definitions: Definitions) -> Definitions:
@@ -249,7 +251,7 @@ def _where_limits_are(settings: Settings, stack: contextlib.ExitStack) -> str:
 
 def _state(settings: Settings, definitions: Definitions, client: redis.Redis) -> State:
     keep = definitions.service.discovery.overlap + _KEPT_BESIDE_OVERLAP
-    return State(client, settings.evaluator_namespace, keep)
+    return State(client, settings.evaluator_namespace, keep, definitions.service.coverage.within)
 
 
 def _langfuse(settings: Settings, definitions: Definitions, gate: Gate, loop: LoopThread, clock: Clock) -> Langfuse:
@@ -360,10 +362,11 @@ def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -
     return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
 
 
-def _hears(low: LowScores, weeks: KeptWeeks, events: ScoreEvents | None) -> Told:
+def _hears(state: State, low: LowScores, weeks: KeptWeeks, events: ScoreEvents | None) -> Told:
     """Return what hears of accepted scores."""
 
     def all_of_them(scores: Sequence[Score], ref: Ref) -> None:
+        state.counters.count("scores_written", by=len(scores))
         low.written(scores)
         weeks.written(scores)
         if events is not None:

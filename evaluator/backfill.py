@@ -30,12 +30,12 @@ from evaluator.catching_up import MOST_WAITING
 from evaluator.connection import reachable
 from evaluator.definitions import Evaluator
 from evaluator.errors import Unavailable
+from evaluator.hours import Funnel
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Window
 from evaluator.sampling import Sampler
 from evaluator.service import until_empty
 from evaluator.standing import standing
-from evaluator.state import Funnel
 from evaluator.worker import Queue
 
 _STEP: Final = timedelta(hours=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -53,11 +53,15 @@ NOTHING_WAITS: Final = Backlog()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One trace or session and the evaluators that took it. `attempt` counts how often it was put back."""
+    """One trace or session and the evaluators that took it. `attempt` counts how often it was put back.
+
+    What live discovery `handed` over has the time of that, to the second: it is promised soon (coverage.py).
+    """
 
     ref: Ref
     samples: tuple[Sampled, ...]
     attempt: int = 0
+    handed: datetime | None = None
 
     @property
     def about(self) -> dict[str, str]:
@@ -101,6 +105,7 @@ def _write(job: Job) -> dict[str, Any]:
         kind: [ref.id, place, ref.environment, ref.started.isoformat(), ref.ended.isoformat()],
         "samples": [[s.evaluator, s.probability, s.stratum, *([True] if s.depends else [])] for s in job.samples],
         "attempt": job.attempt,
+        **({"handed": int(job.handed.timestamp())} if job.handed else {}),
     }
 
 
@@ -108,4 +113,5 @@ def _read(data: Mapping[str, Any]) -> Job:
     kind = TraceRef if "trace" in data else SessionRef
     id_, place, environment, started, ended = data["trace" if kind is TraceRef else "session"]
     ref: Ref = kind(id_, place, environment, datetime.fromisoformat(started), datetime.fromisoformat(ended))
-    return Job(ref, tuple(Sampled(*sample) for sample in data["samples"]), data["attempt"])
+    handed = datetime.fromtimestamp(data["handed"], UTC) if "handed" in data else None
+    return Job(ref, tuple(Sampled(*sample) for sample in data["samples"]), data["attempt"], handed)

@@ -77,7 +77,7 @@ class BudgetNotices:
             for payer, stage in new.items():
                 content = _message(payer, stage, outlooks[payer], now, later=self._catches_up(payer))
                 if self._delivers:
-                    record.outbox[keys[payer]] = {"message": content, "chart": None}
+                    record.outbox[keys[payer]] = {"message": content, "chart": None, "at": now.isoformat()}
                 else:
                     _log.warning("no Slack is set up; this was not sent", text=content["text"])
         return list(keys.values())

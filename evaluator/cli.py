@@ -24,15 +24,16 @@ from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.import_cli import imports
 from evaluator.rubric_cli import rubric
 from evaluator.settings import Settings, load_settings
+from evaluator.status_cli import status, top, why
 from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, told
 
 if TYPE_CHECKING:
     from evaluator.app import App
     from evaluator.definitions import Definitions
     from evaluator.discovery import Found
+    from evaluator.hours import Funnel
     from evaluator.reloading import Reload
     from evaluator.service import Swept
-    from evaluator.state import Funnel
 
 cli = typer.Typer(
     name="evaluator",
@@ -44,7 +45,7 @@ cli = typer.Typer(
 )
 for group in (rubric, alert, dead_letters, imports):
     cli.add_typer(group)
-for command in (backfill, calibrate):
+for command in (backfill, calibrate, status, top, why):
     cli.command()(command)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
@@ -138,22 +139,8 @@ def _print_swept(swept: Swept, since: str) -> None:
     used = swept.used
     again = f" ({used.cached:,} answers used again)" if used.cached else ""
     _out.print(f"{used.calls:,} judge calls{again}, {used.usd:.4f} USD; {swept.left} messages left in the queue")
-    for model, why in swept.closed.items():
-        _out.print(f"not waited for: {model} takes no calls: {why}", style="red", markup=False, highlight=False)
-
-
-@cli.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False) -> None:
-    """Say how far behind the service is, what waits, what became of everything and what was given up."""
-    from evaluator.status import look, show
-    from evaluator.worker import open_queue
-
-    with _opened() as app:
-        seen = look(app, open_queue(app), app.clock.now())
-    if as_json:
-        sys.stdout.write(json.dumps(seen.as_json()) + "\n")
-    else:
-        show(seen, _out)
+    for model, said in swept.closed.items():
+        _out.print(f"not waited for: {model} takes no calls: {said}", style="red", markup=False, highlight=False)
 
 
 @cli.command()
@@ -348,18 +335,26 @@ def sandbox(
 
 
 def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:
+    from evaluator.pulse import beating
     from evaluator.reloading import keep_serving
     from evaluator.service import serve, until_told_to_stop
+    from evaluator.status_server import served_beside
+    from evaluator.worker import thread_count
 
     settings = load_settings()
     if schedule != work and not settings.redis_url.get_secret_value():
         _errors.print("note: without REDIS_URL only processes with the same EVALUATOR_DATA folder find each other")
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
+    role = "run" if schedule and work else "scheduler" if schedule else "worker"
     with until_told_to_stop() as told:
 
         @contextlib.contextmanager
         def serving(definitions: Definitions, reload: Reload) -> Iterator[Callable[[], None]]:
-            with _opened(settings, definitions) as app:
+            with (
+                _opened(settings, definitions) as app,
+                beating(app, role, (threads or thread_count(app)) if work else 0) as pulse,
+                served_beside(app, pulse),
+            ):
                 yield lambda: serve(app, told, schedule=schedule, work=work, threads=threads, reloads=reload.is_due)
 
         keep_serving(settings, told, serving)

@@ -1,6 +1,7 @@
 -- What becomes of dead letters, each as one step; dead_letters.py names the scripts by the line "-- name".
 -- KEYS of all: funnel, dead, dead:at, dead:begun, dead:counts, then of each row the bucket of its terminal state and its
 -- remembered outcomes. ARGV of all: seconds to keep a state, JSON [[trace id, evaluator, kind of failure, time], ...]
+-- The funnel of the hour and what is told to /metrics stand beside these keys.
 -- A letter with another time than that in its row is another one, which somebody wrote since: it is left alone.
 
 -- begin
@@ -22,7 +23,11 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
       if redis.call('HGET', KEYS[4], pair) ~= at then
         redis.call('HSET', KEYS[4], pair, at)
         redis.call('HDEL', bucket, pair)
-        redis.call('HINCRBY', KEYS[1], one[2] .. '/failed/' .. one[3], -1)
+        local field, hour = one[2] .. '/failed/' .. one[3], (string.gsub(bucket, ':settled:', ':hour:'))
+        redis.call('HINCRBY', KEYS[1], field, -1)
+        if redis.call('EXISTS', hour) == 1 then redis.call('HINCRBY', hour, field, -1) end
+        local told = cjson.encode({'taken_back', one[2], 'failed', one[3]})
+        redis.call('HINCRBYFLOAT', (string.gsub(KEYS[1], 'funnel$', 'counters')), told, 1)
         redis.call('HINCRBY', KEYS[5], 'replayed', 1)
         for _, memory in ipairs(redis.call('HKEYS', outcomes)) do
           if string.sub(memory, 1, #one[2] + 1) == one[2] .. '@'
@@ -65,7 +70,9 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
     redis.call('HINCRBY', KEYS[5], 'dropped', 1)
     if redis.call('HGET', KEYS[4], pair) == one[4] and redis.call('HSETNX', bucket, pair, 'failed/' .. one[3]) == 1 then
       redis.call('EXPIRE', bucket, ARGV[1])
-      redis.call('HINCRBY', KEYS[1], one[2] .. '/failed/' .. one[3], 1)
+      local field, hour = one[2] .. '/failed/' .. one[3], (string.gsub(bucket, ':settled:', ':hour:'))
+      redis.call('HINCRBY', KEYS[1], field, 1)
+      if redis.call('EXISTS', hour) == 1 then redis.call('HINCRBY', hour, field, 1) end
     end
     redis.call('HDEL', KEYS[4], pair)
   end

@@ -29,10 +29,10 @@ from evaluator.app import App, open_app
 from evaluator.clock import SystemClock
 from evaluator.definitions import Definitions, load
 from evaluator.errors import Unavailable
+from evaluator.hours import Funnel
 from evaluator.langfuse import is_excluded
 from evaluator.scheduler import Scheduler
 from evaluator.settings import Settings
-from evaluator.state import Funnel
 from evaluator.worker import Queue, open_queue, working
 from sandbox import ingest, traffic
 from sandbox.slack import render

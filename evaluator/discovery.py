@@ -141,7 +141,7 @@ class Discovery:
             sampler = self._rations.sampler(asked, 1.0, len(unseen), live=False)
             roots = with_scores(unseen, self._definitions, self._langfuse, self._clock.now())
             choices = (tuple(each for each in sampler.choose(root) if each.is_about) for root in roots)
-            found += self._decide(zip((own[root.ref.id] for root in roots), roots, choices, strict=True))
+            found += self._decide(zip((own[root.ref.id] for root in roots), roots, choices, strict=True), None)
             self._rations.count(live=False)
         return found
 
@@ -228,15 +228,22 @@ class Discovery:
         self._sessions.touch(roots)
         if self._rations.are_needed:
             self._sample(self._share, coming=len(roots), live=self._live)
-        found = self._decide((root.ref, root, self._choices(root)) for root in roots)
+        found = self._decide(((root.ref, root, self._choices(root)) for root in roots), self._handed())
         self._rations.count(live=self._live)
+        self._state.counters.count("traces_seen", by=found.traces)
         return found
 
     def _choices(self, root: TraceRoot) -> tuple[Choice, ...]:
         choices = self._sampler.choose(root)
         return self._owing.left(choices, root.ref.ended) if self._live and self._owing is not None else choices
 
-    def _decide(self, decisions: Iterable[tuple[TraceRef, TraceRoot, tuple[Choice, ...]]]) -> Found:
+    def _handed(self) -> datetime | None:
+        """Return when that is which is handed over now; None of what is old, which is not promised soon."""
+        return self._clock.now() if self._live else None
+
+    def _decide(
+        self, decisions: Iterable[tuple[TraceRef, TraceRoot, tuple[Choice, ...]]], handed: datetime | None
+    ) -> Found:
         """Hand over traces in batches; each comes with what it is claimed as, and what was decided about it."""
         jobs: list[Job] = []
         decided: dict[TraceRef, tuple[str, ...]] = {}
@@ -248,27 +255,29 @@ class Discovery:
             if self._rations.are_needed:
                 self._rations.note(choices)
             if samples:
-                jobs.append(Job(root.ref, samples))
+                jobs.append(Job(root.ref, samples, handed=handed))
             if root.scores:
                 # Who took it with them in sight need not be told of them again.
                 decided |= {late_claim(root.ref, sample.evaluator): () for sample in samples}
             if len(jobs) == self._definitions.service.batch_size:
-                found += self._hand_over(jobs, decided)
+                found += self._hand_over(jobs, decided, handed)
                 jobs, decided = [], {}
-        return found + self._hand_over(jobs, decided) + Found(traces=number)
+        return found + self._hand_over(jobs, decided, handed) + Found(traces=number)
 
-    def _hand_over(self, jobs: Sequence[Job], decided: Mapping[TraceRef, tuple[str, ...]]) -> Found:
+    def _hand_over(
+        self, jobs: Sequence[Job], decided: Mapping[TraceRef, tuple[str, ...]], handed: datetime | None
+    ) -> Found:
         """Enqueue one batch, then claim what was decided up to it: a crash in between repeats no more than this."""
         if jobs:
             self._put(jobs)
-        self._state.claim(decided)
+        self._state.claim(decided, handed)
         return Found(enqueued=len(jobs), sampled=sum(len({sample.evaluator for sample in job.samples}) for job in jobs))
 
     def _idle(self, until: datetime) -> Found:
         """Take the sessions in which nothing happened for long enough, when all that ended until then is known."""
         if self._stopped.is_set():
             return Found()
-        taken = self._sessions.take(until, self._share, self._put)
+        taken = self._sessions.take(until, self._share, self._put, self._handed())
         return Found(sampled=taken.sampled, sessions=taken.sessions)
 
     def _put(self, jobs: Sequence[Job]) -> None:

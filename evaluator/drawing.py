@@ -1,8 +1,9 @@
-"""Charts of a report as SVG: numbers become lines, colours come from the page, so that they follow its theme."""
+"""Charts of pages as SVG: numbers become lines, colours come from the page, so that they follow its theme."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from markupsafe import Markup, escape
@@ -13,6 +14,7 @@ from monitors import WeekMean
 _WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 52, 14, 12, 26
 _SPARK_WIDE, _SPARK_HIGH = 132, 26
 _RANGE_WIDE, _RANGE_HIGH = 132, 16
+_HOURS_HIGH: Final = 150
 _MOST_DATES: Final = 7
 
 
@@ -86,6 +88,49 @@ def range_chart(mean: float, ends: tuple[float | None, float | None], low: float
     )
     dot = f'<circle class="dot" cx="{x(mean):.1f}" cy="{middle}" r="3.5"/>'
     return Markup(f'<svg class="spark" viewBox="0 0 {_RANGE_WIDE} {_RANGE_HIGH}" aria-hidden="true">{bar}{dot}</svg>')  # noqa: S704
+
+
+class HourBar(NamedTuple):
+    """What became of the pairs of trace and evaluator of one hour."""
+
+    start: datetime
+    sampled: int
+    scored: int
+    other: int
+    failed: int
+
+    @property
+    def pending(self) -> int:
+        """How many have not ended."""
+        return max(0, self.sampled - self.scored - self.other - self.failed)
+
+
+def hourly_chart(bars: Sequence[HourBar]) -> Markup:
+    """Return hours as bars, stacked by what became of their pairs; the hours of the axis are UTC."""
+    most = max((max(bar.sampled, bar.scored + bar.other + bar.failed) for bar in bars), default=0) or 1
+    wide = (_WIDE - _LEFT - _RIGHT) / max(len(bars), 1)
+    y = Scale(0, most, _HOURS_HIGH - _BOTTOM, _TOP)
+    said = "pairs of trace and evaluator by the hour; the table below has the numbers"
+    parts = [f'<svg viewBox="0 0 {_WIDE} {_HOURS_HIGH}" role="img" aria-label="{said}">']
+    for level in (0, most):
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y(level):.1f}" y2="{y(level):.1f}"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y(level) + 4:.1f}" text-anchor="end">{level:,}</text>')
+    for place, bar in enumerate(bars):
+        left, floor = _LEFT + place * wide, 0
+        kinds = (("scored", bar.scored), ("other", bar.other), ("failed", bar.failed), ("waits", bar.pending))
+        for kind, number in kinds:
+            if number:
+                top, bottom = y(floor + number), y(floor)
+                parts.append(
+                    f'<rect class="bar {kind}" x="{left + 1:.1f}" width="{max(wide - 2, 1):.1f}" y="{top:.1f}" '
+                    f'height="{bottom - top:.1f}"><title>{bar.start:%H:00}: {number:,} {kind}</title></rect>'
+                )
+                floor += number
+        if bar.start.hour % 3 == 0:
+            parts.append(
+                f'<text x="{left + wide / 2:.1f}" y="{_HOURS_HIGH - 8}" text-anchor="middle">{bar.start:%H}</text>'
+            )
+    return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - numbers
 
 
 def limits(*lines: Sequence[WeekMean], binary: bool = False) -> tuple[float, float]:

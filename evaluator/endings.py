@@ -54,11 +54,12 @@ class Endings:
 
     def settle(self, job: Job, samples: Iterable[Sampled], state: str, reason: str = "") -> None:
         """Note the terminal state of some evaluators on a job."""
-        self.settled.extend(Settled(job.ref, sampled.evaluator, state, reason) for sampled in samples)
+        for sampled in samples:
+            self.settle_one(job, sampled, state, reason)
 
     def settle_one(self, job: Job, sampled: Sampled, state: str, reason: str = "") -> None:
         """Note the terminal state of one evaluator on a job."""
-        self.settled.append(Settled(job.ref, sampled.evaluator, state, reason))
+        self.settled.append(Settled(job.ref, sampled.evaluator, state, reason, handed=job.handed))
 
     def give_up(self, job: Job, samples: Iterable[Sampled], kind: str, reason: str) -> None:
         """Settle some evaluators of a job as failed, each with a dead letter."""
@@ -66,7 +67,7 @@ class Endings:
         for sampled in samples:
             _log.warning("evaluation failed", **job.about, evaluator=sampled.evaluator, kind=kind, why=reason)
             letter = DeadLetter(Job(job.ref, (sampled,), job.attempt), f"{kind}: {reason}", now)
-            self.settled.append(Settled(job.ref, sampled.evaluator, "failed", kind, letter))
+            self.settled.append(Settled(job.ref, sampled.evaluator, "failed", kind, letter, job.handed))
 
     def save(self) -> None:
         """Record the terminal states and what waits for money, and forget the outcomes of what is done with.
@@ -76,7 +77,7 @@ class Endings:
         """
         if self.unfunded:
             self.arrears.park(self.unfunded)
-        self.state.settle(self.settled)
+        self.state.settle(self.settled, self.clock.now())
         come_again = {job.ref.id for job, _, _ in self.back} | {job.ref.id for job in self.unfunded}
         self.state.forget({s.ref.id for s in self.settled} - come_again)
 

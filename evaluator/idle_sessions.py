@@ -8,6 +8,7 @@ due, so Redis holds no more than ids and times.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -74,26 +75,29 @@ class IdleSessions:
                 ended[session_id] = max(root.ref.ended, ended.get(session_id, root.ref.ended))
         self._sessions.touch(ended, self._evaluators)
 
-    def take(self, until: datetime, share: float, enqueue: Enqueue) -> Taken:
+    def take(self, until: datetime, share: float, enqueue: Enqueue, handed: datetime | None = None) -> Taken:
         """Hand over the sessions in which nothing ended since `until` less their idle time.
 
         Args:
             until: everything that ended before is known.
             share: of the sampling rates, under overload.
             enqueue: where jobs go.
+            handed: the time, when what is handed over is live.
         """
         if not self._evaluators:
             return Taken()
         found, skipped = Taken(), 0
         while lot := self._sessions.due(until, _AT_ONCE, skipped):
-            now, later = self._take(lot, until, share, enqueue)
+            now, later = self._take(lot, until, share, enqueue, handed)
             found = Taken(found.sessions + now.sessions, found.sampled + now.sampled)
             skipped += later
         if found.sessions:
             _log.info("idle sessions taken", sessions=found.sessions, sampled=found.sampled)
         return found
 
-    def _take(self, lot: Sequence[Waiting], until: datetime, share: float, enqueue: Enqueue) -> tuple[Taken, int]:
+    def _take(
+        self, lot: Sequence[Waiting], until: datetime, share: float, enqueue: Enqueue, handed: datetime | None
+    ) -> tuple[Taken, int]:
         """Take some; return what was taken, and how many must wait for a newer copy of Langfuse's rows."""
         roots = self._roots(lot)
         ready = [each for each in lot if self._is_shown(each, roots.get(each.session_id), until)]
@@ -110,10 +114,10 @@ class IdleSessions:
             self._sessions.touch(going_on, [idle])
             known = {i: found for i, found in known.items() if i not in going_on}
             sampler = self._rations.sampler(evaluators, share, coming=len(known))
-            jobs += self._decide(known, idle, sampler, decided)
+            jobs += (replace(job, handed=handed) for job in self._decide(known, idle, sampler, decided))
         for start in range(0, len(jobs), SESSIONS_A_MESSAGE):
             enqueue(jobs[start : start + SESSIONS_A_MESSAGE])
-        self._state.claim(decided)
+        self._state.claim(decided, handed)
         self._sessions.taken(ready)
         self._rations.count()
         return Taken(len(decided), sum(len(job.samples) for job in jobs)), len(lot) - len(ready)

@@ -17,6 +17,12 @@ _TOKENS_WAIT_SECONDS: Final = 0.5
 _KNOWN_OPEN_SECONDS: Final = 0.2
 """A provider without a limit is not asked about for so long; a pause that another process met is seen after it."""
 
+_NOTED_SECONDS: Final = 0.1
+"""A shorter wait is that for Redis, not for a limit."""
+
+ANSWERED: Final = "answered"
+NO_ANSWER: Final = "no_answer"
+
 
 class Gate(Protocol):
     """One provider's limits, shared by every worker."""
@@ -41,6 +47,9 @@ class TokenGate(Protocol):
     def used(self, reserved: int, tokens: int) -> None:
         """Say how many tokens a request of `reserved` ones has used."""
 
+    def ended(self, model: str, seconds: float, how: str) -> None:
+        """Say how long a request took and how it ended: `answered`, `no_answer`, or the status of a refusal."""
+
     async def pause(self, seconds: float) -> None:
         """Nobody sends before `seconds` from now: the provider said so."""
 
@@ -55,6 +64,9 @@ class OpenGate:
 
     def used(self, reserved: int, tokens: int) -> None:
         """Ignore what was used."""
+
+    def ended(self, model: str, seconds: float, how: str) -> None:
+        """Ignore how it went."""
 
     async def pause(self, seconds: float) -> None:
         """Ignore the pause."""
@@ -97,13 +109,23 @@ class FleetGate:
         permitted: asyncio.Future[None] = loop.create_future()
         self._waiting.append(_Waiting(tokens, permitted))
         self._ask_soon()
+        began = loop.time()
         await permitted
+        if (waited := loop.time() - began) > _NOTED_SECONDS:
+            self._state.counters.count("waits", self._provider)
+            self._state.counters.count("wait_seconds", self._provider, by=waited)
 
     def used(self, reserved: int, tokens: int) -> None:
         """Say how many tokens a request of `reserved` ones has used: the rest may be used by others."""
         if self._tokens_per_minute is not None:
             self._returned += reserved - tokens
             self._ask_soon()
+
+    def ended(self, model: str, seconds: float, how: str) -> None:
+        """Count a request by how it ended, and how long an answer took."""
+        self._state.counters.count("judge_requests", model, how)
+        if how == ANSWERED:
+            self._state.counters.took("judge_seconds", model, seconds=seconds)
 
     async def pause(self, seconds: float) -> None:
         """Let nobody of the fleet send before `seconds` from now."""

@@ -182,8 +182,7 @@ class Evaluation:
     def _unsettled(self, jobs: Sequence[Job]) -> list[Job]:
         done = self._state.settled(jobs)
         left = [
-            Job(job.ref, tuple(s for s in job.samples if (job.ref.id, s.evaluator) not in done), job.attempt)
-            for job in jobs
+            replace(job, samples=tuple(s for s in job.samples if (job.ref.id, s.evaluator) not in done)) for job in jobs
         ]
         return [job for job in left if job.samples]
 
@@ -253,7 +252,7 @@ class Evaluation:
         if questions and self._batched is not None:
             left = self._batched.take(asked, questions)
             self._remember(asked, [(at, item.outcome) for at, item in enumerate(asked) if item.outcome is not None])
-            self._state.spend(_used(asked))
+            self._state.counters.spend(_used(asked))
             asked, questions = [asked[place] for place, _ in left], [question for _, question in left]
         if questions:
             self._ask(asked, questions, patience)
@@ -273,7 +272,7 @@ class Evaluation:
             # Without Redis nothing else can be done, and these are paid for.
             self._clock.sleep(_REDIS_PAUSE_SECONDS)
             unkept = self._kept(asked, unkept)
-        self._state.spend(_used(asked))
+        self._state.counters.spend(_used(asked))
 
     def _kept(self, asked: Sequence[_Work], lot: list[Ended]) -> list[Ended]:
         """Remember outcomes; return those that could not be, since Redis is away."""

@@ -14,10 +14,10 @@ import numpy as np
 
 from evaluator.app import Desk
 from evaluator.figures import label
+from evaluator.hours import Funnel
 from evaluator.judged import Scores, judged
 from evaluator.langfuse import Window
 from evaluator.message import Urls
-from evaluator.state import Funnel
 from evaluator.weekly_look import Look, analysed
 from monitors import (
     AlertState,
@@ -144,7 +144,7 @@ def chapter(langfuse: Scores, spec: MonitorSpec, now: datetime, weeks: int, stat
         line=series.line(),
         whole=hajek(series.values, series.weights, series.session) if series.values.size else None,
         left_out=series.left_out,
-        breakdowns=tuple(_breakdowns(series)),
+        breakdowns=tuple(breakdowns(series)),
         bars=_bars(series),
         worst=_read(series.recent.values(), 1),
         best=_read(series.recent.values(), -1),
@@ -174,7 +174,8 @@ def gather(desk: Desk, chosen: Sequence[MonitorSpec], weeks: int, read: Callable
     )
 
 
-def _breakdowns(series: WeeklySeries) -> Iterable[Breakdown]:
+def breakdowns(series: WeeklySeries) -> Iterable[Breakdown]:
+    """Give each dimension with its largest segments, and its neighbours in time compared."""
     for name, dimension in series.dimensions.items():
         rows = [_row(series, name, dimension, code) for code in range(len(dimension.names))]
         known = sorted((row for row in rows if row is not None), key=lambda row: (-row.share, row.name))

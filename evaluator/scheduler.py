@@ -16,6 +16,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from evaluator.app import App
 from evaluator.batch import Backlog
+from evaluator.coverage_notices import CoverageNotices
 from evaluator.discovery import Discovery
 from evaluator.errors import EvaluatorError
 
@@ -54,6 +55,7 @@ class Scheduler:
         self._batches = batches
         self._take_up = take_up
         self._late_scores = late_scores
+        self._coverage = CoverageNotices(app.state, app.definitions, app.clock, delivers=bool(app.destinations))
         self._owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
         self._leads = False
         self._waits: dict[str, tuple[float, float]] = {}
@@ -113,6 +115,7 @@ class Scheduler:
             day_of_week=schedule.weekly_on[:3], hour=weekly_at.hour, minute=weekly_at.minute, timezone="UTC"
         )
         self._run("budget", self._app.money.tell)
+        self._run("coverage", self._coverage.tell)
         self._run("delivery", self._app.watch.deliver)
         self._run_due("look", daily, self._app.watch.look)
         self._run_due("calibration", weekly, self._app.calibrating().week)

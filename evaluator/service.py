@@ -21,9 +21,10 @@ from evaluator.app import App
 from evaluator.batch import Lane
 from evaluator.discovery import Found
 from evaluator.errors import Refused, Unavailable
+from evaluator.hours import Funnel
+from evaluator.pulse import beating
 from evaluator.scheduler import Scheduler
-from evaluator.state import Funnel
-from evaluator.worker import Queue, open_queue, take_up, working
+from evaluator.worker import Queue, open_queue, take_up, thread_count, working
 from traces import Usage
 
 _POLL_SECONDS: Final = 0.25
@@ -144,6 +145,7 @@ def sweep(
     queue = open_queue(app)
     before, paid, closed = app.state.funnel(), app.state.spending(), dict[str, str]()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(beating(app, "sweep", (threads or thread_count(app)) if drain and work else 0))
         if drain and work:
             stack.enter_context(working(app, queue, threads))
         old = functools.partial(queue.put, lane=Lane.BACKFILL)

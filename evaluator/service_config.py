@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 
 from judges import Price, Redaction
+from monitors import Fraction
 from traces import Duration, Interval, duration_text
 
 _VARIABLE: Final = re.compile(r"^[A-Z][A-Z0-9_]{0,99}$")
@@ -310,6 +311,24 @@ class OverloadConfig(Section):
     )
 
 
+class CoverageConfig(Section):
+    """What is promised: how much of what is sampled is evaluated, and how soon."""
+
+    objective: Fraction | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="part of the sampled traces that must be evaluated in time: 99%; null: nobody is told",
+    )
+    within: Interval = Field(
+        default=timedelta(minutes=15), description="time from the moment a trace is handed to the workers"
+    )
+    silent_for: Interval = Field(
+        default=timedelta(minutes=30),
+        description="people are told when traces came for so long and nothing was evaluated",
+    )
+
+
 Digests = Literal["always", "changes", "off"]
 
 
@@ -347,6 +366,7 @@ class ServiceConfig(Section):
     cache: CacheConfig = CacheConfig()
     budget: BudgetConfig = BudgetConfig()
     overload: OverloadConfig = OverloadConfig()
+    coverage: CoverageConfig = CoverageConfig()
     watch: WatchConfig = WatchConfig()
     batch_size: int = Field(default=50, gt=0, le=50, description="traces in one message; a fetch takes at most 50")
     rules_path: str | None = Field(

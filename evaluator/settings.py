@@ -113,6 +113,18 @@ class Settings(BaseSettings):
     evaluator_grace: float = Field(
         default=25, gt=0, description="seconds that paid judge calls get to finish when the service is told to stop"
     )
+    evaluator_status_port: int = Field(
+        default=8321,
+        ge=0,
+        le=65535,
+        description="port of the status page, of health and metrics; 0: they are not served",
+    )
+    evaluator_status_host: str = Field(
+        default="127.0.0.1", description="where they are served; elsewhere than on this machine only with a token"
+    )
+    evaluator_status_token: Secret = Field(
+        default=SecretStr(""), description="opens the status page and metrics: a bearer token, or a browser's password"
+    )
     evaluator_log: str = Field(default="auto", pattern="^(auto|json|pretty)$", description="auto, json or pretty")
 
     @classmethod

@@ -19,54 +19,81 @@ end
 return table.concat(digits)
 
 -- claim
--- KEYS: funnel, bucket...   ARGV: seconds to keep, JSON [[bucket index, [funnel field, ...], [trace id, ...]], ...]
+-- KEYS: funnel, promises, bucket..., funnel of each bucket's hour...
+-- ARGV: seconds to keep, JSON [[bucket index, [funnel field, ...], [trace id, ...]], ...], seconds to keep hours,
+--   slot of the promise or '', seconds to keep promises
 -- Returns how many were new. A trace counts in the funnel once, however often it is claimed.
-local fresh = 0
+local fresh, buckets, slot = 0, (#KEYS - 2) / 2, ARGV[4]
 for _, one in ipairs(cjson.decode(ARGV[2])) do
   local ids, new = one[3], 0
   for at = 1, #ids, 1000 do
-    new = new + redis.call('SADD', KEYS[1 + one[1]], unpack(ids, at, math.min(at + 999, #ids)))
+    new = new + redis.call('SADD', KEYS[2 + one[1]], unpack(ids, at, math.min(at + 999, #ids)))
   end
   if new > 0 then
-    for _, field in ipairs(one[2]) do redis.call('HINCRBY', KEYS[1], field, new) end
+    for _, field in ipairs(one[2]) do
+      redis.call('HINCRBY', KEYS[1], field, new)
+      redis.call('HINCRBY', KEYS[2 + buckets + one[1]], field, new)
+      if slot ~= '' and string.sub(field, -9) == '/sampled/' then
+        redis.call('HINCRBY', KEYS[2], slot .. '/' .. string.sub(field, 1, -2), new)
+      end
+    end
   end
   fresh = fresh + new
 end
-for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+for i = 1, buckets do
+  redis.call('EXPIRE', KEYS[2 + i], ARGV[1])
+  redis.call('EXPIRE', KEYS[2 + buckets + i], ARGV[3])
+end
+if slot ~= '' then redis.call('EXPIRE', KEYS[2], ARGV[5]) end
 return fresh
 
 -- settle
--- KEYS: funnel, dead, dead:at, bucket...
--- ARGV: seconds to keep, JSON [[bucket index, trace id, evaluator, terminal state, dead letter?, its time?], ...]
+-- KEYS: funnel, dead, dead:at, counters, bucket..., funnel of each bucket's hour..., promises...
+-- ARGV: seconds to keep, JSON [[bucket index, trace id, evaluator, terminal state, dead letter or '', its time,
+--   promises index or 0, field of the promise], ...], seconds to keep hours, number of buckets, seconds to keep promises
 -- The first terminal state of a (trace, evaluator) stays; only it is counted, only it leaves a letter. But a score that
--- Langfuse holds is a fact: it takes the place of any other state, and the letter is void.
-local fresh = 0
+-- Langfuse holds is a fact: it takes the place of any other state, and the letter is void. What is taken back so is
+-- counted too: a counter of /metrics never goes back.
+local fresh, buckets = 0, tonumber(ARGV[4])
 local counts = {}
-local function count(evaluator, state, number)
+local function count(hour, evaluator, state, number)
   local name = evaluator .. '/' .. (string.find(state, '/', 1, true) and state or state .. '/')
-  counts[name] = (counts[name] or 0) + number
+  for _, key in ipairs({KEYS[1], hour}) do
+    counts[key] = counts[key] or {}
+    counts[key][name] = (counts[key][name] or 0) + number
+  end
 end
 for _, one in ipairs(cjson.decode(ARGV[2])) do
-  local bucket, pair, evaluator, state = KEYS[3 + one[1]], one[2] .. '/' .. one[3], one[3], one[4]
-  local before = redis.call('HGET', bucket, pair)
+  local bucket, hour, pair, evaluator = KEYS[4 + one[1]], KEYS[4 + buckets + one[1]], one[2] .. '/' .. one[3], one[3]
+  local state, before = one[4], redis.call('HGET', bucket, pair)
   if not before then
     fresh = fresh + 1
-    if one[5] then
+    if one[5] ~= '' then
       redis.call('HSET', KEYS[2], pair, one[5])
       redis.call('ZADD', KEYS[3], one[6], pair)
     end
+    if one[7] > 0 then redis.call('HINCRBY', KEYS[4 + 2 * buckets + one[7]], one[8], 1) end
   elseif state == 'scored' and before ~= 'scored' then
-    count(evaluator, before, -1)
+    count(hour, evaluator, before, -1)
+    local cut = string.find(before, '/', 1, true) or #before + 1
+    local told = {'taken_back', evaluator, string.sub(before, 1, cut - 1), string.sub(before, cut + 1)}
+    redis.call('HINCRBYFLOAT', KEYS[4], cjson.encode(told), 1)
     redis.call('HDEL', KEYS[2], pair)
     redis.call('ZREM', KEYS[3], pair)
   end
   if not before or (state == 'scored' and before ~= 'scored') then
     redis.call('HSET', bucket, pair, state)
-    count(evaluator, state, 1)
+    count(hour, evaluator, state, 1)
   end
 end
-for field, number in pairs(counts) do redis.call('HINCRBY', KEYS[1], field, number) end
-for i = 4, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+for key, fields in pairs(counts) do
+  for field, number in pairs(fields) do redis.call('HINCRBY', key, field, number) end
+end
+for i = 1, buckets do
+  redis.call('EXPIRE', KEYS[4 + i], ARGV[1])
+  redis.call('EXPIRE', KEYS[4 + buckets + i], ARGV[3])
+end
+for i = 5 + 2 * buckets, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[5]) end
 return fresh
 
 -- remember
@@ -94,18 +121,30 @@ return found
 -- KEYS: funnel, dead, dead:at, bucket...
 -- ARGV: the reason of what had no money, JSON [[bucket index, trace id, evaluator, 1 when its score is to be replaced], ...]
 -- Returns for each: 1 when it may be evaluated anew, 0 when it has ended for good: with a score that stays, or without.
--- One that had ended is counted as if it had not; one of which nothing is known is counted as sampled.
+-- One that had ended is counted as if it had not; one of which nothing is known is counted as sampled. The funnel of the
+-- hour and what is told to /metrics stand beside these keys.
 local answers = {}
+local function count(bucket, evaluator, state, number)
+  local hour, cut = (string.gsub(bucket, ':settled:', ':hour:')), string.find(state, '/', 1, true)
+  local field = evaluator .. '/' .. (cut and state or state .. '/')
+  redis.call('HINCRBY', KEYS[1], field, number)
+  redis.call('HINCRBY', hour, field, number)
+  redis.call('EXPIRE', hour, 1209600)
+  if number < 0 then
+    local told = {'taken_back', evaluator, string.sub(state, 1, (cut or #state + 1) - 1), string.sub(state, (cut or #state) + 1)}
+    redis.call('HINCRBYFLOAT', (string.gsub(KEYS[1], 'funnel$', 'counters')), cjson.encode(told), 1)
+  end
+end
 for place, one in ipairs(cjson.decode(ARGV[2])) do
   local bucket, pair, evaluator = KEYS[3 + one[1]], one[2] .. '/' .. one[3], one[3]
   local state = redis.call('HGET', bucket, pair)
   local failed = state and string.find(state, 'failed', 1, true) == 1
   answers[place] = 1
   if not state then
-    redis.call('HINCRBY', KEYS[1], evaluator .. '/sampled/', 1)
+    count(bucket, evaluator, 'sampled', 1)
   elseif failed or (state == 'scored' and one[4] == 1) or state == 'skipped/' .. ARGV[1] then
     redis.call('HDEL', bucket, pair)
-    redis.call('HINCRBY', KEYS[1], evaluator .. '/' .. state .. (state == 'scored' and '/' or ''), -1)
+    count(bucket, evaluator, state, -1)
     redis.call('HDEL', KEYS[2], pair)
     redis.call('ZREM', KEYS[3], pair)
   else

@@ -13,7 +13,8 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
 | N:funnel | hash | for ever | evaluator/state/reason -> count | counting starts at 0 |
 | N:ran:NAME | string | for ever | when a scheduled job last ran | it runs once more |
-| N:usage | hash | for ever | evaluator/what -> judge calls, tokens, USD | counting starts at 0 |
+| N:hour:*, N:promised:*, N:counters, N:usage | hash | (see hours, counters) | what was counted | it starts at 0 |
+| N:workers | hash | a minute | which processes live (pulse.py) | they say so again |
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
 | N:pause:, N:window:, N:tokens:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert (see alert_memory too) | the scores tell |
@@ -38,7 +39,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -50,7 +50,10 @@ import redis
 
 from evaluator.batch import Job
 from evaluator.connection import reachable, scripts
+from evaluator.counters import Counters
+from evaluator.coverage import is_kept
 from evaluator.dead_letters import DeadLetter, DeadLetters, text_of
+from evaluator.hours import HOURS_KEPT, KEPT, MISSED, PROMISES_KEPT, Funnel, Hours, funnel_of, hour_key, slot_of
 from evaluator.token_limits import TokenLimits
 from traces import Outcome, Ref, SessionRef, TraceRef, Usage, outcome_from_json, outcome_to_json
 
@@ -58,13 +61,11 @@ _OUTCOMES_KEPT: Final = timedelta(days=2)
 _LOCK_SECONDS: Final = 30
 """A monitor is locked for as long as it takes to save it; the lock of one who died is in the way for so long."""
 
+_MOST_TOLD: Final = 200
 _HOUR: Final = timedelta(hours=1)
-_COUNTED: Final = ("calls", "input_tokens", "output_tokens", "cached", "cached_tokens")
+_HOURS_SECONDS: Final = int(HOURS_KEPT.total_seconds())
+_PROMISES_SECONDS: Final = int(PROMISES_KEPT.total_seconds())
 _IS_FREE: Final = b"0"[0].__eq__
-
-
-Funnel = Counter[tuple[str, str, str]]
-"""How many (trace, evaluator) pairs reached a state: (evaluator, state, reason) -> count."""
 
 
 class Load(NamedTuple):
@@ -77,7 +78,7 @@ class Load(NamedTuple):
 class Settled(NamedTuple):
     """The terminal state of one evaluator on one trace: scored, skipped, unscored, failed or gone, and why.
 
-    What failed leaves a `letter`, so that it can be taken up again.
+    What failed leaves a `letter`, so that it can be taken up again. What was `handed` over live is due soon.
     """
 
     ref: Ref
@@ -85,6 +86,7 @@ class Settled(NamedTuple):
     state: str
     reason: str = ""
     letter: DeadLetter | None = None
+    handed: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -98,12 +100,18 @@ class MonitorRecord:
 class State:
     """Named operations on what the fleet shares. Every method raises `Unavailable` when Redis cannot be reached."""
 
-    def __init__(self, client: redis.Redis, namespace: str, keep: timedelta) -> None:
-        """Use `client`; `keep` is how long claims and terminal states stay, longer than any overlap."""
+    def __init__(
+        self, client: redis.Redis, namespace: str, keep: timedelta, within: timedelta = timedelta(minutes=15)
+    ) -> None:
+        """Use `client`; claims and states stay for `keep`, longer than any overlap; live work is due `within`."""
         self._redis = client
         self._namespace = namespace
+        self.keeps = keep
         self._keep = int(keep.total_seconds())
+        self._within = within
         self.tokens = TokenLimits(client, namespace)
+        self.counters = Counters(client, namespace)
+        self.hours = Hours(client, namespace)
         self.dead = DeadLetters(client, namespace, self._keep, partial(self._bucket, "settled"))
         self._scripts = {name: client.register_script(body) for name, body in scripts().items()}
 
@@ -135,8 +143,15 @@ class State:
             free.update(itertools.compress(ids, map(_IS_FREE, flags)))
         return free
 
-    def claim(self, decided: Mapping[TraceRef, Iterable[str]] | Mapping[SessionRef, Iterable[str]]) -> int:
-        """Mark traces as taken care of, count each `evaluator/state/reason` once; return how many are new."""
+    def claim(
+        self,
+        decided: Mapping[TraceRef, Iterable[str]] | Mapping[SessionRef, Iterable[str]],
+        handed: datetime | None = None,
+    ) -> int:
+        """Mark traces as taken care of, count each `evaluator/state/reason` once; return how many are new.
+
+        What live discovery `handed` over at a time is promised to be evaluated soon (coverage.py).
+        """
         kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         for ref, fields in decided.items():
             kinds.setdefault((self._bucket("claimed", ref), tuple(fields)), []).append(ref.id)
@@ -144,8 +159,11 @@ class State:
             return 0
         buckets = {bucket: place for place, bucket in enumerate(dict.fromkeys(bucket for bucket, _ in kinds), start=1)}
         payload = orjson.dumps([[buckets[bucket], fields, ids] for (bucket, fields), ids in kinds.items()])
+        slot = slot_of(self._namespace, handed) if handed else None
+        keys = [self._key("funnel"), slot.key if slot else self._key("funnel"), *buckets, *map(self._hour, buckets)]
+        kept = (self._keep, payload, _HOURS_SECONDS, slot.field if slot else "", _PROMISES_SECONDS)
         with reachable():
-            return cast("int", self._scripts["claim"]([self._key("funnel"), *buckets], [self._keep, payload]))
+            return cast("int", self._scripts["claim"](keys, kept))
 
     def load(self) -> Load:
         """Return how loaded the workers were at the last look."""
@@ -169,27 +187,33 @@ class State:
         with reachable():
             pipe = self._redis.pipeline(transaction=False)
             for bucket, fields in wanted.items():
-                pipe.hmget(bucket, [_settled_field(*field) for field in fields])
+                pipe.hmget(bucket, [f"{trace_id}/{name}" for trace_id, name in fields])
             answers = pipe.execute()
         found = zip(wanted.values(), answers, strict=True)
         return {f: s.decode() for fields, states in found for f, s in zip(fields, states, strict=True) if s is not None}
 
-    def settle(self, settled: Sequence[Settled]) -> int:
+    def settle(self, settled: Sequence[Settled], at: datetime | None = None) -> int:
         """Record terminal states with their dead letters, and count each once; return how many are new.
+
+        `at` is the time, by which promises are kept or not; without it they are not counted.
 
         The first state stays, but for one: what was given up by one worker and scored by another is scored.
         """
         if not settled:
             return 0
         places: dict[str, int] = {}
-        rows = [
-            [places.setdefault(self._bucket("settled", s.ref), len(places) + 1), s.ref.id, s.evaluator, _state_text(s)]
-            + ([text_of(s.letter), s.letter.at.timestamp()] if s.letter else [])
-            for s in settled
-        ]
-        keys = [self._key("funnel"), *self.dead.keys, *places]
+        slots: dict[str, int] = {}
+        rows = []
+        for each in settled:
+            place = places.setdefault(self._bucket("settled", each.ref), len(places) + 1)
+            letter = (text_of(each.letter), each.letter.at.timestamp()) if each.letter else ("", 0)
+            key, field = self._promise(each, each.handed, at) if each.handed and at else ("", "")
+            slot = slots.setdefault(key, len(slots) + 1) if key else 0
+            rows.append([place, each.ref.id, each.evaluator, _state_text(each), *letter, slot, field])
+        own = [self._key("funnel"), *self.dead.keys, self._key("counters")]
+        kept = (self._keep, orjson.dumps(rows), _HOURS_SECONDS, len(places), _PROMISES_SECONDS)
         with reachable():
-            fresh = cast("int", self._scripts["settle"](keys, [self._keep, orjson.dumps(rows)]))
+            fresh = cast("int", self._scripts["settle"]([*own, *places, *map(self._hour, places), *slots], kept))
         self.dead.forget_old([s.letter.at for s in settled if s.letter])
         return fresh
 
@@ -246,31 +270,11 @@ class State:
         """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
         with reachable():
             counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("funnel")))
-        return Counter({_three(name.decode()): int(count) for name, count in counts.items() if int(count)})
-
-    def spend(self, used: Mapping[str, Usage]) -> None:
-        """Add what judge calls cost, by evaluator."""
-        if not used:
-            return
-        key = self._key("usage")
-        with reachable():
-            pipe = self._redis.pipeline()
-            for evaluator, usage in used.items():
-                for what in _COUNTED:
-                    if count := getattr(usage, what):
-                        pipe.hincrby(key, f"{evaluator}/{what}", count)
-                pipe.hincrbyfloat(key, f"{evaluator}/usd", usage.usd)
-            pipe.execute()
+        return funnel_of(counts)
 
     def spending(self) -> dict[str, Usage]:
         """Return what judge calls cost so far, by evaluator."""
-        with reachable():
-            counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("usage")))
-        used: dict[str, Usage] = {}
-        for name, count in counts.items():
-            evaluator, what = name.decode().rsplit("/", 1)
-            used[evaluator] = used.get(evaluator, Usage()) + _one_kind(what, float(count))
-        return used
+        return self.counters.spending()
 
     # -- dead letters ------------------------------------------------------------------------------------------------
 
@@ -334,6 +338,9 @@ class State:
             pipe.set(key, orjson.dumps(record.state))
             for message, payload in record.outbox.items():
                 pipe.hset(self._key("outbox"), message, orjson.dumps(payload))
+                told = {"at": payload.get("at"), "text": payload.get("message", {}).get("text", message)}
+                pipe.lpush(self._key("told"), orjson.dumps(told))
+                pipe.ltrim(self._key("told"), 0, _MOST_TOLD - 1)
             pipe.execute()
 
     def outbox(self) -> dict[str, dict[str, Any]]:
@@ -345,7 +352,8 @@ class State:
     def sent(self, message: str) -> None:
         """Confirm a delivery."""
         with reachable():
-            self._redis.hdel(self._key("outbox"), message)
+            gone = self._redis.hdel(self._key("outbox"), message)
+        self.counters.count("messages_sent", by=gone)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -362,7 +370,15 @@ class State:
         return self._bucket_at(kind, ref.ended)
 
     def _bucket_at(self, kind: str, at: datetime) -> str:
-        return f"{self._namespace}:{kind}:{at.year:04}{at.month:02}{at.day:02}{at.hour:02}"
+        return hour_key(self._namespace, kind, at)
+
+    def _promise(self, settled: Settled, handed: datetime, at: datetime) -> tuple[str, str]:
+        key, slot = slot_of(self._namespace, handed)
+        what = KEPT if is_kept(settled.state, settled.reason, at - handed, self._within) else MISSED
+        return key, f"{slot}/{settled.evaluator}/{what}"
+
+    def _hour(self, bucket: str) -> str:
+        return self._key("hour", bucket.rpartition(":")[2])
 
     def _buckets(self, kind: str, refs: Iterable[Ref]) -> dict[str, list[Ref]]:
         buckets: dict[str, list[Ref]] = {}
@@ -371,22 +387,8 @@ class State:
         return buckets
 
 
-def _settled_field(trace_id: str, evaluator: str) -> str:
-    return f"{trace_id}/{evaluator}"
-
-
 def _state_text(settled: Settled) -> str:
     return f"{settled.state}/{settled.reason}" if settled.reason else settled.state
-
-
-def _one_kind(what: str, count: float) -> Usage:
-    known: dict[str, Any] = {what: int(count)} if what in _COUNTED else {"usd": count} if what == "usd" else {}
-    return Usage(**known)
-
-
-def _three(name: str) -> tuple[str, str, str]:
-    evaluator, state, reason = name.split("/", 2)
-    return evaluator, state, reason
 
 
 def _milliseconds(duration: timedelta) -> int:

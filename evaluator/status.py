@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-
 from evaluator.alert_memory import DONE
 from evaluator.app import App
 from evaluator.arrears import Span
 from evaluator.batch import Backlog, Lane
 from evaluator.budgets import budgets_of, whose
-from evaluator.state import Funnel, Load
-from evaluator.telemetry import spelled_out
+from evaluator.coverage import Kept, kept
+from evaluator.coverage_notices import LOOKED_BACK, promises_nothing
+from evaluator.hours import Funnel, Promises
+from evaluator.pulse import Process, living
+from evaluator.state import Load
 from evaluator.worker import Queue
 
 STATES = ("filtered", "sampled_out", "shed", "sampled", "scored", "skipped", "unscored", "failed", "gone")
@@ -29,6 +29,14 @@ class Spending(NamedTuple):
 
     spent: float
     limit: float
+
+
+class Limit(NamedTuple):
+    """What one server may be asked: requests a minute (None: no limit), and how long it wants a pause from now on."""
+
+    name: str
+    per_minute: int | None
+    pause: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,12 @@ class Status:
         parked: pairs that wait for money, by evaluator.
         closed: models that take no calls, with why.
         owed: when traces ended that an evaluator will look at when there is money.
+        low: traces that scored low, on the way to where people find them.
+        workers: processes that live.
+        hours: what became of the traces that ended in each of the last 24 hours.
+        promises: what became of live traces, in slots of five minutes.
+        kept: what each evaluator kept of what fell due in the last hour.
+        limits: of Langfuse and the models.
     """
 
     leader: str | None
@@ -69,6 +83,11 @@ class Status:
     owed: Mapping[str, Sequence[Span]] = field(default_factory=dict)
     not_taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     low: Counter[str] = field(default_factory=Counter)
+    workers: Sequence[Process] = ()
+    hours: Mapping[datetime, Funnel] = field(default_factory=dict)
+    promises: Sequence[Promises] = ()
+    kept: Sequence[Kept] = ()
+    limits: Sequence[Limit] = ()
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -81,6 +100,13 @@ class Status:
             if states["sampled"] > done:
                 states["pending"] = states["sampled"] - done
         return counts
+
+    @property
+    def per_minute(self) -> float:
+        """How many live pairs of trace and evaluator ended a minute, in the last quarter of an hour."""
+        last = sorted({each.start for each in self.promises})[-3:]
+        ended = sum(each.kept + each.missed for each in self.promises if each.start in last)
+        return ended / 15
 
     @property
     def reasons(self) -> Counter[str]:
@@ -107,6 +133,12 @@ class Status:
             "evaluators": {name: dict(states) for name, states in self.counts.items()},
             "reasons": dict(self.reasons.most_common()),
             "dead_letters": dict(self.dead.most_common()),
+            "workers": [
+                {"name": each.name, "role": each.role, "threads": each.threads, "release": each.release}
+                for each in self.workers
+            ],
+            "ended_per_minute": round(self.per_minute, 2),
+            "kept": {each.evaluator: {"due": each.due, "share": round(each.share, 6)} for each in self.kept},
             "undelivered": self.undelivered,
             "undelivered_messages": [
                 {"to": destination, "message": message, "reason": why}
@@ -134,6 +166,8 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         Unavailable: Redis does not answer.
     """
     mark = app.state.watermark()
+    within, batched = app.definitions.service.coverage.within, promises_nothing(app.definitions)
+    promises = app.state.hours.promises(now, within + LOOKED_BACK + timedelta(hours=1))
     lanes = {lane: queue.backlog(now, lane) for lane in Lane}
     letters = app.state.dead_letters()
     return Status(
@@ -153,7 +187,19 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         owed=app.money.arrears.owed(),
         not_taken={pair: why for pair, why in sorted(app.alerts.deliveries().items()) if why != DONE},
         low=Counter(f"{low.kind} {low.place}" + (f": {low.why}" if low.why else "") for low in app.low.waiting()),
+        workers=living(app),
+        hours=app.state.hours.funnels(now, 24),
+        promises=promises,
+        kept=kept(promises, now, within, LOOKED_BACK, batched),
+        limits=_limits(app),
     )
+
+
+def _limits(app: App) -> list[Limit]:
+    limits, entries = app.definitions.service.limits, app.definitions.service.models.entries
+    known = {"langfuse": limits.langfuse_requests_per_minute, "model": limits.model_requests_per_minute}
+    known |= {f"model:{name}": entry.requests_per_minute for name, entry in entries.items()}
+    return [Limit(name, per_minute, app.state.tokens.paused(name)) for name, per_minute in known.items()]
 
 
 def _budgets(app: App, now: datetime) -> dict[str, Spending]:
@@ -164,66 +210,8 @@ def _budgets(app: App, now: datetime) -> dict[str, Spending]:
     return {whose(payer): Spending(spent.get(payer, 0.0), limit) for payer, limit in budgets.limits.items()}
 
 
-def show(status: Status, out: Console) -> None:
-    """Print a look for people."""
-    out.print(f"leader        {status.leader or 'none: no scheduler is running'}", highlight=False)
-    behind = "nothing was read yet" if status.behind is None else f"{_span(status.behind)} (quiet_for included)"
-    out.print(f"read up to    {behind}", highlight=False)
-    for lane, known in status.lanes.items():
-        waits = f"{known.messages:,} waiting, the oldest for {_span(known.oldest)}" if known.messages else "empty"
-        out.print(f"lane {lane.value:<9}{waits}", highlight=False)
-    out.print(f"in hand       {status.in_hand:,}, those that come again later among them", highlight=False)
-    if any(status.batches):
-        out.print("batches       {:,} waiting to be sent, {:,} sent".format(*status.batches), highlight=False)
-    if status.sessions:
-        out.print(f"sessions      {status.sessions:,} waiting until they are idle", highlight=False)
-    share = "" if status.load.share == 1 else f", sampling at {status.load.share:.0%} of the configured rates"
-    out.print(f"lag           {_span(status.load.lag)}{share}", highlight=False)
-    for payer, money in status.budgets.items():
-        said = f"{money.spent:,.2f} of {money.limit:,.2f} USD spent today ({money.spent / money.limit:.0%})"
-        style = "red" if money.spent >= money.limit else None
-        out.print(f"budget        {payer}: {said}", style=style, markup=False, highlight=False)
-    if status.parked:
-        waiting = ", ".join(f"{number:,} of {name}" for name, number in status.parked.items())
-        out.print(f"no money yet  {waiting}", markup=False, highlight=False)
-    for model, why in status.closed.items():
-        out.print(f"closed        {model}, its questions wait: {why}", style="red", markup=False, highlight=False)
-    for name, spans in status.owed.items():
-        said = ", ".join(f"{span.start:%d %b %H:%M} to {span.end:%d %b %H:%M}" for span in spans)
-        out.print(f"no money yet  {name}: what ended {said} UTC", markup=False, highlight=False)
-    _show_undelivered(status, out)
-    for place, number in status.low.most_common():
-        out.print(f"low scores    {number:,} on the way to {place}", markup=False, highlight=False)
-    if status.counts:
-        out.print(_table(status.counts))
-    for reason, number in status.reasons.most_common():
-        out.print(f"  {number:>9,} {spelled_out(reason)}", style="dim", markup=False, highlight=False)
-    if status.dead:
-        out.print("given up in the last 30 days, kept as dead letters:", style="red", highlight=False)
-        for reason, number in status.dead.most_common():
-            out.print(f"  {number:>9,} {spelled_out(reason)}", markup=False, highlight=False)
-
-
-def _show_undelivered(status: Status, out: Console) -> None:
-    if status.undelivered:
-        out.print(f"messages      {status.undelivered} not delivered yet", style="red", highlight=False)
-    for (destination, message), why in status.not_taken.items():
-        out.print(f"  {destination}: {why} ({message})", style="red", markup=False, highlight=False)
-
-
-def _table(counts: Mapping[str, Counter[str]]) -> Table:
-    columns = [
-        state for state in ("pending", *STATES) if state == "pending" or any(known[state] for known in counts.values())
-    ]
-    table = Table("evaluator", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right")
-    for name, known in counts.items():
-        table.add_row(name, *(f"{known[state]:,}" if known[state] else "" for state in columns))
-    return table
-
-
-def _span(span: timedelta) -> str:
+def span_text(span: timedelta) -> str:
+    """Return a span of time as people say it."""
     seconds = int(span.total_seconds())
     if seconds < 120:
         return f"{seconds} s"

@@ -1,11 +1,12 @@
 """Requests and tokens a minute of one provider, for the whole fleet. Knows its Redis keys.
 
-The keys stand in the table of state.py. Only asked where a limit of tokens is set.
+The keys stand in the table of state.py. Permits are only asked for where a limit of tokens is set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import cast
 
 import orjson
@@ -18,6 +19,7 @@ class TokenLimits:
     """Permits for requests of known size. Raises `Unavailable` when Redis cannot be reached."""
 
     def __init__(self, client: redis.Redis, namespace: str) -> None:
+        self._redis = client
         self._namespace = namespace
         self._run = client.register_script(scripts("limits.lua")["tokens"])
 
@@ -41,3 +43,9 @@ class TokenLimits:
             answer = self._run(keys, [requests or 0, tokens, returned, orjson.dumps(list(wanted))])
             granted, wait = cast("list[int]", answer)
         return granted, wait / 1000
+
+    def paused(self, provider: str) -> timedelta:
+        """Return for how long nobody may ask a provider."""
+        with reachable():
+            left = self._redis.pttl(f"{self._namespace}:pause:{provider}")
+        return timedelta(milliseconds=max(0, left))

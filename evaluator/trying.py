@@ -111,10 +111,7 @@ def check_finished(desk: Desk, trace: Trace) -> None:
 
 def attempt(desk: Desk, trace: Trace, evaluators: Sequence[Evaluator]) -> list[Tried]:
     """Return what each evaluator decides about a trace and what it says of it; rubrics only prepare their question."""
-    root = _root(desk, trace)
-    if root is not None:
-        root = with_verdicts_on(root, trace, desk.definitions.evaluators, rule_outcome)
-    decisions = decide(root, evaluators, desk.definitions.service, desk.money.volumes.rates())
+    decisions = decide(root_of(desk, trace), evaluators, desk.definitions.service, desk.money.volumes.rates())
     tried = []
     salt = desk.definitions.service.sampling.salt
     for evaluator, decision in zip(evaluators, decisions, strict=True):
@@ -202,8 +199,11 @@ def _had(name: str, wanted: Any, root: TraceRoot) -> str:
     )
 
 
-def _root(desk: Desk, trace: Trace) -> TraceRoot | None:
-    """Return the root as discovery sees it, with the scores that filters ask for."""
+def root_of(desk: Desk, trace: Trace) -> TraceRoot | None:
+    """Return the root as it is decided about, with the scores and verdicts that filters ask for."""
     around = Window(trace.root.start - _AROUND, trace.root.start + _AROUND)
     root = desk.langfuse.roots([trace.id], around).get(trace.id)
-    return None if root is None else with_scores([root], desk.definitions, desk.langfuse, desk.clock.now())[0]
+    if root is None:
+        return None
+    (seen,) = with_scores([root], desk.definitions, desk.langfuse, desk.clock.now())
+    return with_verdicts_on(seen, trace, desk.definitions.evaluators, rule_outcome)

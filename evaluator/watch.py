@@ -8,7 +8,7 @@ and so which alert it is: one that Slack has already is not told again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from evaluator.clock import Clock
 from evaluator.delivery import Delivery
 from evaluator.digest import Coverage, DigestLine, Totals, digest
 from evaluator.errors import EvaluatorError
+from evaluator.hours import Funnel
 from evaluator.judged import Scores, judged
 from evaluator.kept_weeks import Reading
 from evaluator.langfuse import Capabilities, Window
@@ -31,7 +32,7 @@ from evaluator.message import Urls
 from evaluator.missing import gaps, told
 from evaluator.saying import marks_of
 from evaluator.service_config import Digests
-from evaluator.state import Funnel, MonitorRecord
+from evaluator.state import MonitorRecord
 from evaluator.telling import LOOKED_BACK, alert_of, payload_of, sight_of, unwatched
 from evaluator.weekly_look import Look, analysed, baseline
 from monitors import (
@@ -41,6 +42,7 @@ from monitors import (
     DropTest,
     Event,
     Held,
+    Judged,
     Marks,
     MonitorSpec,
     NotEnoughHistory,
@@ -217,6 +219,14 @@ class Watch:
         """
         lines, coverage = self._overview(self._totals(), self._known(_DIGEST))
         return digest(lines, coverage, self._clock.now())
+
+    def scores(self, spec: MonitorSpec, window: Window) -> Iterable[Judged]:
+        """Give a window's scores that a monitor watches, finished weeks from where they are kept.
+
+        Raises:
+            EvaluatorError: Langfuse cannot be read.
+        """
+        return self._judged(spec, window)
 
     def deliver(self) -> None:
         """Send what waits in the outbox."""

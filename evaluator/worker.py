@@ -30,6 +30,7 @@ from evaluator.catching_up import MadeUp
 from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.langfuse import Window
+from evaluator.pulse import beating
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
@@ -174,6 +175,7 @@ def main() -> None:
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     stack = contextlib.ExitStack()
     app = stack.enter_context(open_app(settings))
+    stack.enter_context(beating(app, "worker"))
     queue = open_queue(app)
     queue.broker.add_middleware(_Drain(app))
     calm_collector()

@@ -20,7 +20,7 @@ from monitors.holm import Claim, shares
 from monitors.marks import Expected, Marks, Snooze, marks, moment
 from monitors.segments import Contribution
 from monitors.series import Held, Judged, Span, WeeklySeries, WeekMean, weekly
-from monitors.spec import MonitorSpec, OnLow
+from monitors.spec import Fraction, MonitorSpec, OnLow
 
 __all__ = [
     "LASTING",
@@ -35,6 +35,7 @@ __all__ = [
     "DropTest",
     "Event",
     "Expected",
+    "Fraction",
     "Held",
     "Judged",
     "Marks",

@@ -185,6 +185,9 @@ class Gate:
         self.closed = False
         self.error: Exception | None = None
 
+    def ended(self, model: str, seconds: float, how: str) -> None:
+        pass
+
     def used(self, reserved: int, tokens: int) -> None:
         """Note what was used of what was reserved."""
         self.tokens.append((reserved, tokens))

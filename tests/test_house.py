@@ -178,7 +178,8 @@ def test_changes_are_told() -> None:
 
 
 LOADING: Final = {
-    "importlib": {"rules/collect.py", "evaluator/connection.py"},  # the kinds of rules; a text beside the module
+    # The kinds of rules; a text beside the module; the number of the release.
+    "importlib": {"rules/collect.py", "evaluator/connection.py", "evaluator/pulse.py"},
     "subprocess": {"evaluator/embedded.py", "evaluator/demo.py"},  # the embedded Valkey; the demo's own processes
 }
 """Modules that can make code of a text or start a program, and who of ours may use them."""

@@ -86,6 +86,15 @@ class Langfuse:
                 self._capabilities = self._loop.call(probe(self._wire, self._clock.now()))
             return self._capabilities
 
+    @property
+    def project_name(self) -> str:
+        """The project's name, empty while nobody has asked for it; nothing is asked here."""
+        return "" if self._capabilities is None else self._capabilities.project_name
+
+    def trouble(self) -> str:
+        """Return why Langfuse does not answer now, empty when it does; waits some seconds at most."""
+        return self._loop.call(self._wire.trouble())
+
     def finished_roots(
         self, window: Window, *, longest: timedelta, exclude_environments: Collection[str] = ()
     ) -> Iterator[list[TraceRoot]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ LARGEST_ANSWER: Final = 64 << 20
 _LONGEST_PAUSE: Final = 300.0
 _LONGEST_WORDS: Final = 200
 """Characters of a refusal's own words that go into errors, logs and dead letters."""
+
+_LATELY_SECONDS: Final = 60.0
+_TROUBLE_SECONDS: Final = 5.0
 
 Params = Sequence[tuple[str, str]]
 
@@ -60,6 +64,21 @@ class Wire:
         self._timeout = timeout
         self._attempts = attempts
         self._session: aiohttp.ClientSession | None = None
+        self._heard: float | None = None
+
+    async def trouble(self) -> str:
+        """Return why Langfuse does not answer now, empty when it does; it is asked when nobody heard of it lately."""
+        time = asyncio.get_running_loop().time
+        if self._heard is not None and time() - self._heard < _LATELY_SECONDS:
+            return ""
+        try:
+            async with asyncio.timeout(_TROUBLE_SECONDS):
+                await self._once("GET", "health", (), None)
+        except TimeoutError:
+            return f"Langfuse at {self.base_url} does not answer within {_TROUBLE_SECONDS:g} s"
+        except EvaluatorError as error:
+            return str(error)
+        return ""
 
     async def get(self, path: str, params: Params = ()) -> Any:
         """Return the JSON answer of GET /api/public/PATH."""
@@ -123,7 +142,9 @@ class Wire:
         if 300 <= status < 400:
             # Followed, a POST would become a GET, and its answer would pass for a score accepted.
             raise ConfigError([Problem("LANGFUSE_BASE_URL", f"{self.base_url} redirects; set the address it leads to")])
-        return status, self._read(method, path, status, content), len(content)
+        answer = self._read(method, path, status, content)
+        self._heard = asyncio.get_running_loop().time()
+        return status, answer, len(content)
 
     def _read(self, method: str, path: str, status: int, content: bytes) -> Any:
         try:

@@ -12,7 +12,7 @@ import orjson
 import structlog
 
 from evaluator.errors import Refused, Unavailable
-from evaluator.limits import TokenGate
+from evaluator.limits import ANSWERED, NO_ANSWER, TokenGate
 from evaluator.model.completion import Dialect, FinalRefusal, StatusError, complaint, read, refusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint
@@ -144,14 +144,17 @@ class Server:
         try:
             content = await self._transport.post(self._endpoint.chat(model), body, heard)
         except StatusError as error:
+            self._gate.ended(model, time() - began, str(error.status))
             if error.status in _OVERRUN:
                 slots.refused()
             if tokens:
                 self._gate.used(tokens, 0)
             raise
         except Unavailable:
+            self._gate.ended(model, time() - began, NO_ANSWER)
             slots.unanswered(time() - began)
             raise
+        self._gate.ended(model, time() - began, ANSWERED)
         slots.answered(time() - began)
         if pause:
             await self._gate.pause(pause)

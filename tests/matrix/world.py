@@ -326,6 +326,7 @@ class World:
             "SLACK_WEBHOOK_URL": self.sandbox.slack_url,
             "EVALUATOR_CONFIG": str(self._folder / "config"),
             "EVALUATOR_HEARTBEAT": "1.5",
+            "EVALUATOR_STATUS_PORT": "0",
             "EVALUATOR_GRACE": "5",
             "EVALUATOR_LOG": "json",
         }

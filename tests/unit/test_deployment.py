@@ -103,7 +103,8 @@ def test_runs_as_nobody_in_particular() -> None:
 def test_starts_and_checks_itself() -> None:
     assert json.loads(last("ENTRYPOINT")) == ["evaluator"]
     assert json.loads(last("CMD")) == ["run"]
-    assert last("HEALTHCHECK").endswith('CMD ["evaluator", "check", "--offline"]')
+    assert "EVALUATOR_STATUS_PORT=8321" in last("ENV")
+    assert "os.environ['EVALUATOR_STATUS_PORT']), timeout=5); to.request('GET', '/healthz')" in last("HEALTHCHECK")
     assert last("WORKDIR") == "/app"
 
 

@@ -61,6 +61,7 @@ def environment(sandbox: Sandbox, valkey: redis.Redis, valkey_url: str) -> dict[
         "EVALUATOR_HEARTBEAT": "2",
         "EVALUATOR_GRACE": "5",
         "EVALUATOR_LOG": "json",
+        "EVALUATOR_STATUS_PORT": "0",
     }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evaluator.status import look, show
+from evaluator.status import look
+from evaluator.status_report import show
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService

@@ -211,8 +211,8 @@ def test_the_lock_of_one_who_died_is_in_the_way_for_a_while_and_never_for_good(
 
 def test_spending_adds_up(state: State) -> None:
     for _ in range(3):
-        state.spend({"faithfulness": Usage("gpt", 1, 100, 20, 0.25)})
-    state.spend({})
+        state.counters.spend({"faithfulness": Usage("gpt", 1, 100, 20, 0.25)})
+    state.counters.spend({})
     assert state.spending() == {"faithfulness": Usage("", 3, 300, 60, 0.75)}
 
 

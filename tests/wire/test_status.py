@@ -13,7 +13,8 @@ from evaluator.ledger import EVERYBODY, Settlement, billionths
 from evaluator.sampling import Sampled
 from evaluator.service import sweep
 from evaluator.state import Load
-from evaluator.status import Status, look, show
+from evaluator.status import Status, look
+from evaluator.status_report import show
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Traffic
