@@ -105,12 +105,14 @@ def test_every_variable_is_a_setting_and_every_secret_a_file(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_probes_run_what_exists_and_nobody_comes_in(role: str) -> None:
-    for kind in ("startup", "liveness"):
-        command = container(role)[f"{kind}Probe"]["exec"]["command"]
-        assert command[0] == "evaluator"
-        assert command[1] in typer.main.get_command(cli).commands  # type: ignore[attr-defined]
-    assert resources()["NetworkPolicy", "evaluator"]["spec"]["ingress"] == []
+def test_probes_ask_the_port_that_is_served(role: str) -> None:
+    (port,) = container(role)["ports"]
+    assert f"EVALUATOR_STATUS_PORT={port['containerPort']}" in generated()["evaluator-settings"]["literals"]
+    paths = {kind: container(role)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+    assert {each["port"] for each in paths.values()} == {port["name"]}
+    assert [paths[kind]["path"] for kind in paths] == ["/healthz", "/healthz", "/readyz"]
+    policy = resources()["NetworkPolicy", "evaluator"]["spec"]
+    assert policy["ingress"] == [{"ports": [{"port": port["containerPort"], "protocol": "TCP"}]}]
 
 
 def test_workers_are_scaled_by_every_lane_of_the_queue() -> None:
