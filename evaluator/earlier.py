@@ -88,10 +88,9 @@ class Earlier:
     def _notes(self, traces: Mapping[str, Trace], jobs: Iterable[Job]) -> Iterator[_Note]:
         for job in jobs:
             trace = traces.get(job.ref.id)
-            for rule in {part for each in job.samples for part in self._rules.get(each.evaluator, ())} if trace else ():
-                note = None if trace is None else _noted(rule, trace)
-                if note is not None:
-                    yield note
+            if trace is not None:
+                rules = dict.fromkeys(part for each in job.samples for part in self._rules.get(each.evaluator, ()))
+                yield from (note for rule in rules if (note := _noted(rule, trace)) is not None)
 
     def _add(self, note: _Note, pipe: redis.client.Pipeline) -> None:
         rank = position(f"earlier/{note.trace.id}", self._salt)

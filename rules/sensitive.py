@@ -43,7 +43,7 @@ class SensitiveRule(Rule):
         if not values:
             return passed(f"nothing found in {counted(sum(len(text) for _, text in texts), 'character')}", 0)
         kind, _, located, start = values[0]
-        different = Counter(kind for kind, _ in {(kind, value) for kind, value, *_ in values})
+        different = Counter(kind for kind, _ in dict.fromkeys((kind, value) for kind, value, *_ in values))
         listed = ", ".join(f"{number} {kind}" for kind, number in different.items())
         return failed(f"{listed}; the first ({kind}) at {located.where}, character {start:,}", different.total())
 
