@@ -6,7 +6,7 @@ NIGHTLY_RUNS ?= 200
 NIGHTLY_SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly run lint fmt bench bench-monitors load docs site audit lock clean
+.PHONY: help demo test nightly run lint fmt bench bench-monitors bench-rules load docs site audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
@@ -54,6 +54,9 @@ bench: .venv/installed  ## time the service side by side with what people use to
 
 bench-monitors: .venv/installed  ## measure alerts on simulated years (about 15 minutes), write docs/monitors.md
 	@$(BIN)/python -m benchmarks.monitors --write
+
+bench-rules: .venv/installed  ## measure what each kind of rule costs (about a minute), write docs/performance.md
+	@$(BIN)/python -m benchmarks.rules --write
 
 load: .venv/installed  ## measure load and growth (half an hour), write the results into docs/scaling.md
 	@$(BIN)/python -m benchmarks.load --write

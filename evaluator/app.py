@@ -32,6 +32,7 @@ from evaluator.discovery import Discovery
 from evaluator.earlier import Earlier
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
+from evaluator.filter_scores import asks_for_metadata
 from evaluator.idle_sessions import IdleSessions
 from evaluator.judge_traces import JudgeTraces
 from evaluator.kept_prompts import KeptPrompts
@@ -266,6 +267,7 @@ def _langfuse(settings: Settings, definitions: Definitions, gate: Gate, loop: Lo
         random=Random(),
         # Where requests are few, each gathers for as long as the next one would have to wait anyway.
         group_seconds=min(max(0.03, 60 / per_minute), 2.5) if per_minute else 0.03,
+        root_metadata=asks_for_metadata(definitions),
     )
 
 

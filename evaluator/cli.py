@@ -23,6 +23,7 @@ from evaluator.dead_letters_cli import dead_letters
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.import_cli import imports
 from evaluator.rubric_cli import rubric
+from evaluator.rules_cli import rules
 from evaluator.settings import Settings, load_settings
 from evaluator.status_cli import status, top, why
 from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, told
@@ -45,7 +46,7 @@ cli = typer.Typer(
 )
 for group in (rubric, alert, dead_letters, imports):
     cli.add_typer(group)
-for command in (backfill, calibrate, status, top, why):
+for command in (backfill, calibrate, rules, status, top, why):
     cli.command()(command)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)

@@ -20,6 +20,11 @@ class Clock(Protocol):
         """Wait."""
 
 
+def thread_seconds() -> float:
+    """Return the seconds of CPU that the calling thread has used."""
+    return time.thread_time()
+
+
 class SystemClock:
     """The machine's clock."""
 

@@ -109,4 +109,5 @@ def root_of(trace: Trace) -> TraceRoot:
         model=root.model,
         prompt_name=root.prompt_name,
         prompt_version=root.prompt_version,
+        metadata=root.metadata,
     )

@@ -158,14 +158,12 @@ class _Loader:
 
     def kinds(self) -> Mapping[str, type[Rule]]:
         """Return the kinds of rules: ours, and the team's own when they can be read."""
-        if self._rules_path is None:
-            return collect()
-        path, place = self._rules_path
+        path, place = self._rules_path or ("", f"{self._folder / 'rules.yaml'}:1:1")
         try:
-            return collect(self._folder / path)
+            return collect(*([self._folder / path] if path else []), installed=True)
         except ValueError as error:
-            self.problems.append(Problem(place, f"rules_path: {error}"))
-            return collect()
+            self.problems.append(Problem(place, f"rules_path: {error}" if path else str(error)))
+        return collect()
 
     def rules(self) -> Iterator[Evaluator]:
         before = len(self.problems)
@@ -268,20 +266,19 @@ class _Loader:
                 what = f"rule: unknown kind {named!r}; {nearest(named, kinds)}"
                 self.problems.append(Problem(source.place((index, "rule")), what))
             return None
-        own = own_fields(kind, entry)
-        rule = self._valid(kind, source, own, (index,), RuleHeader.model_fields, context_of(entry, kinds))
+        beside, context = RuleHeader.model_fields, context_of(entry, kinds)
+        rule = self._valid(kind, source, own_fields(kind, entry), (index,), beside, context)
         if header is None or rule is None:
             return None
         self._name(header.name, source, (index, "name"))
         for field, what in unreachable(rule, header.target):
             self.problems.append(Problem(source.place((index, field)), f"{field}: {what}"))
-        version = version_of(rule)
         return Evaluator(
             header.name,
             "rule",
             header.when,
             header.sample,
-            version,
+            version_of(rule),
             rule.writes,
             rule=rule,
             observe=header.observe,
@@ -329,17 +326,23 @@ class _Loader:
         self._names.setdefault(name, place)
 
 
+def rule_kinds(folder: Path) -> Mapping[str, type[Rule]]:
+    """Return every kind of rule that a folder may use, by name; raises as `schemas` does."""
+    loader = _Loader(folder)
+    loader.service()
+    kinds = loader.kinds()
+    if loader.problems:
+        raise ConfigError(loader.problems)
+    return kinds
+
+
 def schemas(folder: Path) -> dict[str, dict[str, Any]]:
     """Return a JSON Schema for each kind of file, by file name; a team's own rule kinds are in it.
 
     Raises:
         ConfigError: the folder's evaluator.yaml, or a team's own rule, cannot be read.
     """
-    loader = _Loader(folder)
-    loader.service()
-    kinds = loader.kinds()
-    if loader.problems:
-        raise ConfigError(loader.problems)
+    kinds = rule_kinds(folder)
     return {
         "evaluator.schema.json": ServiceConfig.model_json_schema(schema_generator=EditorSchema),
         "rules.schema.json": rules_schema(kinds),

@@ -1,4 +1,4 @@
-"""Scores that traces and sessions already have, for the filters that ask for them, such as user feedback."""
+"""What filters ask for beside a root's own row: scores that traces and sessions already have, metadata."""
 
 from __future__ import annotations
 
@@ -65,6 +65,12 @@ def asked_for(evaluator: Evaluator) -> set[str]:
     """Return the names of the scores that an evaluator's filters ask for."""
     filters = (evaluator.when, *(line.when for line in evaluator.sample))
     return {when.score.name for when in filters if when.score}
+
+
+def asks_for_metadata(definitions: Definitions) -> bool:
+    """Whether some filter looks at the metadata of roots."""
+    every = (*definitions.evaluators, *definitions.off)
+    return any(when.metadata is not None for one in every for when in (one.when, *(line.when for line in one.sample)))
 
 
 def late_claim(ref: TraceRef, evaluator: str) -> TraceRef:

@@ -16,6 +16,8 @@ _NO_RULE: Final = NotApplicable("evaluator without rule or rubric")
 
 def first_outcome(evaluator: Evaluator, material: Trace | Session) -> Outcome | Question:
     """Return what an evaluator says of what it looks at, or what its judge must be asked first."""
+    if (skipped := _unmet(evaluator, material)) is not None:
+        return skipped
     if evaluator.rubric is None:
         return rule_outcome(evaluator, material) if isinstance(material, Trace) else _NO_RULE
     try:
@@ -28,12 +30,23 @@ def first_outcome(evaluator: Evaluator, material: Trace | Session) -> Outcome | 
 
 def rule_outcome(evaluator: Evaluator, trace: Trace) -> Outcome:
     """Return what a rule says of a trace."""
+    if (skipped := _unmet(evaluator, trace)) is not None:
+        return skipped
     if evaluator.rule is None:
         return _NO_RULE
     try:
         return evaluator.rule.check(trace)
     except Exception as error:  # noqa: BLE001 - a team's own rule may raise anything; it must not stop the others
         return Failure("rule_error", f"{type(error).__name__} in {evaluator.name}")
+
+
+def _unmet(evaluator: Evaluator, material: Trace | Session) -> NotApplicable | None:
+    """Say which condition of `when`, of those that need the whole trace, does not hold."""
+    if not evaluator.when.needs_whole:
+        return None
+    traces = material.traces if isinstance(material, Session) else (material.whole or material,)
+    unmet = evaluator.when.unmet(traces)
+    return None if unmet is None else NotApplicable(f"`when` asks for another {unmet}")
 
 
 def nothing_there(evaluator: Evaluator) -> str:

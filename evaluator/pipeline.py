@@ -21,13 +21,14 @@ from evaluator.batch import Job, Lane
 from evaluator.batched import BATCHED, Batched, Prepared, memory_of
 from evaluator.budgets import NO_MONEY, budgets_of
 from evaluator.calls import Asked, Calls
+from evaluator.checking import Checks
 from evaluator.clock import Clock
 from evaluator.conditions import NOTHING_FOUND, decided
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.earlier import Earlier
 from evaluator.endings import Again, Endings, backoff, outage_delay
 from evaluator.errors import ConfigError, EvaluatorError, Unavailable
-from evaluator.first_outcomes import first_outcome, nothing_there, rule_outcome
+from evaluator.first_outcomes import nothing_there
 from evaluator.gathering import Gathered, Gathering
 from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
@@ -118,6 +119,7 @@ class Evaluation:
         self._catch_up = budgets_of(definitions).catch_up
         self._clock = clock
         self._told = told
+        self._checks = Checks(clock)
         self._batched = batched
         self._calls = Calls(model, judge_traces)
         self._gathering = Gathering(definitions.service, langfuse, clock, earlier)
@@ -170,7 +172,7 @@ class Evaluation:
         gathered = self._gathering.gather(jobs, Endings(self._state, self._arrears, self._clock))
         pairs = self._pairs(jobs, gathered, Endings(self._state, self._arrears, self._clock))
         unasked = (item for pair in pairs for item in pair if item.outcome is None)
-        firsts = ((item, first_outcome(item.evaluator, item.item.material)) for item in unasked)
+        firsts = ((item, self._checks.first_outcome(item.evaluator, item.item.material)) for item in unasked)
         return [
             Prepared(item.job.ref.id, item.evaluator.name, memory_of(item.evaluator, item.item), first)
             for item, first in firsts
@@ -210,14 +212,13 @@ class Evaluation:
                     each.outcome = remembered.get((job.ref.id, memory_of(evaluator, each.item)))
                 yield pair
 
-    @staticmethod
     def _taken(
-        job: Job, trace: Trace | None, evaluators: Mapping[str, Evaluator], endings: Endings
+        self, job: Job, trace: Trace | None, evaluators: Mapping[str, Evaluator], endings: Endings
     ) -> Sequence[Sampled]:
         """Return by what evaluators take a job, now that rules can be asked about its trace."""
         if trace is None:
             return job.samples
-        taken, left = decided(job, trace, evaluators, rule_outcome)
+        taken, left = decided(job, trace, evaluators, self._checks.rule_outcome)
         endings.settle(job, left, "skipped", NOTHING_FOUND)
         return taken
 
@@ -238,7 +239,7 @@ class Evaluation:
             if item.outcome is not None:
                 continue
             with bound_contextvars(**item.job.about, evaluator=item.evaluator.name):
-                first = first_outcome(item.evaluator, item.item.material)
+                first = self._checks.first_outcome(item.evaluator, item.item.material)
             if isinstance(first, Question) and self._model.is_unfunded([item.evaluator.name]):
                 item.outcome = Failure(UNFUNDED, "no money is left for it today", retryable=True)
             elif isinstance(first, Question):

@@ -20,7 +20,7 @@ from evaluator.langfuse import Window, is_excluded
 from evaluator.parts import parts
 from evaluator.sampling import Choice, Rate, Sampler, Tier, position
 from evaluator.service_config import ServiceConfig
-from evaluator.words import conditions
+from evaluator.words import conditions, shortened
 from judges import Question
 from traces import NotApplicable, Outcome, Trace, TraceRef, TraceRoot, When, duration_text
 
@@ -190,6 +190,8 @@ def _missed(when: When, root: TraceRoot) -> list[str]:
 def _had(name: str, wanted: Any, root: TraceRoot) -> str:
     if name == "score":
         value: object = root.scores.get(wanted.name)
+    elif name == "metadata":
+        value = ", ".join(f"{key} {shortened(str(root.metadata.get(key)))}" for key in wanted)
     elif name in {"trace_name", "environment"}:
         value = root.name if name == "trace_name" else root.ref.environment
     else:

@@ -100,8 +100,8 @@ def seen(evaluator: Evaluator) -> str:
 def _words(value: object) -> str:
     match value:
         case dict():
-            limits = (f"{key} {_words(inner)}" for key, inner in value.items() if key != "name")
-            return " ".join([str(value.get("name", "")), *limits])
+            others = [f"{key} {_words(inner)}" for key, inner in value.items() if key != "name"]
+            return " ".join([*([_words(value["name"])] if "name" in value else []), *others])
         case list():
             return " or ".join(map(_words, value))
         case bool():

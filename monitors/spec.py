@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from monitors.marks import Expected, Snooze
 from monitors.series import Span, values_of
-from traces.when import OneOf
+from traces.choices import OneOf
 
 MINIMUM_WEEKS: Final = 4
 """With fewer comparable weeks nobody is paged: their spread cannot be known."""

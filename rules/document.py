@@ -31,6 +31,10 @@ sees the observation as if it were a trace, and looks at its output where it wou
 Values are chosen with JSONPath (RFC 9535) over the whole trace: `$.root.output` is the answer, \
 `$.observations[?@.type == 'TOOL'].output` the results of all tools.
 
+A list of phrases may stand in a file beside `rules.yaml`: `phrases: {file: competitors.txt}`, one phrase on each \
+line, `#` begins a remark. Kinds that measure come in pairs: one gives the number as a NUMERIC score (`groundedness`), \
+the other passes or fails at a limit (`min_groundedness`).
+
 A kind of your own is a class in a Python file of the folder that `rules_path` names: a subclass of `rules.Rule` (or \
 `rules.TextRule`) whose fields are its parameters and whose `check(trace)` answers `rules.passed(...)`, \
 `rules.failed(...)`, `rules.measured(...)` or `traces.NotApplicable(...)`:
@@ -52,7 +56,18 @@ class MaxQuestions(TextRule):
         return passed(f"{asked} asked") if asked <= self.most else failed(f"{asked} asked, {self.most} allowed")
 ```
 
-In `rules.yaml` this is `- {name: few-questions, rule: max_questions, most: 1}`.
+In `rules.yaml` this is `- {name: few-questions, rule: max_questions, most: 1}`. Rules for several services belong \
+into a package; wherever it is installed its kinds are known, when its `pyproject.toml` names the module they are in:
+
+```toml
+[project.entry-points."evaluator.rules"]
+acme = "acme_rules"
+```
+
+Two rules of one name are refused with both places. `evaluator rules` lists every kind, your own too, \
+`evaluator rules KIND` shows one, `--json` gives both to programs. A rule is pure: no network, no clock, no files. One \
+that raises gives no score, nor does one that takes more than 2 CPU seconds, and one that does so three times in a row \
+rests for ten minutes. Each is counted and named (`rule_error`, `rule_slow`), and no other rule notices.
 '''
 
 
@@ -81,7 +96,7 @@ def markdown(kinds: Mapping[str, type[Rule]], findings: str = "") -> str:
     """
     index = "\n".join(f"| [{name}](#{name}) | {rule.gives} | {_first_line(rule)} |" for name, rule in kinds.items())
     table = f"| rule | gives | |\n|---|---|---|\n{index}\n"
-    sections = (_section(rule) for rule in kinds.values())
+    sections = (section(rule) for rule in kinds.values())
     return "\n".join([_INTRODUCTION, table, _FOUND.format(findings) + "\n", *sections])
 
 
@@ -90,7 +105,8 @@ def inside(page: str, mark: str) -> str:
     return page.partition(f"<!-- {mark} -->\n")[2].partition(f"\n<!-- /{mark} -->")[0]
 
 
-def _section(rule: type[Rule]) -> str:
+def section(rule: type[Rule]) -> str:
+    """Return what the page says of one kind."""
     parts = [f"## {rule.kind}", f"Gives {rule.gives}.", _documentation(rule), _parameters(rule)]
     if rule.example:
         parts.append(f"```yaml\n{_yaml([dict(rule.example)])}```")

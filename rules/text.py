@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
 from abc import abstractmethod
-from functools import lru_cache
 from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from rules.base import Rule, counted, failed, passed, quoted
-from traces import NotApplicable, Path, Pattern, Trace, Verdict, as_text, composed
+from rules.phrases import Phrases, found_in
+from rules.words import sentences
+from traces import NotApplicable, Path, Pattern, Trace, Verdict, as_text, tokens
 
 ANSWER: Final = Path.parse("$.root.output")
 NOT_FOUND: Final = NotApplicable("value not found")
@@ -18,12 +18,7 @@ NOT_FOUND: Final = NotApplicable("value not found")
 _SHOWN: Final = 12
 """Characters of a match that a comment quotes: enough to recognise it, too few to leak it."""
 
-_PLAIN: Final = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " ", "\u202f": " "}
-
-_REMEMBERED: Final = 4096
-"""Phrases kept as they are looked for."""
-
-Phrases = tuple[str, ...]
+Unit = Literal["chars", "words", "sentences", "tokens"]
 
 
 class TextRule(Rule):
@@ -65,13 +60,17 @@ class NotEmpty(Rule):
 
 
 class Length(TextRule):
-    """The text is neither too short nor too long. Both limits are included in what is allowed."""
+    """The text is neither too short nor too long. Both limits are included in what is allowed.
+
+    Words are what stands between white space. A sentence ends with . ! ? or their Asian forms before a space, so that
+    `e.g. this` is counted as two. Tokens are an estimate, since every model has its own.
+    """
 
     example: ClassVar = {"name": "concise", "rule": "length", "max": 250, "unit": "words"}
 
     min: int | None = Field(default=None, ge=0, description="the least that is allowed")
     max: int | None = Field(default=None, ge=0, description="the most that is allowed")
-    unit: Literal["chars", "words"] = Field(default="chars", description="what is counted")
+    unit: Unit = Field(default="chars", description="what is counted")
 
     @model_validator(mode="after")
     def _has_a_range(self) -> Self:
@@ -83,8 +82,7 @@ class Length(TextRule):
 
     def check_text(self, text: str) -> Verdict:
         """Count and compare."""
-        size = len(text) if self.unit == "chars" else len(text.split())
-        found = counted(size, "character" if self.unit == "chars" else "word")
+        size, found = size_of(text, self.unit)
         if self.min is not None and size < self.min:
             return failed(f"{found}, at least {self.min:,} expected")
         if self.max is not None and size > self.max:
@@ -132,9 +130,7 @@ class PhraseRule(TextRule):
 
     def find(self, text: str, phrases: Phrases) -> dict[str, int]:
         """Return the phrases that are in `text`, each with the character where it first stands."""
-        folded, ignore_case = _folded(text, ignore_case=self.ignore_case), self.ignore_case
-        places = {phrase: _find(folded, _phrase(phrase, ignore_case), self.whole_words) for phrase in phrases}
-        return {phrase: place for phrase, place in places.items() if place >= 0}
+        return found_in(text, phrases, ignore_case=self.ignore_case, whole_words=self.whole_words)
 
 
 class Contains(PhraseRule):
@@ -157,10 +153,10 @@ class Contains(PhraseRule):
         found = self.find(text, (*self.any, *self.all))
         missing = [phrase for phrase in self.all if phrase not in found]
         if missing:
-            return failed(f"{_listed(missing)} not found")
+            return failed(f"{listed(missing)} not found")
         if self.any and not any_of(self.any, found):
-            return failed(f"none of {_listed(self.any)} found")
-        return passed(f"found {_placed(found)}")
+            return failed(f"none of {listed(self.any)} found")
+        return passed(f"found {placed(found)}")
 
 
 class Forbids(PhraseRule):
@@ -183,8 +179,22 @@ class Forbids(PhraseRule):
         """Look for the phrases."""
         found = self.find(text, self.phrases)
         if found:
-            return failed(f"found {_placed(found)}")
+            return failed(f"found {placed(found)}")
         return passed(f"none of {counted(len(self.phrases), 'phrase')} found")
+
+
+def size_of(text: str, unit: Unit) -> tuple[int, str]:
+    """Return how long a text is, and how that is said."""
+    match unit:
+        case "chars":
+            return len(text), counted(len(text), "character")
+        case "words":
+            return (size := len(text.split())), counted(size, "word")
+        case "sentences":
+            return (size := sentences(text)), counted(size, "sentence")
+        case "tokens":
+            size = tokens(text) if text else 0
+            return size, f"about {counted(size, 'token')}"
 
 
 def selected_text(path: Path, trace: Trace) -> str | None:
@@ -208,47 +218,18 @@ def _holds_something(value: object) -> bool:
     return bool(as_text(value).strip())
 
 
-def _folded(text: str, *, ignore_case: bool) -> str:
-    for typographic, plain in _PLAIN.items():
-        text = text.replace(typographic, plain)
-    text = composed(text)
-    return composed(text.casefold()) if ignore_case else text
-
-
-@lru_cache(_REMEMBERED)
-def _phrase(phrase: str, ignore_case: bool) -> str:
-    """Return a phrase as it is looked for: those of the definitions are few and looked for in every text."""
-    return _folded(phrase, ignore_case=ignore_case)
-
-
-def _find(text: str, phrase: str, whole_words: bool) -> int:
-    place = text.find(phrase)
-    while whole_words and place >= 0 and not _stands_alone(text, place, place + len(phrase)):
-        place = text.find(phrase, place + 1)
-    return place
-
-
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether no word goes on over either edge. An edge that is punctuation itself needs no boundary."""
-    inside_before = start > 0 and _in_word(text[start - 1]) and _in_word(text[start])
-    inside_after = end < len(text) and _in_word(text[end - 1]) and _in_word(text[end])
-    return not inside_before and not inside_after
-
-
-def _in_word(character: str) -> bool:
-    return character == "_" or character.isalnum() or unicodedata.category(character).startswith("M")
-
-
 def _refuse_blank(phrases: Phrases) -> None:
     if not all(phrase.strip() for phrase in phrases):
         raise ValueError("a phrase may not be blank")
 
 
-def _listed(phrases: Phrases | list[str]) -> str:
+def listed(phrases: Phrases | list[str]) -> str:
+    """Return the first phrases in quotes, and how many more there are."""
     shown = ", ".join(quoted(phrase, 40) for phrase in phrases[:5])
     return shown if len(phrases) <= 5 else f"{shown} and {len(phrases) - 5} more"
 
 
-def _placed(found: dict[str, int]) -> str:
+def placed(found: dict[str, int]) -> str:
+    """Return the first phrases with where they stand, and how many more there are."""
     shown = [f"{quoted(phrase, 40)} at character {place:,}" for phrase, place in list(found.items())[:5]]
     return ", ".join(shown) if len(found) <= 5 else f"{', '.join(shown)} and {len(found) - 5} more"

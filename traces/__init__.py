@@ -3,6 +3,7 @@
 Everything here is a plain value. Nothing here imports another package of ours, does IO or reads a clock.
 """
 
+from traces.choices import Limits, ObservationType
 from traces.durations import Duration, Interval, duration_text
 from traces.lengths import Limit, Shortened, in_characters, in_tokens, shortened, tokens
 from traces.media import media_in, with_remarks
@@ -24,11 +25,11 @@ from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, s
 from traces.select import BadPath, Located, Path
 from traces.sensitive import Look, SensitiveKind, as_it_is, finder, finder_of
 from traces.session import Ref, Session, SessionRef
-from traces.targets import Material, ObservationType, Observe, Target
+from traces.targets import Material, Observe, Target
 from traces.text import as_text, composed, json_text, well_formed
 from traces.tools import ToolCall, asked_calls, calls_in, offered_tools, parsed, text_in
 from traces.transcript import transcript, transcript_of
-from traces.when import Sample, SampleRule, ScoreCondition, Severity, When, at_least, worst
+from traces.when import Has, Sample, SampleRule, ScoreCondition, Severity, When, at_least, worst
 
 __all__ = [
     "BadPath",
@@ -36,8 +37,10 @@ __all__ = [
     "DataType",
     "Duration",
     "Failure",
+    "Has",
     "Interval",
     "Limit",
+    "Limits",
     "Located",
     "Look",
     "Material",

@@ -33,8 +33,8 @@ class TraceRoot:
     """What a root observation tells about its trace before anything else is read.
 
     Filters and sampling see this and nothing more, so an inclusion probability is always a function of what was
-    known when the decision was made. `scores` holds only the scores that some filter asks for, `found` the worst
-    severity of a rule of ours that failed, as far as that is known.
+    known when the decision was made. `scores` and `metadata` are only there where some filter asks for them, `found` is
+    the worst severity of a rule of ours that failed, as far as that is known.
     """
 
     ref: TraceRef
@@ -50,6 +50,12 @@ class TraceRoot:
     prompt_version: int | None = None
     scores: Mapping[str, float | str] = field(default_factory=dict)
     found: Severity | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def latency(self) -> float:
+        """Seconds from start to end."""
+        return (self.ref.ended - self.ref.started).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from traces.when import OneOf, one_or_list
+from traces.choices import OneOf, OneTypeOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 Target = Literal["trace", "observation", "session"]
 """What gets a score."""
-
-ObservationType = Literal[
-    "GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL"
-]
-"""Langfuse's types of an observation."""
 
 MOST_OBSERVATIONS: Final = 20
 """Observations of a trace that are evaluated unless `at_most` says otherwise: an agent may take hundreds of steps."""
@@ -50,20 +45,6 @@ class Material(Protocol):
 
     def passage(self) -> Passage:
         """Return its transcript as it may be packed or divided when it is too long."""
-
-
-def _types(value: object) -> object:
-    several = [value] if isinstance(value, str) else value
-    return [each.upper() if isinstance(each, str) else each for each in several] if isinstance(several, list) else value
-
-
-OneTypeOf = Annotated[
-    tuple[ObservationType, ...],
-    BeforeValidator(_types),
-    Field(min_length=1),
-    one_or_list({"enum": [*get_args(ObservationType), *(name.lower() for name in get_args(ObservationType))]}),
-]
-"""One type or a list of types, in either case."""
 
 
 class Observe(BaseModel):

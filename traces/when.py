@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from traces.choices import Limits, OneLevelOf, OneNumberOf, OneOf, OneTypeOf, ValuesByKey, text_of
 from traces.per_day import PerDay
 
 if TYPE_CHECKING:
-    from traces.model import TraceRoot
+    from collections.abc import Sequence
 
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def one_or_list(one: dict[str, object]) -> WithJsonSchema:
-    """Return what tells editors that one text needs no brackets."""
-    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
-
-
-Level = Literal["DEBUG", "DEFAULT", "WARNING", "ERROR"]
-"""Langfuse's levels of an observation."""
+    from traces.model import Observation, Trace, TraceRoot
 
 Severity = Literal["info", "warning", "error", "critical"]
 """How bad it is when a rule finds something, the mildest first."""
 
 _SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
-
-OneOf = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1), one_or_list({"type": "string"})]
-"""One text or a list of texts; matches when the trace has any of them."""
-
-OneLevelOf = Annotated[
-    tuple[Level, ...],
-    BeforeValidator(_as_list),
-    Field(min_length=1),
-    one_or_list({"enum": list(get_args(Level))}),
-]
-"""One level or a list of levels."""
 
 
 class ScoreCondition(BaseModel):
@@ -81,8 +53,42 @@ class ScoreCondition(BaseModel):
         return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
 
 
+class Has(BaseModel):
+    """An observation that a trace has. All that is given must hold of one and the same observation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: OneTypeOf | None = Field(default=None, description="type of the observation: GENERATION, TOOL, ...")
+    name: OneOf | None = Field(default=None, description="name of the observation; * and ? stand for any characters")
+    level: OneLevelOf | None = Field(default=None, description="level of the observation")
+    model: OneOf | None = Field(default=None, description="model of the observation")
+    prompt_name: OneOf | None = Field(default=None, description="prompt of the observation")
+    prompt_version: OneNumberOf | None = Field(default=None, description="version of that prompt")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Has:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("needs type, name, level, model, prompt_name or prompt_version, such as {type: TOOL}")
+        return self
+
+    def matches(self, observation: Observation) -> bool:
+        """Whether an observation is meant."""
+        if self.name is not None and not any(fnmatchcase(observation.name, name) for name in self.name):
+            return False
+        return (
+            (self.type is None or observation.type in self.type)
+            and (self.level is None or observation.level in self.level)
+            and (self.model is None or observation.model in self.model)
+            and (self.prompt_name is None or observation.prompt_name in self.prompt_name)
+            and (self.prompt_version is None or observation.prompt_version in self.prompt_version)
+        )
+
+
 class When(BaseModel):
-    """Conditions that must all hold. Each is decided from the root observation alone."""
+    """Conditions that must all hold. Each but `cost` and `observation` is decided from the root observation alone.
+
+    Those two need the whole trace: they are decided when it is evaluated, and do not change who was sampled.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,18 +100,29 @@ class When(BaseModel):
     release: OneOf | None = Field(default=None, description="release of the application")
     version: OneOf | None = Field(default=None, description="version of the trace")
     level: OneLevelOf | None = Field(default=None, description="level of the root")
+    metadata: ValuesByKey | None = Field(
+        default=None, description="values of keys in the root's metadata, up to 200 characters: `{plan: [pro, team]}`"
+    )
     model: OneOf | None = Field(default=None, description="model of the root, when the root is a generation")
     prompt_name: OneOf | None = Field(default=None, description="prompt of the root, when the root is a generation")
+    prompt_version: OneNumberOf | None = Field(default=None, description="version of that prompt")
+    latency: Limits | None = Field(default=None, description="seconds from the root's start to its end")
     score: ScoreCondition | None = Field(default=None, description="a score the trace has, or a rule of ours gives it")
     found: Severity | None = Field(
         default=None, description="a rule of this `severity`, or a worse one, found something: its score is false"
     )
+    cost: Limits | None = Field(
+        default=None, description="US dollars of the whole trace; decided when it is evaluated, not in `sample`"
+    )
+    observation: Has | None = Field(
+        default=None, description="an observation that the trace has; decided when it is evaluated, not in `sample`"
+    )
 
     def matches(self, root: TraceRoot) -> bool:
-        """Whether every given condition holds."""
+        """Whether every condition holds that a root can decide."""
         if not self.model_fields_set:
             return True
-        wanted_and_known: tuple[tuple[tuple[str, ...] | None, str | None], ...] = (
+        wanted_and_known: tuple[tuple[tuple[str | int, ...] | None, str | int | None], ...] = (
             (self.trace_name, root.name),
             (self.environment, root.ref.environment),
             (self.user_id, root.user_id),
@@ -115,6 +132,7 @@ class When(BaseModel):
             (self.level, root.level),
             (self.model, root.model),
             (self.prompt_name, root.prompt_name),
+            (self.prompt_version, root.prompt_version),
         )
         if any(wanted is not None and known not in wanted for wanted, known in wanted_and_known):
             return False
@@ -122,7 +140,29 @@ class When(BaseModel):
             return False
         if self.found is not None and not at_least(root.found, self.found):
             return False
+        if self.latency is not None and not self.latency.holds(root.latency):
+            return False
+        known = root.metadata
+        if self.metadata is not None and any(text_of(known.get(key)) not in one for key, one in self.metadata.items()):
+            return False
         return self.score is None or self.score.matches(root)
+
+    @property
+    def needs_whole(self) -> tuple[str, ...]:
+        """The conditions that only the whole trace decides."""
+        return tuple(name for name in ("cost", "observation") if getattr(self, name) is not None)
+
+    def unmet(self, traces: Sequence[Trace]) -> str | None:
+        """Return the condition that none of the traces of what is evaluated meets; None when all hold."""
+        for name in self.needs_whole:
+            if not any(self._holds(name, trace) for trace in traces):
+                return name
+        return None
+
+    def _holds(self, name: str, trace: Trace) -> bool:
+        if name == "cost":
+            return self.cost is None or self.cost.holds(trace.cost)
+        return self.observation is None or any(map(self.observation.matches, trace.observations))
 
 
 def worst(severities: Iterable[Severity]) -> Severity | None:
@@ -156,6 +196,11 @@ class SampleRule(BaseModel):
     def _says_how_many(self) -> SampleRule:
         if not self.model_fields_set & {"rate", "budget"}:
             raise ValueError("needs rate, such as 0.05, or budget, such as 500/day")
+        if self.when.needs_whole:
+            what = self.when.needs_whole[0]
+            raise ValueError(
+                f"when.{what} needs the whole trace, not read yet when it is sampled: use the outer `when`"
+            )
         return self
 
 

@@ -18,6 +18,8 @@ from evaluator.langfuse.paging import PageSize
 from evaluator.langfuse.prompts import read_prompt
 from evaluator.langfuse.reviews import enqueue, is_queued, put_item, queue_ids
 from evaluator.langfuse.scanning import (
+    ROOT_FIELDS,
+    ROOT_FIELDS_AND_METADATA,
     ROWS_A_PAGE,
     TRACES_A_REQUEST,
     Window,
@@ -64,8 +66,13 @@ class Langfuse:
         timeout: float = 30.0,
         attempts: int = 6,
         group_seconds: float = 0.03,
+        root_metadata: bool = False,
     ) -> None:
-        """Talk to `base_url`; `timeout` in seconds for one request, `attempts` for one that meets a passing failure."""
+        """Talk to `base_url`; `timeout` in seconds for one request, `attempts` for one that meets a passing failure.
+
+        `root_metadata` says whether filters ask for the metadata of roots.
+        """
+        self._root_fields = ROOT_FIELDS_AND_METADATA if root_metadata else ROOT_FIELDS
         self._loop = loop
         self._clock = clock
         self._wire = Wire(
@@ -105,11 +112,11 @@ class Langfuse:
             longest: the longest a trace may have lasted; bounds what the server searches.
             exclude_environments: beside those of judges and experiments, which are always left out.
         """
-        return self._drawn(root_pages(self._wire, window, longest, exclude_environments))
+        return self._drawn(root_pages(self._wire, window, longest, exclude_environments, self._root_fields))
 
     def roots(self, trace_ids: Sequence[str], window: Window) -> dict[str, TraceRoot]:
         """Return the roots of the given traces, as far as they started in `window`."""
-        return self._loop.call(roots_by_id(self._wire, trace_ids, window)) if trace_ids else {}
+        return self._loop.call(roots_by_id(self._wire, trace_ids, window, self._root_fields)) if trace_ids else {}
 
     def session_roots(
         self, since: Mapping[str, datetime], *, most: int, exclude_environments: Collection[str] = ()
@@ -122,7 +129,8 @@ class Langfuse:
             return {}
         until = self._clock.now() + _AHEAD
         try:
-            return self._loop.call(session_roots(self._wire, since, until, most, exclude_environments))
+            reading = session_roots(self._wire, since, until, most, exclude_environments, self._root_fields)
+            return self._loop.call(reading)
         except TooWide as error:
             raise Refused(f"even one second is more than Langfuse can read: {error}") from error
 

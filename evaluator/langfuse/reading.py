@@ -56,6 +56,7 @@ def root_of(row: Row) -> TraceRoot | None:
         model=_model(row),
         prompt_name=row.get("promptName") or None,
         prompt_version=_whole(row.get("promptVersion")),
+        metadata=_mapping(row.get("metadata")),
     )
 
 

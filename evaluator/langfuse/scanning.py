@@ -23,6 +23,9 @@ NEVER_EVALUATED: Final = frozenset({"llm-as-a-judge", "sdk-experiment", "code-ev
 """Environments of judges and experiments; with those that begin with `langfuse` they are left out: no loops."""
 
 ROOT_FIELDS: Final = "core,basic,time,trace_context,prompt,model"
+ROOT_FIELDS_AND_METADATA: Final = f"{ROOT_FIELDS},metadata"
+"""Asked for alone, each value of the metadata comes cut at 200 characters (contract 1.1)."""
+
 TRACE_FIELDS: Final = "core,basic,io,metadata,model,usage,prompt,metrics,trace_context,time"
 ROOTS_A_PAGE: Final = 1000
 ROWS_A_PAGE: Final = 1000
@@ -62,7 +65,7 @@ def is_excluded(environment: str, also: Collection[str] = ()) -> bool:
 
 
 async def root_pages(
-    wire: Wire, window: Window, longest: timedelta, excluded: Collection[str]
+    wire: Wire, window: Window, longest: timedelta, excluded: Collection[str], fields: str = ROOT_FIELDS
 ) -> AsyncIterator[list[TraceRoot]]:
     """Give roots whose end lies in `window`, page by page.
 
@@ -71,7 +74,7 @@ async def root_pages(
     """
     before: set[str] = set()
     seen: set[str] = set()
-    async for rows in _ended(wire, window, Window(window.start - longest, window.end)):
+    async for rows in _ended(wire, window, Window(window.start - longest, window.end), fields):
         page = [root for root in roots_in(rows) if root.ref.id not in seen and root.ref.id not in before]
         if len(seen) > _REMEMBERED:
             before, seen = seen, set()
@@ -79,26 +82,28 @@ async def root_pages(
         yield [root for root in page if not is_excluded(root.ref.environment, excluded)]
 
 
-def _ended(wire: Wire, window: Window, started: Window) -> AsyncIterator[list[Row]]:
+def _ended(wire: Wire, window: Window, started: Window, fields: str) -> AsyncIterator[list[Row]]:
     """Give the rows of roots that started and ended in the given spans."""
     ended = [_condition("endTime", ">=", window.start), _condition("endTime", "<", window.end)]
-    return root_rows(wire, ended, started)
+    return root_rows(wire, ended, started, fields)
 
 
-async def root_rows(wire: Wire, conditions: Sequence[Any], started: Window) -> AsyncGenerator[list[Row]]:
+async def root_rows(
+    wire: Wire, conditions: Sequence[Any], started: Window, fields: str = ROOT_FIELDS
+) -> AsyncGenerator[list[Row]]:
     """Give the rows of roots that started in a span and fulfil the conditions, newest first.
 
     Langfuse stores rows by their start: when it cannot read the span at once (422), each half of it is read alone.
     """
     filters = [*conditions, *_started(started)]
     try:
-        async for rows in _pages(wire, ROOT_FIELDS, filters, PageSize(ROOTS_A_PAGE, _BYTES_A_ROW), _ROOTS):
+        async for rows in _pages(wire, fields, filters, PageSize(ROOTS_A_PAGE, _BYTES_A_ROW), _ROOTS):
             yield rows
     except TooWide:
         if started.end - started.start <= _NARROWEST:
             raise
         for half in started.halves():
-            async for rows in root_rows(wire, conditions, half):
+            async for rows in root_rows(wire, conditions, half, fields):
                 yield rows
 
 
@@ -115,12 +120,14 @@ def roots_in(rows: Iterable[Row]) -> Iterator[TraceRoot]:
     return iter(found.values())
 
 
-async def roots_by_id(wire: Wire, trace_ids: Sequence[str], window: Window) -> dict[str, TraceRoot]:
+async def roots_by_id(
+    wire: Wire, trace_ids: Sequence[str], window: Window, fields: str = ROOT_FIELDS
+) -> dict[str, TraceRoot]:
     """Return the roots of the given traces that started in `window`."""
     found: dict[str, TraceRoot] = {}
     for start in range(0, len(trace_ids), TRACES_A_REQUEST):
         filters = [_any_of(trace_ids[start : start + TRACES_A_REQUEST]), *_started(window)]
-        async for rows in _pages(wire, ROOT_FIELDS, filters, PageSize(ROOTS_A_PAGE, _BYTES_A_ROW), _ROOTS):
+        async for rows in _pages(wire, fields, filters, PageSize(ROOTS_A_PAGE, _BYTES_A_ROW), _ROOTS):
             found.update((root.ref.id, root) for root in roots_in(rows) if root.ref.id not in found)
     return found
 

@@ -12,7 +12,15 @@ from typing import Any, Final, NamedTuple
 
 from evaluator.langfuse.paging import PageSize, pages
 from evaluator.langfuse.reading import moment
-from evaluator.langfuse.scanning import SCORES_A_PAGE, Window, groups_by_length, is_excluded, root_rows, roots_in
+from evaluator.langfuse.scanning import (
+    ROOT_FIELDS,
+    SCORES_A_PAGE,
+    Window,
+    groups_by_length,
+    is_excluded,
+    root_rows,
+    roots_in,
+)
 from evaluator.langfuse.wire import Wire
 from traces import TraceRoot
 
@@ -30,19 +38,24 @@ class SessionRoots(NamedTuple):
 
 
 async def session_roots(
-    wire: Wire, since: Mapping[str, datetime], until: datetime, most: int, excluded: Collection[str]
+    wire: Wire,
+    since: Mapping[str, datetime],
+    until: datetime,
+    most: int,
+    excluded: Collection[str],
+    fields: str = ROOT_FIELDS,
 ) -> dict[str, SessionRoots]:
     """Return the newest `most` roots of sessions that started from the given times on; one without any is absent."""
     found: dict[str, SessionRoots] = {}
     for group in groups_by_length(since):
-        reading = _Reading({session_id: since[session_id] for session_id in group}, most, excluded)
+        reading = _Reading({session_id: since[session_id] for session_id in group}, most, excluded, fields)
         whole = await reading.read(wire, until, _PAGES_TOGETHER)
         for session_id in group if whole else ():
             found[session_id] = reading.newest(session_id)
         for session_id in () if whole else group:
             alone = reading
             if not reading.is_full(session_id):
-                alone = _Reading({session_id: since[session_id]}, most, excluded)
+                alone = _Reading({session_id: since[session_id]}, most, excluded, fields)
                 await alone.read(wire, until)
             found[session_id] = alone.newest(session_id)
     return {session_id: known for session_id, known in found.items() if known.roots}
@@ -64,17 +77,18 @@ async def score_times(wire: Wire, score_ids: Collection[str]) -> dict[str, datet
 class _Reading:
     """Roots of some sessions as they come, newest first."""
 
-    def __init__(self, since: Mapping[str, datetime], most: int, excluded: Collection[str]) -> None:
+    def __init__(self, since: Mapping[str, datetime], most: int, excluded: Collection[str], fields: str) -> None:
         self._since = since
         self._most = most
         self._excluded = excluded
+        self._fields = fields
         self._found: dict[str, dict[str, TraceRoot]] = {session_id: {} for session_id in since}
 
     async def read(self, wire: Wire, until: datetime, pages_at_most: int | None = None) -> bool:
         """Read until all is read or no session needs more; False when pages ran out before."""
         number = 0
         window = Window(min(self._since.values()), until)
-        async with contextlib.aclosing(root_rows(wire, [_of_any(self._since)], window)) as found:
+        async with contextlib.aclosing(root_rows(wire, [_of_any(self._since)], window, self._fields)) as found:
             async for rows in found:
                 self._add(rows)
                 number += 1

@@ -44,6 +44,14 @@ def test_a_filter_in_words(when: dict[str, Any], said: str) -> None:
     [
         ({}, "every trace"),
         ({"when": When(level=("ERROR",))}, "level ERROR"),
+        (
+            {"when": When.model_validate({"metadata": {"plan": ["pro", "team"], "seats": 7}})},
+            "metadata plan pro or team seats 7",
+        ),
+        (
+            {"when": When.model_validate({"observation": {"name": "find*", "type": "TOOL"}, "cost": {"at_least": 1}})},
+            "cost at_least 1, observation find* type TOOL",
+        ),
         ({"observe": Observe(type=("TOOL",))}, "TOOL, at most 20 a trace; every trace"),
         (
             {"observe": Observe(type=("TOOL", "RETRIEVER"), name=("find*",), at_most=3), "when": When(tags=("a",))},

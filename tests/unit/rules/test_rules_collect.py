@@ -10,7 +10,7 @@ import pytest
 
 import rules
 from rules import Rule, collect, passed
-from rules.collect import RESERVED
+from rules.collect import GROUP, RESERVED
 from tests.building import trace
 from traces import Trace, Verdict
 
@@ -80,6 +80,9 @@ class TestOurs:
         texts = [file.read_text(encoding="utf-8") for file in ours.glob("*.py")]
         classes = {name for text in texts for name in re.findall(r'"rule": "(\w+)"', text)}
         assert {"not_empty", "json_valid", "max_cost", "repeated_tool_calls", "has_user_id", *classes} <= EXPECTED
+
+    def test_what_is_only_a_base_is_no_kind(self) -> None:
+        assert not {"rule", "text_rule", "phrase_rule", "json_rule", "number", "at_most", "listed_phrases"} & EXPECTED
 
     def test_kinds_come_sorted_and_cannot_be_changed(self) -> None:
         kinds = collect()
@@ -221,3 +224,65 @@ class TestProblems:
         file = write("own.py", "from typing import ClassVar\n" + named("Mine", f"kind: ClassVar[str] = {kind!r}"))
         with pytest.raises(ValueError, match="must be in snake case"):
             collect(file.parent)
+
+
+@pytest.fixture
+def install(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what makes a package as installed: its files, and what it offers."""
+
+    def installed(package: str, offers: str, **files: str) -> None:
+        for name, text in files.items():
+            file = tmp_path / package / f"{name}.py"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+            monkeypatch.delitem(sys.modules, package if name == "__init__" else f"{package}.{name}", raising=False)
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[{GROUP}]\nthem = {offers}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    return installed
+
+
+class TestOfAPackage:
+    def test_its_kinds_are_found_where_it_is_installed(self, install: Callable[..., None]) -> None:
+        imports = "from acme_one.inner import Inner\nfrom rules.text import Length\n"
+        install("acme_one", "acme_one", __init__=imports + named("Outer"), inner=named("Inner"))
+        assert set(collect(installed=True)) - EXPECTED == {"outer", "inner"}
+        assert set(collect()) == EXPECTED
+
+    def test_a_module_of_it_may_be_named(self, install: Callable[..., None]) -> None:
+        install("acme_two", "acme_two.inner", __init__="", inner=named("Inner"))
+        assert set(collect(installed=True)) - EXPECTED == {"inner"}
+
+    def test_a_conflict_names_both_places(self, install: Callable[..., None], write: Write) -> None:
+        install("acme_three", "acme_three", __init__=named("Same"))
+        folder = write("own/own.py", named("Same")).parent
+        with pytest.raises(ValueError, match=r"two rules are called 'same': Same in .*acme_three.* and Same in .*own"):
+            collect(folder, installed=True)
+
+    def test_one_of_ours_cannot_be_taken(self, install: Callable[..., None]) -> None:
+        install("acme_four", "acme_four", __init__=named("NotEmpty"))
+        with pytest.raises(ValueError, match="two rules are called 'not_empty'"):
+            collect(installed=True)
+
+    @pytest.mark.parametrize(
+        ("package", "text", "offers", "why"),
+        [
+            (
+                "acme_five",
+                "1 / 0",
+                "acme_five",
+                r"rules of acme_five \(acme_five\) cannot be imported: ZeroDiv",
+            ),
+            ("acme_six", "", "acme_six.nowhere", "cannot be imported: ModuleNotFoundError"),
+            ("acme_seven", named("Mine"), "acme_seven:Mine", "entry point 'them' of acme_seven names no module"),
+        ],
+    )
+    def test_what_cannot_be_imported_is_named(
+        self, install: Callable[..., None], package: str, text: str, offers: str, why: str
+    ) -> None:
+        install(package, offers, __init__=text)
+        with pytest.raises(ValueError, match=why):
+            collect(installed=True)

@@ -88,9 +88,9 @@ def test_the_index_links_to_every_kind() -> None:
 def test_types_and_defaults_are_shown() -> None:
     assert '| `value` | string | `"$.root.output"` |' in section("length")
     assert "| `min` | integer | none |" in section("length")
-    assert '| `unit` | `chars` or `words` | `"chars"` |' in section("length")
+    assert '| `unit` | `chars` or `words` or `sentences` or `tokens` | `"chars"` |' in section("length")
     assert "| `usd` | number | required |" in section("max_cost")
-    assert "| `any` | list of string | none |" in section("contains")
+    assert "| `any` | list of string or object | none |" in section("contains")
     assert "| `schema` | object or boolean | required |" in section("json_schema")
     assert "| `limit` | integer | `2` |" in section("repeated_tool_calls")
 

@@ -54,12 +54,24 @@ HOSTILE: dict[str, Any] = {
     "control characters": "".join(map(chr, range(32))) * 100,
     "right to left marks": "\u202e\u200f" * 1000,
     "a fence without end": "```" * 10_000,
-    "many keys": {f"key{number}": number for number in range(20_000)},
+    "many keys": {f"key{number}": number for number in range(5000)},
     "keys that are odd": {"": 1, "\x00": 2, "\ud800": 3, "$ref": "#", "a" * 10_000: 4},
     "a message without content": {"role": "assistant", "content": None, "tool_calls": []},
     "messages that are none": [{"role": ["user"], "content": {"content": {}}}],
     "nothing": None,
     "a boolean": False,
+    "ten megabytes of words": "lorem ipsum dolor sit " * 450_000,
+    "dots": "." * 300_000 + "a",
+    "white space in a row of a table": "| a |" + " " * 200_000 + "x|-",
+    "open brackets, links and quotation marks": '[](http://"{{`**' * 20_000,
+    "addresses in addresses": "https:" * 50_000,
+    "open code fences": "```python\n" * 30_000,
+    "marks on one letter": "a" + "\u0301" * 300_000,
+    "a row of minus signs": "-" * 30_000 + "1",
+    "citations": "[1][doc-2] " * 30_000,
+    "documents without number": [{"id": number, "text": "a b c"} for number in range(3000)],
+    "messages of a system": [{"role": "system", "content": ["a", {"type": "text"}]}, {"role": "developer"}],
+    "a schema of tools": [{"type": "function", "function": {"name": f"t{n}", "parameters": {}}} for n in range(1500)],
 }
 
 
@@ -79,7 +91,10 @@ def check(rule: Rule, built: Trace) -> Outcome:
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_content_gets_a_verdict_from_every_kind(content: Any) -> None:
     steps = [tool("search", content, id=f"c{number}", output=content) for number in range(3)]
-    built = trace(*steps, input=content, output=content)
+    steps.append(step("find", type="RETRIEVER", output=content))
+    steps.append(step("answer", type="GENERATION", input=[{"role": "system", "content": content}], output=content))
+    metadata = {"expected": content, "relevant_ids": content}
+    built = trace(*steps, input=content, output=content, root_metadata=metadata)
     for rule in [*RULES, *FENCED]:
         check(rule, built)
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rules.structure import JsonRule, JsonSchema, JsonValid
+from rules.base import Rule
+from rules.structure import JsonRule, JsonSchema, JsonValid, NumberInRange, NumberValue, OneOf
 from tests.building import nested, tool, trace
 from traces import NotApplicable, Path, Verdict
 
@@ -164,3 +165,76 @@ class TestJsonSchema:
         rule = schema(PERSON)
         assert rule.model_dump(mode="json")["schema"] == PERSON
         assert JsonSchema.model_validate(rule.model_dump(mode="json")) == rule
+
+
+def outcome(rule: Rule, output: Any) -> tuple[object, str]:
+    found = rule.check(trace(output=output))
+    return (found.value, found.reason) if isinstance(found, Verdict) else (None, found.reason)
+
+
+class TestOneOf:
+    RULE = OneOf(values=("refund", "change", "3", "true"))
+
+    @pytest.mark.parametrize("output", ["refund", " change\n", 3, True, "3"])
+    def test_what_is_in_the_list(self, output: Any) -> None:
+        assert outcome(self.RULE, output)[0] is True
+
+    @pytest.mark.parametrize("output", ["Refund", "refunds", "", 3.0, False, ["refund"], {"a": "refund"}, "\ud800"])
+    def test_what_is_not(self, output: Any) -> None:
+        assert outcome(self.RULE, output)[0] is False
+
+    def test_case_need_not_count(self) -> None:
+        assert outcome(OneOf(values=("Refund",), ignore_case=True), "REFUND") == (True, "'REFUND' is allowed")
+
+    def test_of_several_values_each_must_be_in_it(self) -> None:
+        rule = OneOf(value=Path.parse("$.root.output[*]"), values=("a", "b"))
+        assert outcome(rule, ["a", None, "b"]) == (True, "2 values allowed")
+        assert outcome(rule, ["a", "c"]) == (False, "'c' is none of 2 allowed values")
+        assert outcome(rule, []) == (None, "value not found")
+
+    def test_a_list_is_needed(self) -> None:
+        with pytest.raises(ValidationError):
+            OneOf.model_validate({"values": []})
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("output", "number"), [(3, 3.0), (0.5, 0.5), ("3", 3.0), (" -1.5e3\n", -1500.0), (".5", 0.5), ("+7.", 7.0)]
+    )
+    def test_what_is_a_number(self, output: Any, number: float) -> None:
+        assert outcome(NumberValue(), output)[0] == number
+        assert outcome(NumberInRange(min=number, max=number), output)[0] is True
+
+    @pytest.mark.parametrize(
+        "output",
+        [
+            "",
+            "three",
+            "3 apples",
+            "1,000",
+            "nan",
+            "inf",
+            "1e999",
+            "9" * 5000,
+            True,
+            [3],
+            float("nan"),
+            10**400,
+            "\u0663x",
+        ],
+    )
+    def test_what_is_none(self, output: Any) -> None:
+        assert outcome(NumberValue(), output) == (None, "no number")
+        assert outcome(NumberInRange(min=0), output) == (False, "$.root.output is no number")
+
+    def test_both_limits_are_allowed(self) -> None:
+        rule = NumberInRange(min=0, max=1)
+        assert [outcome(rule, value)[0] for value in (-0.1, 0, 1, 1.1)] == [False, True, True, False]
+        assert outcome(rule, 7) == (False, "7, at most 1 allowed")
+        assert outcome(rule, -7) == (False, "-7, at least 0 expected")
+        assert outcome(rule, None) == (None, "value not found")
+
+    @pytest.mark.parametrize("fields", [{}, {"min": 2, "max": 1}, {"min": float("nan")}])
+    def test_senseless_limits_are_refused(self, fields: dict[str, float]) -> None:
+        with pytest.raises(ValidationError):
+            NumberInRange.model_validate(fields)

@@ -90,7 +90,7 @@ class TestLength:
             ({}, "needs min, max or both"),
             ({"min": 3, "max": 2}, r"min \(3\) is above max \(2\)"),
             ({"min": -1}, "greater than or equal to 0"),
-            ({"max": 1, "unit": "tokens"}, "'chars' or 'words'"),
+            ({"max": 1, "unit": "lines"}, "'chars', 'words', 'sentences' or 'tokens'"),
         ],
     )
     def test_senseless_limits_are_refused(self, limits: dict[str, Any], why: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.building import trace
+from tests.building import step, trace
 from traces import SampleRule, ScoreCondition, Severity, TraceRoot, When, worst
 
 ROOT = TraceRoot(
@@ -24,9 +24,11 @@ ROOT = TraceRoot(
     version="v1",
     model="m1",
     prompt_name="p1",
+    prompt_version=3,
+    metadata={"plan": "pro", "seats": 7, "trial": False, "nested": {"a": 1}},
     scores={"user-feedback": 0.0, "topic": "billing"},
 )
-MATCHING: dict[str, str] = {
+MATCHING: dict[str, Any] = {
     "trace_name": "chat",
     "environment": "production",
     "tags": "eu",
@@ -37,7 +39,9 @@ MATCHING: dict[str, str] = {
     "level": "ERROR",
     "model": "m1",
     "prompt_name": "p1",
+    "prompt_version": 3,
 }
+NUMBERS = {"prompt_version": 4}
 
 
 class TestWhen:
@@ -47,7 +51,7 @@ class TestWhen:
 
     @pytest.mark.parametrize(("key", "value"), MATCHING.items())
     def test_each_condition_matches_one_or_any_of_several(self, key: str, value: str) -> None:
-        other = "DEBUG" if key == "level" else "other"
+        other = "DEBUG" if key == "level" else NUMBERS.get(key, "other")
         assert When.model_validate({key: value}).matches(ROOT)
         assert When.model_validate({key: [other, value]}).matches(ROOT)
         assert not When.model_validate({key: other}).matches(ROOT)
@@ -57,7 +61,7 @@ class TestWhen:
         assert not When.model_validate({key: MATCHING[key]}).matches(TraceRoot(ref=ROOT.ref))
 
     def test_every_field_is_covered_here(self) -> None:
-        assert set(When.model_fields) == {*MATCHING, "score", "found"}
+        assert set(When.model_fields) == {*MATCHING, "score", "found", "metadata", "latency", "cost", "observation"}
 
     @pytest.mark.parametrize("matching", range(5))
     def test_a_finding_as_bad_as_asked_for_or_worse_matches(self, matching: int) -> None:
@@ -70,7 +74,9 @@ class TestWhen:
 
     @given(st.sets(st.sampled_from(sorted(MATCHING))), st.sets(st.sampled_from(sorted(MATCHING))))
     def test_conditions_must_all_hold(self, right: set[str], wrong: set[str]) -> None:
-        asked = {key: MATCHING[key] for key in right} | {key: "WARNING" if key == "level" else "other" for key in wrong}
+        asked = {key: MATCHING[key] for key in right} | {
+            key: "WARNING" if key == "level" else NUMBERS.get(key, "other") for key in wrong
+        }
         assert When.model_validate(asked).matches(ROOT) == (not wrong)
 
     def test_case_counts(self) -> None:
@@ -95,6 +101,101 @@ class TestWhen:
     def test_editors_refuse_what_we_refuse(self, value: dict[str, object]) -> None:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(value, When.model_json_schema())
+
+
+class TestMetadata:
+    @pytest.mark.parametrize(
+        ("asked", "fits"),
+        [
+            ({"plan": "pro"}, True),
+            ({"plan": ["team", "pro"]}, True),
+            ({"plan": "team"}, False),
+            ({"seats": 7}, True),
+            ({"seats": "7"}, True),
+            ({"seats": [8, 9]}, False),
+            ({"trial": False}, True),
+            ({"trial": True}, False),
+            ({"plan": "pro", "seats": 8}, False),
+            ({"nested": "a"}, False),
+            ({"missing": "x"}, False),
+        ],
+    )
+    def test_values_by_key(self, asked: dict[str, object], fits: bool) -> None:
+        when = When.model_validate({"metadata": asked})
+        assert when.matches(ROOT) is fits
+        assert When.model_validate(when.model_dump()) == when
+        jsonschema.validate({"metadata": asked}, When.model_json_schema())
+
+    @pytest.mark.parametrize("asked", [{}, {"plan": "x" * 201}, {"plan": {"a": 1}}, "pro", {"plan": None}])
+    def test_what_could_never_match_is_refused(self, asked: object) -> None:
+        with pytest.raises(ValidationError):
+            When.model_validate({"metadata": asked})
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("limits", "fits"),
+        [
+            ({"at_least": 10}, True),
+            ({"at_most": 10}, True),
+            ({"at_least": 10.1}, False),
+            ({"at_most": 9.9}, False),
+            ({"at_least": 5, "at_most": 15}, True),
+        ],
+    )
+    def test_latency_is_decided_by_the_root(self, limits: dict[str, float], fits: bool) -> None:
+        assert When.model_validate({"latency": limits}).matches(ROOT) is fits
+
+    @pytest.mark.parametrize("limits", [{}, {"at_least": 2, "at_most": 1}, {"at_least": float("nan")}, {"over": 1}])
+    def test_limits_that_say_nothing_are_refused(self, limits: dict[str, float]) -> None:
+        with pytest.raises(ValidationError):
+            When.model_validate({"latency": limits})
+
+    def test_cost_is_decided_by_the_whole_trace(self) -> None:
+        when = When.model_validate({"cost": {"at_least": 0.05}})
+        assert when.matches(ROOT)
+        assert when.unmet([trace(step("a", cost=0.06))]) is None
+        assert when.unmet([trace(step("a", cost=0.04))]) == "cost"
+        assert when.unmet([trace(step("a"))]) == "cost"
+        assert when.unmet([trace(step("a")), trace(step("a", cost=1.0))]) is None
+
+
+class TestObservation:
+    BUILT = trace(
+        step("find docs", type="RETRIEVER", level="WARNING"),
+        step("answer", type="GENERATION", model="gpt-5.4", prompt_name="support", prompt_version=3),
+    )
+
+    @pytest.mark.parametrize(
+        ("asked", "fits"),
+        [
+            ({"type": "retriever"}, True),
+            ({"type": ["TOOL", "GENERATION"]}, True),
+            ({"type": "TOOL"}, False),
+            ({"name": "find*"}, True),
+            ({"name": "find"}, False),
+            ({"level": "WARNING"}, True),
+            ({"model": "gpt-5.4", "type": "GENERATION"}, True),
+            ({"model": "gpt-5.4", "type": "RETRIEVER"}, False),
+            ({"prompt_name": "support", "prompt_version": [2, 3]}, True),
+            ({"prompt_name": "support", "prompt_version": 2}, False),
+        ],
+    )
+    def test_one_observation_meets_everything(self, asked: dict[str, object], fits: bool) -> None:
+        when = When.model_validate({"observation": asked})
+        assert when.matches(ROOT)
+        assert (when.unmet([self.BUILT]) is None) is fits
+        jsonschema.validate({"observation": asked}, When.model_json_schema())
+
+    @pytest.mark.parametrize("asked", [{}, {"type": "STEP"}, {"input": "x"}])
+    def test_what_says_nothing_is_refused(self, asked: dict[str, object]) -> None:
+        with pytest.raises(ValidationError):
+            When.model_validate({"observation": asked})
+
+    @pytest.mark.parametrize("asked", [{"observation": {"type": "TOOL"}}, {"cost": {"at_most": 1}}])
+    def test_a_line_of_a_sample_cannot_ask_for_the_whole_trace(self, asked: dict[str, object]) -> None:
+        with pytest.raises(ValidationError, match="needs the whole trace, not read yet when it is sampled"):
+            SampleRule.model_validate({"when": asked, "rate": 1})
 
 
 class TestScoreCondition:
