@@ -314,8 +314,7 @@ class Evaluation:
                 case Failure() as failure:
                     _has_failed(item, failure)
                 case None:
-                    msg = f"no outcome for {item.evaluator.name}"
-                    raise AssertionError(msg)
+                    raise AssertionError(f"no outcome for {item.evaluator.name}")
         every = [score for _, scores in scored for score in scores]
         answers = iter(self._langfuse.write(every) if every else [])
         for item, scores in scored:
