@@ -27,6 +27,9 @@ DESK: ViewportSize = {"width": 1000, "height": 800}
 PHONE: ViewportSize = {"width": 360, "height": 640}
 EVERY_PAGE = [path for path, _ in PAGES]
 
+# A browser beside everything else on two cores is slow to start; nothing here is timed.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
