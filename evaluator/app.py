@@ -46,6 +46,7 @@ from evaluator.message import model_closed
 from evaluator.model import BatchApi, Breaker, ModelApi
 from evaluator.model_entries import model_arguments
 from evaluator.money import Money, open_money
+from evaluator.people import places
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import Prompts, fetched, sources
 from evaluator.session_state import SessionState
@@ -343,6 +344,7 @@ def _watch(
         watch.digest,
         weeks.read,
         watch.false_alerts_per_year,
+        places(definitions.rubrics()),
     )
 
 

@@ -100,6 +100,8 @@ class Calibration:
             "people_figures": {name: list(figure) for name, figure in self.found.people.items()},
             "counts": self.found.counts.tolist(),
             "table": self.found.table.round(6).tolist(),
+            "binary": self.scale.is_binary,
+            "pass_at": self.scale.pass_at,
             "corrected": None if self.corrected is None else self.corrected._asdict(),
         }
 

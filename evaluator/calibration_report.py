@@ -173,7 +173,6 @@ def as_json(found: Calibration, url: Callable[[RecordedScore], str], floor: floa
         "against": found.against,
         "since": found.since.isoformat(),
         "left_out": dict(found.left_out),
-        "pass_at": found.scale.pass_at,
         "enough": found.is_enough,
         "sessions": agreement.sessions if agreement else 0,
         "effective": agreement.effective if agreement else 0.0,

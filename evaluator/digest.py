@@ -36,6 +36,7 @@ class DigestLine:
         opened: when its open alert fired.
         who: the segment that a fall is blamed on.
         missing: the share of its sampled traces that have no judgement; None for scores that are not ours.
+        by_people: what people would have made of the week; empty where nobody can tell.
     """
 
     score: str
@@ -45,6 +46,7 @@ class DigestLine:
     opened: datetime | None = None
     who: Contribution | None = None
     missing: float | None = None
+    by_people: str = ""
 
     @property
     def moved(self) -> float:
@@ -167,6 +169,8 @@ def _line(line: DigestLine) -> str:
         parts.append(f"{moved} (95 % {low} to {high}) against the {test.weeks} weeks before")
         if said := by_mix(test, line.binary):
             parts.append(said)
+    if line.by_people:
+        parts.append(entities(line.by_people))
     if line.opened is not None:
         parts.append(f":small_red_triangle_down: low since the week to {day(line.opened)}")
     return "\n".join(parts)

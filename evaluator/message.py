@@ -94,6 +94,8 @@ def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
         blocks.append(section(f"A small fall that lasts: {test.span} weeks together are low, none of them by itself."))
     if (mix := _mix(test, alert.binary)) is not None:
         blocks.append(section(mix))
+    if alert.by_people:
+        blocks.append(section(f"{entities(alert.by_people)}."))
     if alert.attribution is not None:
         blocks.append(section(_who(alert.attribution, alert, test)))
     if alert.changes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -18,6 +18,7 @@ from evaluator.hours import Funnel
 from evaluator.judged import Scores, judged
 from evaluator.langfuse import Window
 from evaluator.message import Urls
+from evaluator.people import by_people, places
 from evaluator.weekly_look import Look, analysed
 from monitors import (
     AlertState,
@@ -91,6 +92,7 @@ class Chapter:
         bars: how scores are spread.
         worst: of this week, lowest first.
         best: of this week, highest first.
+        by_people: what people would have made of the last week; empty where nobody can tell.
     """
 
     monitor: str
@@ -104,6 +106,7 @@ class Chapter:
     bars: tuple[Bar, ...]
     worst: tuple[Judged, ...]
     best: tuple[Judged, ...]
+    by_people: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +162,13 @@ def gather(desk: Desk, chosen: Sequence[MonitorSpec], weeks: int, read: Callable
     """
     now, at = desk.clock.now(), desk.langfuse
     known = desk.alerts.states(spec.key for spec in chosen)
+    held = places(desk.definitions.rubrics())
     chapters = []
     for spec in chosen:
-        chapters.append(chapter(at, spec, now, weeks, AlertState.from_json(known[spec.key])))
+        found = chapter(at, spec, now, weeks, AlertState.from_json(known[spec.key]))
+        place = held.get(spec.score)
+        said = "" if place is None else by_people(spec, desk.alerts.states([place])[place], now)
+        chapters.append(replace(found, by_people=said))
         read(1)
     return Report(
         project=at.capabilities().project_name,

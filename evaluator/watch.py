@@ -30,6 +30,7 @@ from evaluator.kept_weeks import Reading
 from evaluator.langfuse import Capabilities, Window
 from evaluator.message import Urls
 from evaluator.missing import gaps, told
+from evaluator.people import by_people
 from evaluator.saying import marks_of
 from evaluator.service_config import Digests
 from evaluator.state import MonitorRecord
@@ -139,12 +140,13 @@ class Watch:
         digests: Digests = "changes",
         read: Reading | None = None,
         false_alerts_per_year: float | None = None,
+        held: Mapping[str, str] | None = None,
     ) -> None:
         """Watch `monitors`; where a `delivery` has nobody to tell, alerts are only logged.
 
         `digests` says whether the weekly overview is sent always, when there is something to say, or never; `read`
         gives the scores that are watched, by default straight from Langfuse. All of them together may have
-        `false_alerts_per_year`, by default each those of its own.
+        `false_alerts_per_year`, by default each those of its own. `held` says where the calibration of a score is kept.
         """
         self._langfuse = langfuse
         self._state = state
@@ -154,6 +156,7 @@ class Watch:
         self._clock = clock
         self._digests = digests
         self._total = false_alerts_per_year
+        self._held = dict(held or {})
         self._judged: Reading = read or partial(judged, langfuse)
 
     def look(self) -> list[Alert]:
@@ -290,6 +293,8 @@ class Watch:
         if event is None:
             after, event = self._step(seen, found, share)
         alert = None if event is None else alert_of(spec.key, found, event, before, after, seen.given, self._project)
+        if alert is not None:
+            alert = replace(alert, by_people=self._by_people(spec))
         with self._state.monitor(spec.key) as record:
             if record.state != seen.known:
                 # Another scheduler looked in the meantime; its finding counts, and the next look is tomorrow.
@@ -373,10 +378,16 @@ class Watch:
         found = self._read(spec, state, self._clock.now())
         missing = coverage.missing(spec.score)
         line = DigestLine(spec.key, found.series.binary, found.series.line(), found.test, state.opened, None, missing)
+        line = replace(line, by_people=self._by_people(spec))
         if line.moved >= 0 or isinstance(found.expected, NotEnoughHistory):
             return line
         rows = attribute(found.series, found.expected).rows
         return replace(line, who=rows[0] if rows else None)
+
+    def _by_people(self, spec: MonitorSpec) -> str:
+        """Return what people would have made of the last week, as the last calibration found it."""
+        place = self._held.get(spec.score)
+        return "" if place is None else by_people(spec, self._known(place), self._clock.now())
 
     def _read(self, spec: MonitorSpec, state: AlertState, now: datetime) -> Look:
         """Read a score's weeks and test the last one, and the last ones together."""

@@ -50,7 +50,7 @@ class Alert:
     `id` is that of the fall and stays the same until it is over; `line` are the weekly means, oldest first. `test` is
     None when weeks are not comparable any more (REMEASURED, EXPECTED, LOST): `note` then says what happened. `told` is
     how deep the fall was said to be before, in points of the score, and `update` counts the messages that say it grew.
-    `changes` is what was new in this week.
+    `changes` is what was new in this week; `by_people` says what people would have made of it.
     """
 
     id: str
@@ -66,6 +66,7 @@ class Alert:
     told: float | None = None
     update: int = 0
     changes: tuple[Change, ...] = ()
+    by_people: str = ""
 
     @property
     def key(self) -> str:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
-from evaluator.app import App
+from evaluator.app import App, Desk
 from evaluator.calibrate_cli import address
 from evaluator.calibrating import Calibrating, Kept, place_of
 from evaluator.calibration import OFF_SCALE, Calibration, calibrate
@@ -18,6 +19,10 @@ from evaluator.calibration_page import page
 from evaluator.errors import Unavailable
 from evaluator.labels import LATE, OLDER, UNSCORED
 from evaluator.langfuse import Langfuse, Window
+from evaluator.people import by_people
+from evaluator.rendering import as_text
+from evaluator.report import gather
+from evaluator.report_page import page as report_page
 from evaluator.sampling import LATE as LATE_STRATUM
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
@@ -228,6 +233,42 @@ def test_last_weeks_mean_is_corrected_by_labels_drawn_at_random_and_a_pass_rate_
     assert rate.mean < rate.raw
     assert ("Rogan-Gladen" in rate.by, "PPI++" in drawn.by) == (True, True)
     assert drawn.low < passed < drawn.high
+
+
+MONITORED: Final = "[{score: helpfulness}, {score: helpfulness, environment: [production]}]"
+DRAWN: Final = WEEKLY.replace("floor: 0.6", "floor: 0.6, random: true")
+
+
+def test_digest_report_and_alert_say_what_people_would_have_made_of_the_week(
+    sandbox: Sandbox, service: OpenService, config: Config
+) -> None:
+    rng = np.random.default_rng(6)
+    truth = rng.integers(1, 5, 60)
+    load(sandbox, [ours(n, int(value) + 1, meta={"session_id": f"s{n}"}) for n, value in enumerate(truth)])
+    load(sandbox, [annotated(n, int(value)) for n, value in enumerate(truth[:30])])
+    with service(config(rubrics={"helpfulness": DRAWN}, monitors=MONITORED)) as app:
+        assert "By people" not in as_text(app.watch.overview())
+        (found,) = app.calibrating().week()
+        assert found.corrected is not None
+        told = as_text(app.watch.overview())
+        everywhere, one = app.definitions.monitors
+        now = app.clock.now()
+        place = place_of("helpfulness", "quality")
+        kept = app.alerts.states([place])[place]
+        said = by_people(everywhere, kept, now)
+        desk = Desk(
+            *(app.settings, app.definitions, app.clock, app.state, app.langfuse, app.model, app.money, app.alerts),
+            app.circuits,
+        )
+        report = report_page(gather(desk, app.definitions.monitors, 4, lambda _: None))
+    assert said.startswith(f"By people {found.corrected.mean:.2f} (95 % {found.corrected.low:.2f} to ")
+    assert told.count("By people") == 1
+    assert report.count(escape(said)) == 1
+    assert by_people(one, kept, now) == ""  # the labels are of all environments
+    assert by_people(everywhere, kept, now + timedelta(days=9)) == ""
+    assert kept is not None
+    assert by_people(everywhere, {**kept, "last": {**kept["last"], "pass_at": 4}}, now) == ""
+    assert by_people(everywhere, None, now) == ""
 
 
 def test_nothing_to_compare_is_said(sandbox: Sandbox, service: OpenService) -> None:

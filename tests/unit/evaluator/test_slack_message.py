@@ -121,6 +121,12 @@ def test_the_whole_message_is_as_agreed() -> None:
     assert kinds == [*parts[:4], "section", *parts[4:]]
 
 
+def test_what_people_would_have_made_of_the_week_stands_beside_what_the_judge_did() -> None:
+    said = "By people 3.60 (95 % 3.50 to 3.70) where the judge gave 3.81"
+    assert f"{said}." in texts(message(replace(ALERT, by_people=said), URLS))
+    assert "By people" not in whole(message(ALERT, URLS))
+
+
 def test_what_was_new_in_that_week_is_told_with_its_day() -> None:
     shown = whole(message(replace(ALERT, changes=(CHANGE, replace(CHANGE, dimension="release", value="<r9>"))), URLS))
     assert "*New in that week:*\n• prompt version `answer:4`: since 26 Mar, 31% of traffic" in shown
