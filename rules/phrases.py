@@ -16,6 +16,7 @@ MOST_PHRASES: Final = 1000
 """Phrases in one list: a text is searched once for each."""
 
 _MOST_BYTES: Final = 1_000_000
+_FILE: Final = "name of a text file beside rules.yaml: one phrase a line, lines that begin with # are remarks"
 _PLAIN: Final = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " ", "\u202f": " "}
 _UNSPACED: Final = (("\u0e00", "\u0e7f"), ("\u3040", "\u30ff"), ("\u3400", "\u9fff"))
 """Scripts without spaces between words: no letter tells where one ends."""
@@ -53,7 +54,7 @@ Phrases = Annotated[
                 {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": MOST_PHRASES},
                 {
                     "type": "object",
-                    "properties": {"file": {"type": "string"}},
+                    "properties": {"file": {"type": "string", "description": _FILE}},
                     "required": ["file"],
                     "additionalProperties": False,
                 },

@@ -168,9 +168,9 @@ def _attend(request: bytes, answers: int, out: int, err: int) -> None:
         os.close(out)
         os.close(err)
         os.write(answers, b"%d\n" % pid)
-        _, status = os.waitpid(pid, 0)
+        code = _ended(pid, answers)
         with contextlib.suppress(OSError):  # nobody wants to know any more
-            os.write(answers, b"%d\n" % os.waitstatus_to_exitcode(status))
+            os.write(answers, b"%d\n" % code)
         return
     os.close(answers)
     for file, place in ((out, 1), (err, 2)):
@@ -184,6 +184,15 @@ def _attend(request: bytes, answers: int, out: int, err: int) -> None:
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     sys.exit()
+
+
+def _ended(pid: int, answers: int) -> int:
+    """Wait until a process has ended, or end it when nobody waits for it any more; return its exit code."""
+    if sys.platform == "linux":
+        ending = os.pidfd_open(pid)
+        if ending not in select.select([ending, answers], [], [])[0]:
+            os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 if __name__ == "__main__":
