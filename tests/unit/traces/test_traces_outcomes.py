@@ -64,7 +64,7 @@ def test_what_is_no_outcome_is_a_key_error() -> None:
 
 
 def test_fields_of_a_newer_version_are_left_out() -> None:
-    written = {"is": "verdict", "value": 2.0, "mood": "good", "usage": {"calls": 1, "cached_tokens": 5}}
+    written = {"is": "verdict", "value": 2.0, "mood": "good", "usage": {"calls": 1, "sung_tokens": 5}}
     assert outcome_from_json(written) == Verdict(2.0, usage=Usage(calls=1))
 
 
