@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 
@@ -20,10 +21,12 @@ MODELS: Final = {
     "gpt-4o-mini": KnownModel("model-gpt-4o-mini", "0.00000015", "0.0000006"),
 }
 
+_WORDS: Final = {"prompt_tokens": "input", "completion_tokens": "output", "total_tokens": "total"}
+
 
 def enrich(body: dict[str, Any]) -> None:
     """Complete usage and cost of a row in place, and set the four keys that answers always carry."""
-    usage = {what: number for what, number in (body["usageDetails"] or {}).items() if number is not None}
+    usage = _counted(body["usageDetails"] or {})
     if usage:
         usage.setdefault("total", sum(usage.values()))
     known = MODELS.get(body["model"] or "")
@@ -40,3 +43,18 @@ def enrich(body: dict[str, Any]) -> None:
     body["inputPrice"] = known.input_price if known else None
     body["outputPrice"] = known.output_price if known else None
     body["totalPrice"] = None
+
+
+def _counted(given: Mapping[str, Any]) -> dict[str, float]:
+    """Return usage as numbers by kind; what a model API tells in OpenAI's words is told in Langfuse's.
+
+    Tokens that are told apart, such as cached ones, are a kind of their own and leave the rest.
+    """
+    usage = {_WORDS.get(what, what): count for what, count in given.items() if isinstance(count, int | float)}
+    for side, details in (("input", "prompt_tokens_details"), ("output", "completion_tokens_details")):
+        apart = given.get(details)
+        for what, count in apart.items() if isinstance(apart, dict) else ():
+            if isinstance(count, int | float):
+                usage[f"{side}_{what}"] = count
+                usage[side] = max(usage.get(side, 0) - count, 0)
+    return usage

@@ -249,3 +249,15 @@ def test_anything_else_is_a_400(content: bytes, kind: str) -> None:
 
 def test_an_empty_export_is_fine() -> None:
     assert otlp.rows(otlp.decode(b"", "application/x-protobuf"), project="p", now=0, visible_at=lambda: 0) == []
+
+
+def test_usage_in_the_words_of_a_model_api_is_told_in_langfuses() -> None:
+    told = {
+        "prompt_tokens": 100,
+        "completion_tokens": 8,
+        "total_tokens": 108,
+        "prompt_tokens_details": {"cached_tokens": 64, "audio_tokens": None},
+        "completion_tokens_details": None,
+    }
+    row = row_of(export({"langfuse.observation.usage_details": json.dumps(told)}))
+    assert row.body["usageDetails"] == {"input": 36, "output": 8, "total": 108, "input_cached_tokens": 64}
