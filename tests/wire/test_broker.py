@@ -172,10 +172,10 @@ def test_a_retry_waits_for_a_server_that_takes_nothing(broker: Broker, valkey: r
 def test_a_worker_with_nothing_in_hand_stops_at_once_and_one_with_work_when_it_is_done(
     broker: Broker, valkey: redis.Redis
 ) -> None:
-    begun, done = threading.Event(), threading.Event()
+    begun, done = threading.Semaphore(0), threading.Event()
 
     def act(_: int) -> None:
-        begun.set()
+        begun.release()
         done.wait(20)
 
     broker.add_middleware(PromptStop())
@@ -185,7 +185,7 @@ def test_a_worker_with_nothing_in_hand_stops_at_once_and_one_with_work_when_it_i
         worker.start()
         if has_work:
             put(broker, 1, 2, 3, 4)
-            assert begun.wait(20)
+            assert all(begun.acquire(timeout=20) for _ in range(3))
             threading.Timer(0.2, done.set).start()
         stopping = threading.Thread(target=worker.stop, daemon=True)
         stopping.start()
