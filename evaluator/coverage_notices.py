@@ -31,6 +31,10 @@ _PLACE: Final = ",coverage"
 
 _MOST_NAMED: Final = 5
 
+_MARK: Final = "mark"
+_GAP: Final = timedelta(minutes=5)
+"""Between two looks; after a longer one nobody knows whether discovery stood still or was not there."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -70,10 +74,12 @@ class CoverageNotices:
             Unavailable: Redis cannot be reached.
         """
         now = self._clock.now()
-        wrong = dict(self._wrong(now))
+        mark = self._state.watermark()
         told: list[str] = []
         with self._state.monitor(_PLACE) as record:
             known: dict[str, Any] = record.state or {}
+            known = {**known, _MARK: _stood(mark, known.get(_MARK), now)}
+            wrong = dict(self._wrong(now, mark, datetime.fromisoformat(known[_MARK]["since"])))
             for kind in _WELL:
                 episode = self._step(record, kind, known.get(kind), wrong.get(kind), now, told)
                 known = {
@@ -115,7 +121,8 @@ class CoverageNotices:
             record.outbox[key] = {"message": content, "chart": None, "at": now.isoformat()}
         return key
 
-    def _wrong(self, now: datetime) -> Iterator[tuple[str, _Said]]:
+    def _wrong(self, now: datetime, mark: datetime | None, since: datetime) -> Iterator[tuple[str, _Said]]:
+        """Give what is wrong; `since` is when discovery's mark was first seen where it is."""
         coverage = self._service.coverage
         back = LOOKED_BACK + coverage.within + coverage.silent_for
         promises = self._state.hours.promises(now, back)
@@ -127,8 +134,8 @@ class CoverageNotices:
             span = duration_text(coverage.silent_for)
             facts = [f"Traces were handed to the workers for {span}, and nothing at all has ended.", _LOOK]
             yield "silence", _Said("Nothing is evaluated, though traces come", facts)
-        mark = self._state.watermark()
-        if mark is not None and now - mark > coverage.silent_for + self._service.discovery.quiet_for:
+        most = coverage.silent_for + self._service.discovery.quiet_for
+        if mark is not None and now - mark > most and now - since > coverage.silent_for:
             facts = [
                 f"Nothing that ended after {mark:%d %b %H:%M} UTC was read: Langfuse does not answer, or refuses.",
                 _LOOK,
@@ -145,6 +152,17 @@ class CoverageNotices:
             for each in missed[:_MOST_NAMED]
         ]
         return _Said(f"Coverage of {whose} is missed", [*facts, _LOOK])
+
+
+def _stood(mark: datetime | None, before: Mapping[str, str] | None, now: datetime) -> dict[str, str]:
+    """Return where discovery's mark is, since when, and when it was looked at.
+
+    Far behind and moving is catching up, which is no news to whoever has just brought the service back.
+    """
+    at = mark.isoformat() if mark else ""
+    stands = before is not None and before["at"] == at and now - datetime.fromisoformat(before["looked"]) <= _GAP
+    since = before["since"] if before is not None and stands else now.isoformat()
+    return {"at": at, "since": since, "looked": now.isoformat()}
 
 
 _LOOK: Final = "`evaluator status` says what is wrong, `evaluator why TRACE_ID` what became of one trace."

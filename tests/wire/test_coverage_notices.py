@@ -78,11 +78,33 @@ def test_silence_is_told_though_no_objective_is_set(state: State, tmp_path: Path
     assert [key[-4:] for key in world.passes(timedelta(hours=1), traces=2)] == ["over"]
 
 
+def looks(world: World, span: timedelta, moves: timedelta = timedelta()) -> list[str]:
+    """Look every five minutes, with discovery reading on by `moves` each time; return the kinds of what was told."""
+    told: list[str] = []
+    for _ in range(int(span / FIVE)):
+        world.clock.at += FIVE
+        mark = world.state.watermark()
+        assert mark is not None
+        world.state.advance(mark + moves)
+        told += [key.partition("/")[0] for key in world.notices.tell()]
+    return told
+
+
 def test_a_discovery_that_stands_still_is_told(world: World) -> None:
     world.state.advance(START)
-    world.clock.at += timedelta(hours=2)
-    assert [key.partition("/")[0] for key in world.notices.tell()] == ["behind"]
-    assert world.notices.tell() == []
+    assert looks(world, timedelta(hours=2)) == ["behind"]
+
+
+def test_a_discovery_that_catches_up_after_a_long_pause_is_none_that_stands_still(world: World) -> None:
+    world.state.advance(START - timedelta(days=3))
+    assert looks(world, timedelta(hours=2), moves=timedelta(minutes=20)) == []
+
+
+def test_a_service_that_comes_back_has_time_to_read_before_it_is_told_to_stand_still(world: World) -> None:
+    world.state.advance(START)
+    assert looks(world, FIVE) == []
+    world.clock.at += timedelta(days=2)
+    assert looks(world, timedelta(minutes=10)) == []
 
 
 def test_a_short_relief_is_not_the_end(world: World) -> None:
