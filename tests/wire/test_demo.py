@@ -19,7 +19,7 @@ def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
