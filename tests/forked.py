@@ -43,6 +43,9 @@ class Forked:
         self.pid = int(self._line())
         self.returncode: int | None = None
 
+    def __del__(self) -> None:
+        self._answers.close()  # nobody waits any more; the process is ended
+
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
