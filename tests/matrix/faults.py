@@ -217,9 +217,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
         Fault("leader-killed", lambda world: world.start("scheduler-2"), _restart_leader, (1.5, 2.5), BATCH_CALLS, 1),
         Fault("rolling-restart", _roll, _nothing),
         Fault("sweep", lambda world: world.start(SWEEP), _nothing, wasted=2 * BATCH_CALLS),
-        # Killed, Redis loses a second of what it was told, by each of the two workers.
-        Fault("redis-killed", _kill_store, _start_store, wasted=2 * BATCH_CALLS),
-        Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=2 * BATCH_CALLS),
+        Fault("redis-killed", _kill_store, _start_store, wasted=BATCH_CALLS),
+        Fault("redis-away", _kill_store, _start_store, (2.0, 3.0), wasted=BATCH_CALLS),
         Fault("redis-cut", _cut, lambda world: setattr(world.cable, "breaks", 0.0), wasted=2 * BATCH_CALLS),
         Fault("redis-emptied", _empty_store, _start_store, repeated=1, wipes=True),
         Fault("redis-flushed", lambda world: world.flush(), _nothing, repeated=1, wipes=True),
