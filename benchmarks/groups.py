@@ -1,7 +1,7 @@
 """`python -m benchmarks.groups`: the shipped rubrics on the same traces, each asked for itself and all in one call.
 
-Tokens are those the stand-in counts, a quarter of the characters of a prompt; a provider's cache is taken to hold a
-beginning of at least 1,024 tokens that an earlier prompt had too, as OpenAI's does.
+Tokens are those the stand-in counts, a quarter of the characters of a prompt. Its prompt cache holds a beginning of at
+least 1,024 tokens that an earlier prompt had too, in steps of 128, as OpenAI's does; what it held costs a tenth.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from evaluator.app import open_app
 from evaluator.service import sweep
 from evaluator.settings import Settings
 from evaluator.telemetry import configure_logs
+from judges import Price
+from judges.grouping import MOST_TOGETHER
 from sandbox.model_api import ModelStandIn
 from sandbox.server import Sandbox
 
 _RUBRICS: Final = Path(__file__).parents[1] / "config" / "rubrics"
 _CACHED_FROM: Final = 1024
 _A_TOKEN: Final = 4
+_PRICE: Final = Price(input=0.25, cached_input=0.025, output=2.0)
 
 
 class Recording(ModelStandIn):
@@ -38,11 +41,11 @@ class Recording(ModelStandIn):
     def __init__(self) -> None:
         super().__init__()
         self.latency_seconds = 0.0
-        self.prompts: list[tuple[str, str]] = []
+        self.cached_from = _CACHED_FROM
+        self.unchanging = 0
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
-        system, user = (message["content"] for message in body["messages"])
-        self.prompts.append((system, user))
+        self.unchanging += len(body["messages"][0]["content"]) // _A_TOKEN
         return super()._answer(body)
 
 
@@ -50,13 +53,14 @@ class Recording(ModelStandIn):
 class Measured:
     """What judging some traces took: model calls, tokens, US dollars, and the tokens of texts that never change.
 
-    `cached` are the tokens a provider's cache would hold.
+    `cached` are the tokens that the prompt cache held; `full` is what it would have cost without one.
     """
 
     calls: int
     read: int
     written: int
     usd: float
+    full: float
     unchanging: int
     cached: int
 
@@ -77,7 +81,9 @@ def measure(names: Sequence[str], group: str | None, traces: int) -> Measured:
         )
         with open_app(settings) as app:
             used = sweep(app, timedelta(hours=1), drain=True).used
-    return Measured(used.calls, used.input_tokens, used.output_tokens, used.usd, *_unchanging(model.prompts))
+    read, written = used.input_tokens, used.output_tokens
+    full = _PRICE.cost(read, written)
+    return Measured(used.calls, read, written, used.usd, full, model.unchanging, used.cached_tokens)
 
 
 def main() -> None:
@@ -86,14 +92,16 @@ def main() -> None:
     parser.add_argument("--traces", type=int, default=200)
     traces = parser.parse_args().traces
     configure_logs(level=logging.ERROR)
-    shipped = sorted(_RUBRICS.glob("*.yaml"))
-    every = [path.stem for path in shipped if YAML().load(path).get("enabled", True)]
+    rubrics = {path.stem: YAML().load(path) for path in sorted(_RUBRICS.glob("*.yaml"))}
+    on = [name for name, rubric in rubrics.items() if rubric.get("enabled", True)]
+    of_traces = [name for name, rubric in rubrics.items() if rubric.get("target", "trace") == "trace"]
     lines = []
-    for names in (["faithfulness", "helpfulness"], every):
+    for names in (["faithfulness", "helpfulness"], on, of_traces[:MOST_TOGETHER]):
         for what, group in (("apart", None), ("together", "quality")):
             found = measure(names, group, traces)
             lines.append(_line(f"{len(names)} rubrics {what}", found, traces))
-    print(table(["", "calls", "tokens in", "of them unchanging", "cached", "tokens out", "USD"], lines))
+    columns = ["a trace", "calls", "tokens in", "unchanging", "cached", "tokens out", "USD a thousand", "uncached"]
+    print(table(columns, lines))
 
 
 def _line(name: str, found: Measured, traces: int) -> list[str]:
@@ -105,7 +113,8 @@ def _line(name: str, found: Measured, traces: int) -> list[str]:
         f"{found.unchanging / found.read:.0%}",
         f"{found.cached / found.read:.0%}",
         f"{found.written / traces:,.0f}",
-        f"{found.usd * per_thousand:.2f} a thousand",
+        f"{found.usd * per_thousand:.2f}",
+        f"{found.full * per_thousand:.2f}",
     ]
 
 
@@ -120,25 +129,17 @@ def _config(folder: Path, names: Sequence[str], group: str | None) -> Path:
     for name in names:
         rubric = yaml.load(_RUBRICS / f"{name}.yaml")
         rubric["sample"] = [{"rate": 1}]
+        rubric["enabled"] = True
         rubric.pop("when", None)
         rubric["judge"] = {**rubric.get("judge", {}), **({"group": group} if group else {})}
         with (folder / "rubrics" / f"{name}.yaml").open("w", encoding="utf-8") as file:
             yaml.dump(rubric, file)
     (folder / "evaluator.yaml").write_text(
-        "discovery: {quiet_for: 1s, max_wait: 1m}\nmodels: {prices: {gpt-5.4-mini: {input: 0.25, output: 2.0}}}\n"
+        "discovery: {quiet_for: 1s, max_wait: 1m}\n"
+        f"models: {{prices: {{gpt-5.4-mini: {_PRICE.model_dump_json()}}}}}\n"
         "judges: {trace: off}\n"
     )
     return folder
-
-
-def _unchanging(prompts: Sequence[tuple[str, str]]) -> tuple[int, int]:
-    """Return the tokens of all system prompts, and those of beginnings long enough to be cached and seen before."""
-    cached, seen = 0, set[str]()
-    for system, _ in prompts:
-        tokens = len(system) // _A_TOKEN
-        cached += tokens if system in seen and tokens >= _CACHED_FROM else 0
-        seen.add(system)
-    return sum(len(system) for system, _ in prompts) // _A_TOKEN, cached
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from evaluator.message import model_closed
 from evaluator.model import BatchApi, Breaker, ModelApi
 from evaluator.model_entries import model_arguments
 from evaluator.money import Money, open_money
+from evaluator.paces import Paces
 from evaluator.people import places
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import Prompts, fetched, sources
@@ -127,9 +128,10 @@ def open_app(
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, *([model_closed] if told else []))
-        fleet = {"breaker": breaker, "purse": money.purse, "cache": _cache(settings, definitions, client)}
+        fleet = {"breaker": breaker, "purse": money.purse, "paces": Paces(client, namespace)}
+        fleet["cache"] = _cache(settings, definitions, client)
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
-        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse)))
+        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse, loop, clock)))
         prompts = stack.enter_context(_prompts(definitions, langfuse, url, namespace, clock))
         events = stack.enter_context(_events(settings, definitions, clock))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
@@ -276,12 +278,16 @@ def _gate(definitions: Definitions, state: State) -> FleetGate:
     return FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute)
 
 
-def _judge_traces(settings: Settings, definitions: Definitions, langfuse: Langfuse) -> JudgeTraces:
+def _judge_traces(
+    settings: Settings, definitions: Definitions, langfuse: Langfuse, loop: LoopThread, clock: Clock
+) -> JudgeTraces:
     return JudgeTraces(
         settings.langfuse_base_url,
         settings.langfuse_public_key,
         settings.langfuse_secret_key.get_secret_value(),
         definitions.service.judges.trace,
+        clock.now,
+        loop.time,
         langfuse.trace_url,
     )
 

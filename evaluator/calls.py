@@ -77,7 +77,8 @@ class Calls:
             for subject, call in zip(subjects, calls, strict=True)
         ]
         about = [_about(subject, _names(asked, call)) for subject, call in zip(subjects, calls, strict=True)]
-        for lot in self._model.ask([call.question for call in calls], patience, about):
+        journals = [each.journal for each in seen]
+        for lot in self._model.ask([call.question for call in calls], patience, about, journals):
             yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]
 
 

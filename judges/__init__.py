@@ -8,6 +8,7 @@ from judges.fitting import OF_MATERIAL
 from judges.grouping import Call, GroupQuestion, Share, answers_of, asked_alone, shares, together
 from judges.managed import ManagedPrompt, PromptSource, unknown_variables, without_variables
 from judges.opinions import CACHED, PANEL, combined, escalated, unsure
+from judges.parts import PartPrompt
 from judges.price import Price
 from judges.redaction import Redaction
 from judges.rubric import DEFAULT_CONTEXT, NO_PROMPT, Rubric, grouped
@@ -44,6 +45,7 @@ __all__ = [
     "Member",
     "NumericScale",
     "OffScale",
+    "PartPrompt",
     "Price",
     "Prompt",
     "PromptSource",

@@ -1,4 +1,9 @@
-"""Reading a prompt from Langfuse's prompt management."""
+"""Reading a prompt from Langfuse's prompt management.
+
+By our own client and not by `get_prompt` of Langfuse's SDK, whose cache is each process's own: a fleet of twenty would
+ask twenty times a minute, beside the limit that all requests to Langfuse share, and a restart during an outage would
+find nothing. Here one process asks for all, and Redis keeps what was known last.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -24,11 +25,14 @@ from evaluator.model.breaker import Breaker
 from evaluator.model.completion import ACCESS_REFUSED, TOO_LONG, FinalRefusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint, Served, fallbacks_of
+from evaluator.model.journal import Journal, of_no_use, write_in
+from evaluator.model.pacing import Pacing
 from evaluator.model.panel import CLOSED, UNAVAILABLE, UNFUNDED, Panel
 from evaluator.model.reuse import Reuse
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
+from evaluator.paces import Paces
 from evaluator.purse import Bill, Purse, Spent
 from judges import Price, Prompt, Question, Reply
 from traces import Failure, Outcome, Usage, Verdict
@@ -72,6 +76,7 @@ class ModelApi:
         entries: Mapping[str, Served] | None = None,
         breaker: Breaker | None = None,
         cache: Cache | None = None,
+        paces: Paces | None = None,
     ) -> None:
         """Open a connection.
 
@@ -91,6 +96,7 @@ class ModelApi:
             entries: models that are elsewhere, or have limits of their own, by the name rubrics use.
             breaker: which models are left alone; without it a key that is refused fails each question.
             cache: verdicts that are used again for the same question; without it each question is asked.
+            paces: how many calls the fleet has in the air; without it this process learns alone.
 
         Raises:
             ConfigError: `base_url` is no address, or holds a password.
@@ -99,14 +105,13 @@ class ModelApi:
         self._random = random
         self._attempts, self._first_backoff = attempts, first_backoff
         self._attach = attach
-        self._max_in_flight = max_in_flight
-        self._slots: dict[str, Slots] = {}
         self._asking: set[Waits] = set()
         self._drained = False
         self._slow = Slow(loop.time)
         self._purse = purse
         self._breaker = breaker or Breaker(None, loop.time)
         self._entries = entries or {}
+        self._pacing = Pacing(paces, partial(_most_in_flight, self._entries, max_in_flight), loop.time)
         self._reuse = None if cache is None else Reuse(cache, self._place)
         self._panel = Panel(self._ask, self._entries, self._breaker, self._reuse)
         self._server = loop.call(_connected(Endpoint(base_url, api_key, timeout=timeout), gate, prices))
@@ -120,6 +125,7 @@ class ModelApi:
         questions: Sequence[Question],
         patience: float | None = None,
         about: Sequence[Mapping[str, str]] | None = None,
+        journals: Sequence[Journal | None] | None = None,
     ) -> Generator[list[Ended]]:
         """Ask all questions at once and give their outcomes as they end; a failed question is a `Failure` there.
 
@@ -128,9 +134,12 @@ class ModelApi:
             patience: seconds after which no question waits any more, for a place, a limit or another attempt: it ends
                 as `POSTPONED`, and so does every later question to its model for a while. Calls in the air finish.
             about: what each line of the log about a question says besides.
+            journals: where all that is sent for a question is noted.
         """
         ended: deque[Ended] = deque()
-        yield from self._loop.stream(self._ask_all(questions, ended, patience, about or [{}] * len(questions)), ended)
+        none = [None] * len(questions)
+        asking = self._ask_all(questions, ended, patience, about or [{}] * len(questions), journals or none)
+        yield from self._loop.stream(asking, ended)
 
     def is_closed(self, asks: Sequence[str]) -> bool:
         """Whether it is known that too few of these opinions can be had now for an outcome; asks nobody.
@@ -171,6 +180,7 @@ class ModelApi:
             self._loop.call(self._reuse.close())
         if self._purse is not None:
             self._loop.call(self._purse.close())
+        self._loop.call(self._pacing.close())
         for server in (self._server, *self._servers.values()):
             self._loop.call(server.close())
 
@@ -194,6 +204,7 @@ class ModelApi:
         ended: deque[Ended],
         patience: float | None,
         about: Sequence[Mapping[str, str]],
+        journals: Sequence[Journal | None],
     ) -> None:
         models = {model for question in questions for model in question.asks}
         away = {model for model in models if patience is not None and self._slow.turns_away(model)}
@@ -210,6 +221,7 @@ class ModelApi:
 
         async def one(index: int, question: Question) -> None:
             bind_contextvars(**about[index])  # each task has a context of its own
+            write_in(journals[index])
             outcome: Outcome = _AWAY
             if away.isdisjoint(question.asks):
                 outcome = await self._panel.outcome(question, waits, heard)
@@ -277,7 +289,11 @@ class ModelApi:
                 _log.error("a question failed by a mistake of the service", where=_where(error))
                 return Failure("judge_error", _where(error), usage=used)
             if not isinstance(outcome, Prompt):
+                if isinstance(outcome, Failure):
+                    of_no_use(f"{outcome.kind}: {outcome.reason}")
                 return told(self._marked(outcome, question.prompt.model), prompt)
+            if outcome.repair:
+                of_no_use("it could not be read, and was asked for once more")
             question = question.again(outcome)
 
     def _marked(self, outcome: Outcome, asked: str) -> Outcome:
@@ -312,7 +328,7 @@ class ModelApi:
         raise AssertionError("tenacity returns or raises")
 
     async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
-        slots = self._slots.get(prompt.model) or self._slots_of(prompt.model)
+        slots = await self._pacing.slots(prompt.model)
         server = self._server_of(prompt.model)
         while True:
             with waits:
@@ -339,10 +355,6 @@ class ModelApi:
         finally:
             purse.settle(bill, usd)
 
-    def _slots_of(self, model: str) -> Slots:
-        own = self._entries[model].calls_in_flight if model in self._entries else None
-        return self._slots.setdefault(model, Slots(model, own or self._max_in_flight, self._loop.time))
-
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         jitter = 0.5 + self._random.random()
@@ -351,6 +363,11 @@ class ModelApi:
             return error.retry_after + self._first_backoff * jitter
         backoff: float = self._first_backoff * 2.0 ** (state.attempt_number - 1)
         return min(backoff, _LONGEST_BACKOFF) * jitter
+
+
+def _most_in_flight(entries: Mapping[str, Served], usually: int, model: str) -> int:
+    own = entries[model].calls_in_flight if model in entries else None
+    return own or usually
 
 
 async def _connected(

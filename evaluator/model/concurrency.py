@@ -1,5 +1,7 @@
 """How many calls of one model a process has in the air: fewer when its server is overrun, more again when it is not.
 
+What one process of a fleet meets the others hear of: see `pacing`.
+
 Each answer lets a little more through. Refusals for want of room take a third away, once they are more than a busy
 provider gives whoever asks: one in twenty would be there at any number of calls, and fewer calls would meet as many.
 Answers that take far longer than they did take less of it away.
@@ -40,9 +42,19 @@ _log = structlog.get_logger(__name__)
 class Slots:
     """Places for calls, first come, first served. Belongs to one event loop."""
 
-    def __init__(self, model: str, most: int, now: Callable[[], float]) -> None:
-        """Give up to `most` places for calls of `model`; `now` tells seconds of any start."""
+    def __init__(
+        self, model: str, most: int, now: Callable[[], float], cut: Callable[[], object] = lambda: None
+    ) -> None:
+        """Give up to `most` places for calls of `model`.
+
+        Args:
+            model: which.
+            most: places.
+            now: seconds, of any start.
+            cut: is told when there are fewer from now on, because of what was met here.
+        """
         self._model = model
+        self._told = cut
         self._most = most
         self._now = now
         self._limit = float(most)
@@ -58,6 +70,17 @@ class Slots:
     def limit(self) -> int:
         """How many calls may be in the air now."""
         return int(self._limit)
+
+    def begin_with(self, calls: int) -> None:
+        """Start with no more places than another process has."""
+        self._limit = min(self._limit, max(1.0, float(calls)))
+
+    def give_way(self, calls: int) -> None:
+        """Let fewer through, since another process, which has so many `calls` left, met what this one would meet next.
+
+        Who has fewer in the air than that keeps them: it is the same server for all.
+        """
+        self._cut(max(float(calls), self._taken * _AFTER_REFUSAL), "another process has met an overrun server")
 
     async def acquire(self) -> None:
         """Wait for a place."""
@@ -94,7 +117,7 @@ class Slots:
             self._latencies.clear()
             usual = min(self._medians, default=median)
             if median > _FAR_LONGER * usual and median - usual > _NOTICEABLE_SECONDS:
-                self._cut(_WHEN_SLOW, "answers take far longer than they did")
+                self._cut_and_tell(_WHEN_SLOW, "answers take far longer than they did")
             self._medians.append(median)
 
     def refused(self) -> None:
@@ -102,23 +125,28 @@ class Slots:
         if self._is_calm:
             self._excess += 1 - _TOLERATED
             if self._excess >= max(_LEAST_EXCESS, _EXCESS_A_CALL * self.limit):
-                self._cut(_AFTER_REFUSAL, "the server is overrun")
+                self._cut_and_tell(_AFTER_REFUSAL, "the server is overrun")
 
     def unanswered(self, seconds: float) -> None:
         """Learn from a call without an answer after so long; one that failed at once says nothing of the load."""
         if seconds > max(_PATIENCE_SECONDS, _FAR_LONGER * max(self._medians, default=0.0)):
-            self._cut(_AFTER_REFUSAL, "calls end without an answer")
+            self._cut_and_tell(_AFTER_REFUSAL, "calls end without an answer")
 
     @property
     def _is_calm(self) -> bool:
         """Whether the calls that were in the air at the last cut have ended: what they met is known."""
         return self._now() - self._cut_at >= max(_SHORTEST_CALM, 1.5 * self._lately)
 
-    def _cut(self, share: float, why: str) -> None:
-        """Let fewer through, once for all the calls that met the same."""
+    def _cut_and_tell(self, share: float, why: str) -> None:
+        if self._cut(min(self._limit, max(self._taken, 1)) * share, why):
+            self._told()
+
+    def _cut(self, calls: float, why: str) -> bool:
+        """Let fewer through, once for all the calls that met the same; return whether it was time for it."""
         if not self._is_calm:
-            return
+            return False
         self._cut_at, self._excess = self._now(), 0.0
-        before, self._limit = self.limit, max(1.0, min(self._limit, max(self._taken, 1)) * share)
+        before, self._limit = self.limit, max(1.0, min(self._limit, calls))
         if self.limit < before:
             _log.info("fewer calls of a model at once", model=self._model, calls=self.limit, why=why)
+        return True

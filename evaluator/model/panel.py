@@ -11,6 +11,7 @@ from typing import Any, Final
 from evaluator.model.breaker import Breaker
 from evaluator.model.completion import ACCESS_REFUSED, KEY_REFUSED, MODEL_REFUSED, QUOTA_EXHAUSTED, TOO_LONG
 from evaluator.model.endpoint import Served, fallbacks_of
+from evaluator.model.journal import begin_opinion
 from evaluator.model.reuse import Reuse
 from evaluator.model.waits import Waits
 from judges import CACHED, DEFAULT_CONTEXT, PANEL, Question, combined, escalated, unsure
@@ -80,6 +81,7 @@ class Panel:
         return combined(await asyncio.gather(*opinions), question.scale, question.asks)
 
     async def _heard(self, question: Question, opinion: int, waits: Waits, heard: Heard) -> Outcome:
+        begin_opinion(opinion)
         outcome = await self._answered(question, opinion, waits)
         heard(question.prompt.model, outcome)
         return outcome

@@ -16,6 +16,7 @@ from evaluator.limits import ANSWERED, NO_ANSWER, TokenGate
 from evaluator.model.completion import Dialect, FinalRefusal, StatusError, complaint, read, refusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint
+from evaluator.model.journal import Sent, sending
 from evaluator.model.rate_headers import exhausted
 from evaluator.model.transport import Transport
 from evaluator.model.waits import Waits
@@ -74,7 +75,8 @@ class Server:
         reserved = prompt.likely_tokens if self._gate.counts_tokens else 0
         while True:
             try:
-                content = await self._post(name, {**dialect.body(prompt), "model": name}, reserved, waits, slots)
+                body = {**dialect.body(prompt), "model": name}
+                content, sent = await self._post(prompt, name, body, reserved, waits, slots)
                 break
             except StatusError as error:
                 simpler = dialect.without(complaint(error), logprobs=prompt.logprobs)
@@ -85,10 +87,15 @@ class Server:
                 dialect = simpler
         if dialect != known:
             self._remember(prompt.model, dialect)
-        reply = read(content, name)
+        try:
+            reply = self._priced(read(content, name), prompt.model)
+        except Unavailable as error:
+            sent.failed = str(error)
+            raise
         if reserved:
             self._gate.used(reserved, reply.usage.input_tokens + reply.usage.output_tokens or reserved)
-        return self._priced(reply, prompt.model)
+        sent.reply, sent.failed = reply, ""
+        return reply
 
     def knows_price(self, asked: str, answered: str) -> bool:
         """Whether anybody told the price of a model, under the name asked for or the one that answered."""
@@ -131,7 +138,9 @@ class Server:
         """Close the connections."""
         await self._transport.close()
 
-    async def _post(self, model: str, body: Mapping[str, Any], tokens: int, waits: Waits, slots: Slots) -> bytes:
+    async def _post(
+        self, prompt: Prompt, model: str, body: Mapping[str, Any], tokens: int, waits: Waits, slots: Slots
+    ) -> tuple[bytes, Sent]:
         with waits:
             await self._gate.permit(tokens)
         time, pause = asyncio.get_running_loop().time, 0.0
@@ -140,25 +149,29 @@ class Server:
             nonlocal pause
             pause = exhausted(headers, tokens or 1) or 0.0
 
-        began = time()
+        sent = sending(prompt, model, time())
         try:
             content = await self._transport.post(self._endpoint.chat(model), body, heard)
         except StatusError as error:
-            self._gate.ended(model, time() - began, str(error.status))
+            sent.failed = f"status {error.status}"
+            self._gate.ended(model, sent.lasted(time()), str(error.status))
             if error.status in _OVERRUN:
                 slots.refused()
             if tokens:
                 self._gate.used(tokens, 0)
             raise
-        except Unavailable:
-            self._gate.ended(model, time() - began, NO_ANSWER)
-            slots.unanswered(time() - began)
+        except Unavailable as error:
+            sent.failed = str(error)
+            seconds = sent.lasted(time())
+            self._gate.ended(model, seconds, NO_ANSWER)
+            slots.unanswered(seconds)
             raise
-        self._gate.ended(model, time() - began, ANSWERED)
-        slots.answered(time() - began)
+        seconds = sent.lasted(time())
+        self._gate.ended(model, seconds, ANSWERED)
+        slots.answered(seconds)
         if pause:
             await self._gate.pause(pause)
-        return content
+        return content, sent
 
     async def _refused(self, error: StatusError) -> Exception:
         sorted_out = refusal(error, self._endpoint.address_in, self._endpoint.key_in)

@@ -1,4 +1,4 @@
-"""Judge calls seen in Langfuse, through the real SDK over real OTLP, and never judged themselves."""
+"""Judge calls seen in Langfuse over real OTLP, each with what was said, and never judged themselves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_call_of_a_group_is_one_trace_that_all_its_scores_name(
     traffic.add(2)
     rubric = RUBRIC + "judge: {group: quality}\n"
     rubrics = {"helpfulness": rubric, "other": rubric.replace("helpfulness", "other")}
-    with service(config(service=service_file("all"), rubrics=rubrics), langfuse_public_key="pk-lf-group") as app:
+    with service(config(service=service_file("all"), rubrics=rubrics)) as app:
         sweep(app, timedelta(hours=1), drain=True, threads=2)
     judged = observations(sandbox, "llm-as-a-judge")
     assert len(judged) == 2
@@ -57,8 +57,7 @@ def test_every_call_is_a_trace_of_its_own_that_nobody_judges(
     ids = traffic.add(5)
     sandbox.model.cached_from = 100
     folder = config(service=service_file("all"))
-    # The SDK keeps one client a public key for the whole process; each test brings its own.
-    with service(folder, langfuse_public_key="pk-lf-all") as app:
+    with service(folder) as app:
         sweep(app, timedelta(hours=1), drain=True, threads=2)
     judged = observations(sandbox, "llm-as-a-judge")
     assert sorted(row["metadata"]["judged_trace_id"] for row in judged) == ids
@@ -71,7 +70,7 @@ def test_every_call_is_a_trace_of_its_own_that_nobody_judges(
     assert all(row["metadata"]["judged_trace_url"].endswith(row["metadata"]["judged_trace_id"]) for row in judged)
     assert all(row["totalCost"] >= 0 and row["usageDetails"]["output"] > 0 for row in judged)
     assert all("score" in row["output"] and "How do I return" in row["input"] for row in judged)
-    with service(folder, langfuse_public_key="pk-lf-all-2") as app:
+    with service(folder) as app:
         assert sweep(app, timedelta(hours=1), drain=True, threads=2).found.traces == 0
 
 
@@ -81,9 +80,61 @@ def test_by_default_only_failed_calls_are_traced(
 ) -> None:
     sandbox.model.answers.malformed = malformed
     traffic.add(3)
-    with service(config(service=service_file("failures")), langfuse_public_key=f"pk-lf-{malformed}") as app:
+    with service(config(service=service_file("failures"))) as app:
         sweep(app, timedelta(hours=1), drain=True, threads=2)
-    failed = observations(sandbox, "llm-as-a-judge")
+    written = observations(sandbox, "llm-as-a-judge")
+    failed = [row for row in written if row["parentObservationId"] is None]
     assert not any("judge_trace_id" in score["metadata"] for score in scores(sandbox, "helpfulness"))
     assert len(failed) == expected
     assert all(row["level"] == "ERROR" and row["statusMessage"].startswith("bad_answer") for row in failed)
+    assert len(written) == 3 * expected  # each asked twice
+
+
+def test_each_call_of_a_jury_is_a_generation_with_its_words_below_the_question(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    traffic.add(1)
+    sandbox.model.answers.malformed = 1.0
+    jury = {"helpfulness": RUBRIC + "judge: {model: gpt-5.4-mini, jury: [gpt-5.4]}\n"}
+    prices = "models: {prices: {gpt-5.4-mini: {input: 1, output: 2}, gpt-5.4: {input: 3, output: 4}}}\n"
+    with service(config(service=service_file("failures") + prices, rubrics=jury)) as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    rows = observations(sandbox, "llm-as-a-judge")
+    (whole,) = (row for row in rows if row["parentObservationId"] is None)
+    calls = [row for row in rows if row["parentObservationId"] is not None]
+    assert (whole["type"], whole["name"], whole["level"]) == ("EVALUATOR", "judge helpfulness", "ERROR")
+    assert not whole["usageDetails"]  # Langfuse adds up what each call cost
+    assert {(row["parentObservationId"], row["traceId"]) for row in calls} == {(whole["id"], whole["traceId"])}
+    assert {row["type"] for row in calls} == {"GENERATION"}
+    assert sorted(row["name"] for row in calls) == [
+        "gpt-5.4, opinion 2",
+        "gpt-5.4, opinion 2, repair",
+        "gpt-5.4-mini, opinion 1",
+        "gpt-5.4-mini, opinion 1, repair",
+    ]
+    told = {row["name"]: row for row in calls}
+    for row in calls:
+        assert row["output"]
+        assert row["usageDetails"]["input"] > 0
+        assert row["totalCost"] > 0
+        assert row["level"] == "WARNING"
+        assert whole["startTime"] <= row["startTime"] <= row["endTime"] <= whole["endTime"]
+    assert "asked for once more" in told["gpt-5.4, opinion 2"]["statusMessage"]
+    assert told["gpt-5.4, opinion 2, repair"]["statusMessage"].startswith("bad_answer: ")
+    assert "could not be used" in told["gpt-5.4, opinion 2, repair"]["input"]
+    assert told["gpt-5.4, opinion 2, repair"]["metadata"] == {
+        "opinion": 2,
+        "attempt": 1,
+        "repair": True,
+        "finish_reason": "stop",
+    }
+
+
+def test_reading_the_definitions_again_does_not_end_the_traces(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    for first in (0, 1):
+        traffic.add(1, first=first)
+        with service(config(service=service_file("all"))) as app:
+            sweep(app, timedelta(hours=1), drain=True, threads=2)
+    assert len(observations(sandbox, "llm-as-a-judge")) == 2

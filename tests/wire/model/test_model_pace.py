@@ -83,7 +83,7 @@ def test_a_server_with_room_for_few_is_asked_by_few(opened: Open, server: Answer
         rounds.append(refused - before)
     assert rounds[0] > 40
     assert rounds[-1] < 0.75 * rounds[0]
-    assert api._slots["gpt"].limit < 30
+    assert api._pacing._slots["gpt"].limit < 30
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -91,4 +91,4 @@ def test_other_failures_say_nothing_of_its_room(opened: Open, server: Answering,
     server.always = refuses(status)
     api = opened(attempts=1)
     failure(api, *(question() for _ in range(20)))
-    assert api._slots["gpt"].limit == 64
+    assert api._pacing._slots["gpt"].limit == 64
