@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from evaluator.alert_cli import alert
-from evaluator.arguments import NOT_ASKED, duration, percentage
+from evaluator.arguments import duration, percentage
 from evaluator.backfill_cli import backfill
 from evaluator.calibrate_cli import calibrate
 from evaluator.dead_letters_cli import dead_letters
@@ -27,6 +27,7 @@ from evaluator.rules_cli import rules
 from evaluator.settings import Settings, load_settings
 from evaluator.status_cli import status, top, why
 from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, told
+from evaluator.try_cli import try_it
 
 if TYPE_CHECKING:
     from evaluator.app import App
@@ -48,6 +49,7 @@ for group in (rubric, alert, dead_letters, imports):
     cli.add_typer(group)
 for command in (backfill, calibrate, rules, status, top, why):
     cli.command()(command)
+cli.command("try")(try_it)
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 
@@ -162,43 +164,6 @@ def check(
         from evaluator.instrumentation import tell
 
         tell(settings, back, since, _out)
-
-
-@cli.command("try")
-def try_trace(
-    trace: Annotated[str, typer.Argument(help="its id, or the address of its page in Langfuse")],
-    rubrics: Annotated[list[str] | None, typer.Option("--rubric", help="only this one; may be repeated")] = None,
-    only_prompt: Annotated[bool, typer.Option("--prompt", help="render the prompts and call no model")] = False,
-    since: Annotated[str, typer.Option(help="how far back to look for it")] = "30d",
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="even while the trace still goes on")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
-) -> None:
-    """Try the evaluators on one trace: prompt, answer, cost, and whether they would take it. Writes nothing."""
-    back = duration(since, "--since")
-    from evaluator import trying, trying_report
-    from evaluator.app import open_desk, with_managed_prompts
-    from evaluator.definitions import load
-    from evaluator.words import is_unasked
-
-    settings = load_settings()
-    configure_logs(settings.evaluator_log, secrets=settings.secrets())
-    definitions = with_managed_prompts(settings, load(settings.evaluator_config).with_on(rubrics or []))
-    named = {each.name for each in definitions.rubrics(rubrics or [])} if rubrics else None
-    chosen = [each for each in definitions.evaluators if named is None or each.name in named]
-    with open_desk(settings, definitions) as desk:
-        found = trying.find(desk, trace, back)
-        if not unfinished:
-            trying.check_finished(desk, found)
-        tried = trying.attempt(desk, found, chosen)
-        if not only_prompt:
-            trying.ask(desk.model, tried)
-        url = desk.langfuse.trace_url(found.id)
-    if as_json:
-        sys.stdout.write(json.dumps(trying_report.as_json(found, url, tried), ensure_ascii=False) + "\n")
-    else:
-        trying_report.show(found, url, tried, _out)
-    if any(each.outcome is not None and is_unasked(each.outcome) for each in tried):
-        raise typer.Exit(NOT_ASKED)
 
 
 @cli.command()

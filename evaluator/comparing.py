@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -15,10 +15,11 @@ from evaluator.app import Desk
 from evaluator.definitions import Evaluator
 from evaluator.golden import Asks
 from evaluator.parts import parts
-from evaluator.planning import Told, draw
+from evaluator.past_sessions import whole
+from evaluator.planning import Told, draw, draw_sessions
 from evaluator.words import is_unasked, usage_of
 from judges import BaseScale, NumericScale, Question, Rubric
-from traces import DataType, NotApplicable, Outcome, Trace, Usage, Verdict
+from traces import DataType, NotApplicable, Outcome, Session, Trace, Usage, Verdict
 
 CONFIDENCE: Final = 0.95
 _DRAWN_AT_MOST: Final = 4
@@ -29,9 +30,9 @@ _TRACES_A_FETCH: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What both versions say of a trace or an observation; `again` is the old one asked a second time."""
+    """What both versions say of a trace, an observation or a session; `again` is the old one asked a second time."""
 
-    trace: Trace
+    trace: Trace | Session
     before: Outcome
     after: Outcome
     again: Outcome | None = None
@@ -64,7 +65,7 @@ class Comparison:
     Attributes:
         before, after: the versions.
         pairs: what they say, in the order the traces were drawn.
-        skipped: traces drawn of which neither had anything to judge.
+        skipped: traces or sessions drawn of which neither had anything to judge.
     """
 
     before: Rubric
@@ -147,43 +148,56 @@ def share(hits: Sequence[bool]) -> Interval | None:
 
 def sampled(
     desk: Desk, evaluator: Evaluator, before: Rubric, *, last: timedelta, most: int, told: Told
-) -> tuple[list[Trace], int]:
-    """Return traces that the rubric's filters let pass and that either version can judge, and how many neither can.
+) -> tuple[list[Trace | Session], int]:
+    """Return what the rubric's filters let pass and either version can judge, and how many neither can.
 
-    Drawn by a hash of their ids: the same traffic gives the same sample.
+    Drawn by a hash of their ids: the same traffic gives the same sample. Of a session it is all that there is now.
 
     Args:
         desk: where the traces are.
         evaluator: the new version.
         before: the old one.
         last: how far back.
-        most: how many traces.
-        told: how many more were listed.
+        most: how many traces, observations or sessions.
+        told: how many more traces were listed.
     """
     versions = [before, *([evaluator.rubric] if evaluator.rubric is not None else [])]
+    drawn = (_sessions if evaluator.target == "session" else _traces)(desk, evaluator, last, most, told)
+    found: list[Trace | Session] = []
+    skipped = 0
+    for material in drawn:
+        if len(found) == most:
+            break
+        if any(isinstance(version.question(material), Question) for version in versions):
+            found.append(material)
+        else:
+            skipped += 1
+    return found, skipped
+
+
+def _traces(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Told) -> Iterator[Trace]:
     drawn = draw(desk, evaluator, last, _DRAWN_AT_MOST * most, told)
     salt = desk.definitions.service.sampling.salt
-    found: list[Trace] = []
-    skipped = 0
     for start in range(0, len(drawn), _TRACES_A_FETCH):
         refs = drawn[start : start + _TRACES_A_FETCH]
         traces = desk.langfuse.fetch(refs)
-        whole = [traces[ref.id] for ref in refs if ref.id in traces]
-        for trace in (part for each in whole for part in parts(evaluator, each, salt)):
-            if len(found) == most:
-                return found, skipped
-            if any(isinstance(version.question(trace), Question) for version in versions):
-                found.append(trace)
-            else:
-                skipped += 1
-    return found, skipped
+        for each in (traces[ref.id] for ref in refs if ref.id in traces):
+            yield from parts(evaluator, each, salt)
+
+
+def _sessions(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Told) -> Iterator[Session]:
+    longest = desk.definitions.service.sessions.most_traces
+    for visit in draw_sessions(desk, evaluator, last, _DRAWN_AT_MOST * most, told):
+        session = whole(desk.langfuse, visit, longest)
+        if session is not None:
+            yield session
 
 
 def compare(
     model: Asks,
     before: Rubric,
     after: Rubric,
-    traces: Sequence[Trace],
+    traces: Sequence[Trace | Session],
     *,
     skipped: int = 0,
     noise: bool = False,

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.comparing import Comparison, Interval, Pair
-from evaluator.parts import named
+from evaluator.parts import ids_of, named
 from evaluator.telemetry import spelled_out
 from evaluator.words import answer_of, dollars, is_priced, percent, reason_of, shortened, usd
 from judges import Rubric
-from traces import Outcome, Usage, Verdict, outcome_to_json
+from traces import Outcome, Session, Trace, Usage, Verdict, outcome_to_json
 
 MOST_SHOWN: Final = 20
 """Differences that are printed; JSON has all."""
@@ -26,7 +26,8 @@ _SIDES: Final[tuple[Callable[[Pair], Outcome], ...]] = (lambda pair: pair.before
 def show(found: Comparison, out: Console) -> None:
     """Print what became of the sample under both versions, and where they differ."""
     neither = f"; {found.skipped:,} more had nothing to judge for either" if found.skipped else ""
-    out.print(f"{found.after.name}: {len(found.pairs):,} traces{neither}", highlight=False, markup=False)
+    what = "sessions" if found.after.spec.target == "session" else "traces"
+    out.print(f"{found.after.name}: {len(found.pairs):,} {what}{neither}", highlight=False, markup=False)
     out.print()
     out.print(_summary(found))
     out.print()
@@ -99,7 +100,7 @@ def _differences(pairs: list[Pair]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("before", "after"):
         table.add_column(title, max_width=14)
-    table.add_column("trace, and the reasons of both", ratio=1)
+    table.add_column("which, and the reasons of both", ratio=1)
     for pair in pairs:
         reasons = "\n".join(f"- {shortened(reason_of(side(pair)))}" for side in _SIDES)
         about = Text(spelled_out(named(pair.trace)), "bold").append(f"\n{reasons}", "not bold")
@@ -120,13 +121,13 @@ def _signed(number: float) -> str:
     return f"{number:+.3f}"
 
 
-def as_json(found: Comparison, url: Callable[[str], str]) -> dict[str, Any]:
-    """Return everything as plain JSON; `url` tells where a person reads a trace."""
+def as_json(found: Comparison, url: Callable[[Trace | Session], str]) -> dict[str, Any]:
+    """Return everything as plain JSON; `url` tells where a person reads what was judged."""
     return {
         "name": found.after.name,
         "before": _side(found, found.before, _SIDES[0]),
         "after": _side(found, found.after, _SIDES[1]),
-        "traces": len(found.pairs),
+        "sessions" if found.after.spec.target == "session" else "traces": len(found.pairs),
         "skipped_by_both": found.skipped,
         "scale": found.scale,
         "differ": _interval(found.flips),
@@ -148,14 +149,12 @@ def _interval(found: Interval | None) -> dict[str, float] | None:
     return None if found is None else {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _pair(pair: Pair, url: Callable[[str], str]) -> dict[str, Any]:
+def _pair(pair: Pair, url: Callable[[Trace | Session], str]) -> dict[str, Any]:
     sides = {"before": pair.before, "after": pair.after, **({"again": pair.again} if pair.again is not None else {})}
     outcomes = {name: outcome_to_json(outcome) for name, outcome in sides.items()}
-    step = None if pair.trace.whole is None else pair.trace.root.id
     return {
-        "trace_id": pair.trace.id,
-        "observation_id": step,
-        "url": url(pair.trace.id),
+        **ids_of(pair.trace),
+        "url": url(pair.trace),
         "differs": pair.differs,
         **outcomes,
     }

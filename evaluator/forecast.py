@@ -140,6 +140,7 @@ def demands(plan: Plan, replay: Replay, *, batch_scores: bool) -> list[Demand]:
         looked, rubric = replay.looked[name], taken.evaluator.rubric
         names = len(rubric.spec.score_names) if rubric is not None else 1
         calls = sum(looked.calls.values()) / looked.traces if looked.traces else float(rubric is not None)
+        _add(langfuse, taken.hours, taken.size * fetch)
         _add(langfuse, taken.hours, looked.scores * names / (_SCORES_A_REQUEST if batch_scores else 1))
         if not _is_batched(taken.evaluator):  # thousands of questions in a request or two
             _add(model, taken.hours, calls)

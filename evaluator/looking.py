@@ -13,7 +13,7 @@ from evaluator.first_outcomes import first_outcome
 from evaluator.langfuse import Langfuse
 from evaluator.parts import named, parts
 from judges import Prompt, Question, together
-from traces import Failure, NotApplicable, Outcome, Trace, TraceRef, json_text, tokens
+from traces import Failure, NotApplicable, Outcome, Session, Trace, TraceRef, json_text, tokens
 
 _TRACES_A_FETCH: Final = 50
 
@@ -141,18 +141,26 @@ def look(
 
 def _said(trace: Trace, evaluators: Sequence[Evaluator], salt: str) -> dict[str, list[Said]]:
     """Return what each evaluator says of the parts of a trace, or needs of a model when all of them ask together."""
-    said: dict[str, list[Said]] = {}
-    asked: list[tuple[Question, str, list[Need]]] = []
-    for evaluator in evaluators:
-        own = said.setdefault(evaluator.name, [])
-        for part in parts(evaluator, trace, salt):
-            first = first_outcome(evaluator, part)
-            needs: list[Need] = []
-            if isinstance(first, Question):
-                asked.append((first, named(part), needs))
-            own.append(needs if isinstance(first, Question) else first)
-        if not own:
-            own.append(NotApplicable("no observation matches"))
+    of = [(each, part) for each in evaluators for part in parts(each, trace, salt)]
+    firsts = said_together([(each, part, named(part)) for each, part in of])
+    said: dict[str, list[Said]] = {each.name: [] for each in evaluators}
+    for (each, _), first in zip(of, firsts, strict=True):
+        said[each.name].append(first)
+    return {name: own or [NotApplicable("no observation matches")] for name, own in said.items()}
+
+
+def said_together(materials: Sequence[tuple[Evaluator, Trace | Session, str]]) -> list[Said]:
+    """Return what each evaluator says of its material, or needs of a model when all of them ask together.
+
+    Args:
+        materials: evaluators, what each looks at, and what that is called.
+    """
+    firsts = [first_outcome(evaluator, material) for evaluator, material, _ in materials]
+    asked = [
+        (first, subject, list[Need]())
+        for first, (_, _, subject) in zip(firsts, materials, strict=True)
+        if isinstance(first, Question)
+    ]
     for call in together([question for question, _, _ in asked], [subject for _, subject, _ in asked]):
         share = 1 / len(call.places)
         for opinion in call.question.opinions():
@@ -160,7 +168,8 @@ def _said(trace: Trace, evaluators: Sequence[Evaluator], salt: str) -> dict[str,
             read = sum(map(_tokens, prompts))
             for place in call.places:
                 asked[place][2].append(Need(opinion.prompt.model, share * len(prompts), share * read))
-    return said
+    needs = iter(asked)
+    return [next(needs)[2] if isinstance(first, Question) else first for first in firsts]
 
 
 def _tokens(prompt: Prompt) -> int:

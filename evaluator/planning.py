@@ -19,6 +19,8 @@ from evaluator.definitions import Definitions, Evaluator
 from evaluator.filter_scores import score_names
 from evaluator.langfuse import Window, is_excluded
 from evaluator.looking import Drawn, Looked, chosen, look, read
+from evaluator.past_sessions import SeenSessions, Visit, Visited, decided
+from evaluator.past_sessions import look as look_at_sessions
 from evaluator.sampling import Sampled, Sampler, position
 from traces import RecordedScore, ScoreValue, TraceRef, TraceRoot, worst
 
@@ -45,12 +47,14 @@ class Taken:
         states: how many traces it filtered, sampled out or sampled, or need not evaluate any more.
         hours: how many it sampled in each hour.
         drawn: some of those it sampled, in the order of a lot that is the same for all evaluators.
+        size: of evaluators of sessions, whose states count sessions: how many traces one has, on average.
     """
 
     evaluator: Evaluator
     states: Counter[str] = field(default_factory=Counter)
     hours: Counter[datetime] = field(default_factory=Counter)
     drawn: list[Drawn] = field(default_factory=list)
+    size: float = 0.0
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class Replay:
         hours: how many of them in each hour; `evaluated`: those that any evaluator took.
         taken: what each evaluator decided.
         looked: what each says of the traces that were read.
+        visited: what evaluators of sessions decided.
     """
 
     definitions: Definitions
@@ -71,11 +76,7 @@ class Replay:
     evaluated: Counter[datetime] = field(default_factory=Counter)
     taken: dict[str, Taken] = field(default_factory=dict)
     looked: dict[str, Looked] = field(default_factory=dict)
-
-    @property
-    def sessions(self) -> list[str]:
-        """The names of evaluators of sessions, which are not replayed."""
-        return [each.name for each in self.definitions.evaluators if each.target == "session"]
+    visited: Mapping[str, Visited] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,16 @@ class Traffic:
         read: how many traces were read whole.
         steps: observations in such a trace, on average; 0 where none was read.
         late: scores that filters ask for: how many there are, and how many came after the service had looked.
+        sessions: how many there were; 0 where no evaluator looks at them.
+        sessions_read: how many traces were read whole for evaluators of sessions.
     """
 
     window: Window
     read: int
     steps: float
     late: Mapping[str, tuple[int, int]]
+    sessions: int = 0
+    sessions_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Plan:
     now: Replay
     before: Replay | None
     moved: Mapping[str, tuple[int, int]]
-    """Of evaluators in both: traces that only the new one takes, and that only the old one took."""
+    """Of evaluators in both: traces or sessions that only the new one takes, and that only the old one took."""
 
 
 def plan(desk: Desk, last: timedelta, *, content: int, against: Definitions | None, told: Told) -> Plan:
@@ -117,7 +122,7 @@ def plan(desk: Desk, last: timedelta, *, content: int, against: Definitions | No
         told: how many more roots were read.
     """
     until = desk.clock.now() - desk.definitions.service.discovery.quiet_for
-    return replay(desk, Window(until - last, until), content=content, against=against, told=told)
+    return replay(desk, Window(until - last, until), content=content, against=against, told=told, sessions=True)
 
 
 def replay(
@@ -128,12 +133,17 @@ def replay(
     told: Told,
     against: Definitions | None = None,
     done: Done | None = None,
+    sessions: bool = False,
 ) -> Plan:
-    """Replay the definitions over what ended in `window`; `done` says which pairs need no evaluation any more."""
+    """Replay the definitions over what ended in `window`, `sessions` too where that is wanted.
+
+    `done` says which pairs need no evaluation any more.
+    """
     replays = [_Replaying(each, content) for each in (desk.definitions, against) if each is not None]
     scores = _Scores(desk, window, {name for each in replays for name in score_names(each.definitions)})
     gained: Counter[str] = Counter()
     lost: Counter[str] = Counter()
+    seen = SeenSessions() if sessions and any(each.looks_at_sessions for each in replays) else None
     for page in _roots(desk, window, replays, told):
         roots = [scores.on(root) for root in page]
         ended = done(replays[0].jobs(roots)) if done is not None else ()
@@ -141,6 +151,8 @@ def replay(
             takers = [each.see(root, ended) for each in replays]
             gained.update(takers[0] - takers[-1])
             lost.update(takers[-1] - takers[0])
+            if seen is not None:
+                seen.see(scores.on_session(root))
     results = [each.result() for each in replays]
     refs = chosen([taken.drawn for each in results for taken in each.taken.values()], content)
     traces = read(desk.langfuse, refs)
@@ -149,11 +161,33 @@ def replay(
         salt = each.definitions.service.sampling.salt
         evaluators = {name: taken.evaluator for name, taken in each.taken.items()}
         each.looked = look(evaluators, {name: taken.drawn for name, taken in each.taken.items()}, wanted, traces, salt)
+    sessions_read = 0
+    if seen is not None:
+        sessions_read = max(_add_sessions(desk, each, seen, window.end, content) for each in results)
+        new, old = (_visits(each) for each in (results[0], results[-1]))
+        gained.update({name: round(len(new[name] - old[name]) / seen.share) for name in new.keys() & old.keys()})
+        lost.update({name: round(len(old[name] - new[name]) / seen.share) for name in new.keys() & old.keys()})
     steps = sum(len(trace.observations) for trace in traces.values()) / len(traces) if traces else 0.0
     both = results[0].taken.keys() & results[-1].taken.keys()
     moved = {name: (gained[name], lost[name]) for name in sorted(both)}
-    traffic = Traffic(window, len(traces), steps, scores.late())
+    traffic = Traffic(window, len(traces), steps, scores.late(), 0 if seen is None else len(seen), sessions_read)
     return Plan(traffic, results[0], results[1] if against is not None else None, moved)
+
+
+def _add_sessions(desk: Desk, replay: Replay, seen: SeenSessions, until: datetime, content: int) -> int:
+    """Add what evaluators of sessions decided and say; return how many traces were read for it."""
+    definitions = replay.definitions
+    replay.visited = decided(seen, definitions.evaluators, definitions, until)
+    most = definitions.service.sessions.most_traces
+    looked, number = look_at_sessions(desk.langfuse, replay.visited, traces=content, most=most)
+    replay.looked |= looked
+    for name, each in replay.visited.items():
+        replay.taken[name] = Taken(each.evaluator, each.states, each.hours, size=each.size)
+    return number
+
+
+def _visits(replay: Replay) -> dict[str, set[tuple[str, int]]]:
+    return {name: {visit.key for visit in each.taken} for name, each in replay.visited.items()}
 
 
 def draw(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Told) -> list[TraceRef]:
@@ -168,8 +202,7 @@ def draw(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Tol
         most: how many.
         told: how many more roots were read.
     """
-    every = tuple(line.model_copy(update={"rate": float(line.rate > 0)}) for line in evaluator.sample)
-    definitions = replace(desk.definitions, evaluators=(replace(evaluator, sample=every),))
+    definitions = _taking_all(desk.definitions, evaluator)
     until = desk.clock.now() - definitions.service.discovery.quiet_for
     window = Window(until - last, until)
     scores = _Scores(desk, window, score_names(definitions))
@@ -178,6 +211,29 @@ def draw(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Tol
         for root in page:
             replaying.see(scores.on(root))
     return [each.ref for each in replaying.result().taken[evaluator.name].drawn]
+
+
+def draw_sessions(desk: Desk, evaluator: Evaluator, last: timedelta, most: int, told: Told) -> list[Visit]:
+    """Return sessions that were idle some time of late and that an evaluator's filters let pass, each as it is now.
+
+    Takes what `draw` takes.
+    """
+    definitions = _taking_all(desk.definitions, evaluator)
+    until = desk.clock.now() - definitions.service.discovery.quiet_for
+    window = Window(until - last, until)
+    scores, seen = _Scores(desk, window, score_names(definitions)), SeenSessions()
+    for page in _roots(desk, window, [_Replaying(definitions, 0)], told):
+        for root in page:
+            seen.see(scores.on_session(scores.on(root)))
+    visits = decided(seen, definitions.evaluators, definitions, until)[evaluator.name].taken
+    newest = {visit.session_id: visit for visit in visits}  # later visits come later
+    return list(newest.values())[:most]
+
+
+def _taking_all(definitions: Definitions, evaluator: Evaluator) -> Definitions:
+    """Return definitions of this evaluator alone, who takes whatever some line of its sample takes of."""
+    every = tuple(line.model_copy(update={"rate": float(line.rate > 0)}) for line in evaluator.sample)
+    return replace(definitions, evaluators=(replace(evaluator, sample=every),))
 
 
 class _Replaying:
@@ -192,6 +248,11 @@ class _Replaying:
         self._sampler = Sampler(replayed, definitions.service.sampling.salt)
         self._replay = Replay(definitions, taken={each.name: Taken(each) for each in replayed})
         self._heaps: dict[str, list[tuple[float, int, Drawn]]] = {each.name: [] for each in replayed}
+
+    @property
+    def looks_at_sessions(self) -> bool:
+        """Whether some evaluator judges sessions."""
+        return any(each.target == "session" for each in self.definitions.evaluators)
 
     def jobs(self, roots: Iterable[TraceRoot]) -> list[Job]:
         """Return what would be handed over of some roots."""
@@ -252,6 +313,7 @@ class _Scores:
         discovery = desk.definitions.service.discovery
         self._seen_after = discovery.quiet_for + discovery.every
         self._found: dict[str, list[RecordedScore]] = {}
+        self._of_sessions: dict[str, list[RecordedScore]] = {}
         self._severities = {each.name: each.severity for each in desk.definitions.evaluators if each.severity}
         self._counts: dict[str, list[int]] = {name: [0, 0] for name in sorted(names)}
         if not self._counts:
@@ -261,6 +323,8 @@ class _Scores:
             for score in page:
                 if score.trace_id is not None:
                     self._found.setdefault(score.trace_id, []).append(score)
+                elif score.session_id is not None:
+                    self._of_sessions.setdefault(score.session_id, []).append(score)
 
     def on(self, root: TraceRoot) -> TraceRoot:
         """Return a root with its scores."""
@@ -276,6 +340,11 @@ class _Scores:
                 values.setdefault(score.name, score.value)
         failed = (self._severities[name] for name, value in values.items() if not value and name in self._severities)
         return replace(root, scores=values, found=worst(failed))
+
+    def on_session(self, root: TraceRoot) -> TraceRoot:
+        """Return a root as evaluators of sessions see it: with the scores of its session too."""
+        scores = {s.name: s.value for s in reversed(self._of_sessions.get(root.session_id or "", ()))}
+        return replace(root, scores={**scores, **root.scores}) if scores else root
 
     def late(self) -> dict[str, tuple[int, int]]:
         """Return of each name how many scores there were, and how many of them came too late to be seen."""

@@ -37,6 +37,12 @@ def show(plan: Plan, spent: Mapping[str, Usage], out: Console, *, batch_scores: 
         f"{plan.now.traces / days:,.0f} a day, {busiest:,} in the busiest hour. Every one was decided about; "
         f"{plan.traffic.read:,} were read whole, and what is skipped, tokens and cost follow from these.",
     )
+    if plan.traffic.sessions:
+        _say(
+            out,
+            f"{plan.traffic.sessions:,} sessions; each counts as often as it was idle for long enough, and "
+            f"{plan.traffic.sessions_read:,} of their traces were read.",
+        )
     out.print()
     out.print(_volumes(found))
     _show_reasons(found, out)
@@ -45,8 +51,6 @@ def show(plan: Plan, spent: Mapping[str, Usage], out: Console, *, batch_scores: 
         out.print(_costs(found, days))
         _show_assumptions(found, out)
     out.print()
-    for name in plan.now.sessions:
-        _say(out, f"note: {name} judges sessions, which are not replayed: it is in none of these figures", "yellow")
     for each in demands(plan, plan.now, batch_scores=batch_scores):
         _show_demand(each, out)
     _show_late(plan, out)
@@ -67,7 +71,8 @@ def _volumes(found: Sequence[Forecast]) -> Table:
     for each in found:
         skipped = percent(each.looked.skips) if each.looked.traces else "?" if each.sampled else ""
         scores = f"{each.scored:,.0f}" if each.looked.traces or not each.sampled else "?"
-        table.add_row(each.evaluator.name, f"{each.matches:,}", f"{each.sampled:,}", skipped, scores)
+        of = " (sessions)" if each.evaluator.target == "session" else ""
+        table.add_row(each.evaluator.name + of, f"{each.matches:,}", f"{each.sampled:,}", skipped, scores)
     return table
 
 
@@ -175,7 +180,8 @@ def _change(new: Forecast | None, old: Forecast | None, moved: tuple[int, int]) 
     if new.evaluator.sample != old.evaluator.sample:
         said.append("another sample")
     if any(moved):
-        said.append(f"takes {moved[0]:,} traces it did not, leaves {moved[1]:,}")
+        of = "sessions" if new.evaluator.target == "session" else "traces"
+        said.append(f"takes {moved[0]:,} {of} it did not, leaves {moved[1]:,}")
     if not said and _rounded(new.usd) != _rounded(old.usd):
         said.append("another price")
     return "; ".join(said)
@@ -208,7 +214,8 @@ def as_json(plan: Plan, spent: Mapping[str, Usage], *, batch_scores: bool) -> di
             {"of": d.of, "mean": round(d.mean, 2), "busiest": round(d.busiest, 2), "allowed": d.allowed, "fits": d.fits}
             for d in demands(plan, plan.now, batch_scores=batch_scores)
         ],
-        "sessions_not_replayed": list(plan.now.sessions),
+        "sessions": plan.traffic.sessions,
+        "session_traces_read": plan.traffic.sessions_read,
         "late_scores": {name: {"all": every, "late": late} for name, (every, late) in plan.traffic.late.items()},
     }
     if plan.before is not None:
@@ -224,6 +231,7 @@ def _as_json(each: Forecast) -> dict[str, Any]:
     return {
         "name": each.evaluator.name,
         "kind": each.evaluator.kind,
+        "target": each.evaluator.target,
         "version": each.evaluator.version,
         "matches": each.matches,
         "taken": each.sampled,

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.calibration_report import figures, worded
-from evaluator.parts import named
+from evaluator.parts import ids_of, named
 from evaluator.rivals import SIDES, Contest, Flip
 from evaluator.telemetry import spelled_out
 from evaluator.words import answer_of, dollars, percent, reason_of, shortened
-from traces import outcome_to_json
+from traces import Session, Trace, outcome_to_json
 
 _MOST_SHOWN: Final = 5
 
@@ -88,8 +88,8 @@ def _flips(chosen: Sequence[Flip], names: tuple[str, str]) -> Table:
     return table
 
 
-def as_json(found: Contest, names: tuple[str, str], url: Callable[[str], str]) -> dict[str, Any]:
-    """Return everything as plain JSON; `url` tells where a person reads a trace."""
+def as_json(found: Contest, names: tuple[str, str], url: Callable[[Trace | Session], str]) -> dict[str, Any]:
+    """Return everything as plain JSON; `url` tells where a person reads what was judged."""
     both = found.agreements
     return {
         "names": list(names),
@@ -105,12 +105,10 @@ def as_json(found: Contest, names: tuple[str, str], url: Callable[[str], str]) -
     }
 
 
-def _flip(flip: Flip, url: Callable[[str], str]) -> dict[str, Any]:
-    trace = flip.pair.trace
+def _flip(flip: Flip, url: Callable[[Trace | Session], str]) -> dict[str, Any]:
     return {
-        "trace_id": trace.id,
-        "observation_id": None if trace.whole is None else trace.root.id,
-        "url": url(trace.id),
+        **ids_of(flip.pair.trace),
+        "url": url(flip.pair.trace),
         "people": dict(flip.said),
         "first": outcome_to_json(flip.pair.before),
         "second": outcome_to_json(flip.pair.after),

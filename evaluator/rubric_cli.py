@@ -118,18 +118,19 @@ def diff_versions(
     against: Annotated[
         Path, typer.Option(help="where the version before is: a configuration folder, or a file", exists=True)
     ],
-    sample: Annotated[int, typer.Option(help="how many traces", min=2, max=2000)] = 50,
+    sample: Annotated[int, typer.Option(help="how many traces, or sessions", min=2, max=2000)] = 50,
     last: Annotated[str, typer.Option(help="of which time: 24h, 7d")] = "7d",
     noise: Annotated[
         bool, typer.Option("--noise", help="ask the version before twice, to see what is chance; half as much again")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
 ) -> None:
-    """Judge a sample of real traces by two versions of a rubric, side by side. Writes no score."""
+    """Judge a sample of real traces, or sessions, by two versions of a rubric, side by side. Writes no score."""
     back = duration(last, "--last")
     from evaluator import comparing, comparing_report
     from evaluator.app import open_desk, with_managed_prompts
     from evaluator.definitions import load
+    from evaluator.parts import url_of
     from evaluator.progress import counting
     from evaluator.rubric_file import versions_in
 
@@ -144,15 +145,13 @@ def diff_versions(
         _out.print(f"{name}: both are version {after.version}; nothing that could change a verdict is different")
         return
     evaluator = next(each for each in definitions.evaluators if each.rubric is after)
-    if evaluator.target == "session":
-        raise ConfigError([Problem(name, "judges sessions; versions are compared on traces and observations")])
     with open_desk(settings, definitions.with_prices_of(old)) as desk:
         now = desk.clock.monotonic
         with counting("traces listed", None, _errors, now) as more:
             traces, skipped = comparing.sampled(desk, evaluator, before, last=back, most=sample, told=more)
         with counting("answers", len(traces) * (3 if noise else 2), _errors, now) as more:
             found = comparing.compare(desk.model, before, after, traces, skipped=skipped, noise=noise, progress=more)
-        document = comparing_report.as_json(found, desk.langfuse.trace_url) if as_json else None
+        document = comparing_report.as_json(found, lambda part: url_of(part, desk.langfuse)) if as_json else None
     if document is None:
         comparing_report.show(found, _out)
     else:
@@ -186,6 +185,7 @@ def compare_with_people(
     from evaluator import rivals, rivals_report
     from evaluator.app import open_desk, with_managed_prompts
     from evaluator.definitions import load
+    from evaluator.parts import url_of
     from evaluator.progress import counting
     from evaluator.rubric_file import versions_in
 
@@ -204,13 +204,13 @@ def compare_with_people(
     second = rivals.judged_by(second, model).redacting(definitions.service.redact)
     evaluator = next(each for each in definitions.evaluators if each.rubric is first)
     if evaluator.target == "session":
-        raise ConfigError([Problem(name, "judges sessions; versions are compared on traces and observations")])
+        raise ConfigError([Problem(name, "judges sessions; this compares on labelled traces and observations")])
     names = rivals.names_of(first, second)
     with open_desk(settings, definitions.with_prices_of(old)) as desk:
         traces = rivals.labelled_traces(desk, evaluator, label, back, sample)
         with counting("answers", 2 * len(traces), _errors, desk.clock.monotonic) as more:
             found = rivals.contest(desk.model, first, second, traces, pass_at=pass_at, progress=more)
-        document = rivals_report.as_json(found, names, desk.langfuse.trace_url) if as_json else None
+        document = rivals_report.as_json(found, names, lambda part: url_of(part, desk.langfuse)) if as_json else None
     if document is None:
         rivals_report.show(found, names, _out)
     else:

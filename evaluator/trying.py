@@ -1,4 +1,4 @@
-"""`evaluator try`: what every evaluator says of one trace, and whether it would have been asked. Writes nothing."""
+"""`evaluator try`: what evaluators say of one trace or session, and whether they would be asked. Writes nothing."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import unquote
 
 from evaluator.app import Desk
 from evaluator.conditions import with_verdicts_on
 from evaluator.definitions import Evaluator
 from evaluator.errors import EvaluatorError, Gone
-from evaluator.filter_scores import with_scores
+from evaluator.filter_scores import with_scores, with_session_scores
 from evaluator.first_outcomes import first_outcome, rule_outcome
 from evaluator.gathering import until_finished
 from evaluator.golden import Asks
 from evaluator.langfuse import Window, is_excluded
 from evaluator.parts import parts
+from evaluator.past_sessions import Visit, whole
 from evaluator.sampling import Choice, Rate, Sampler, Tier, position
 from evaluator.service_config import ServiceConfig
 from evaluator.words import conditions, shortened
 from judges import Question
-from traces import NotApplicable, Outcome, Trace, TraceRef, TraceRoot, When, duration_text
+from traces import NotApplicable, Outcome, Session, Trace, TraceRef, TraceRoot, When, duration_text
 
 _LOOKS: Final = (timedelta(days=1), timedelta(days=7))
 """Langfuse searches by time: most traces that are tried are of today or of this week."""
 
 _AROUND: Final = timedelta(hours=1)
 _IN_ADDRESS: Final = re.compile(r"/traces/([^/?#]+)")
+_SESSION_IN_ADDRESS: Final = re.compile(r"/sessions/([^/?#]+)")
 
 
 class Unfinished(EvaluatorError):
-    """A trace is still going on: what is said of it now may not hold."""
+    """A trace or session is still going on: what is said of it now may not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,11 @@ class Decision:
 
 @dataclass(slots=True)
 class Tried:
-    """One evaluator on the trace or an observation: its question, if it has one, the outcome, if somebody was asked."""
+    """One evaluator on a trace, an observation or a session: its question, if it has one, its outcome, once asked."""
 
     evaluator: Evaluator
     decision: Decision
-    part: Trace
+    part: Trace | Session
     question: Question | None
     outcome: Outcome | None
 
@@ -121,9 +124,92 @@ def attempt(desk: Desk, trace: Trace, evaluators: Sequence[Evaluator]) -> list[T
             question, outcome = (first, None) if isinstance(first, Question) else (None, first)
             tried.append(Tried(evaluator, decision, part, question, outcome))
         if not of:
-            none = "it judges sessions" if evaluator.target == "session" else "no observation matches"
-            tried.append(Tried(evaluator, decision, trace, None, NotApplicable(none)))
+            tried.append(Tried(evaluator, decision, trace, None, NotApplicable(_nothing(evaluator, trace))))
     return tried
+
+
+def session_in(given: str) -> str | None:
+    """Return the id of the session whose page in Langfuse an address is of; None when it is no such address."""
+    address = _SESSION_IN_ADDRESS.search(given)
+    return unquote(address[1]) if address else None
+
+
+def find_session(desk: Desk, session_id: str, since: timedelta) -> Visit:
+    """Return a session as it is now, with all its roots.
+
+    Args:
+        desk: where to look.
+        session_id: its id.
+        since: how far back its traces are looked for.
+
+    Raises:
+        Gone: no trace of it is there.
+    """
+    now, service = desk.clock.now(), desk.definitions.service
+    found = desk.langfuse.session_roots(
+        {session_id: now - since},
+        most=service.sessions.most_traces + 1,  # whoever reads it then knows that there are more
+        exclude_environments=service.discovery.exclude_environments,
+    ).get(session_id)
+    if found is None:
+        project = desk.langfuse.capabilities().project_name
+        raise Gone(
+            f"no trace of session {session_id!r} in the last {duration_text(since)} in project {project!r} at "
+            f"{desk.settings.langfuse_base_url}, in an environment that is evaluated; look further back with --since "
+            "90d, and check the id and whose keys these are"
+        )
+    roots = with_session_scores(found.roots, desk.definitions, desk.langfuse, now)
+    return Visit(session_id, tuple(roots), max(root.ref.ended for root in roots))
+
+
+def check_idle(desk: Desk, visit: Visit, evaluators: Sequence[Evaluator]) -> None:
+    """Say so when a session still goes on.
+
+    Raises:
+        Unfinished: the service would not judge it yet.
+    """
+    longest = max((each.idle for each in evaluators if each.idle is not None), default=timedelta())
+    quiet = desk.clock.now() - visit.at
+    if quiet < longest:
+        raise Unfinished(
+            f"session {visit.session_id} is not idle: its last trace ended {duration_text(_seconds(quiet))} ago, and "
+            f"its rubrics wait for {duration_text(longest)}; try again later, or add --unfinished"
+        )
+
+
+def attempt_session(desk: Desk, visit: Visit, evaluators: Sequence[Evaluator]) -> tuple[Session, list[Tried]]:
+    """Return a session, and what each evaluator of sessions decides about it; rubrics only prepare their question.
+
+    Raises:
+        Gone: its traces are there no more.
+    """
+    session = whole(desk.langfuse, visit, desk.definitions.service.sessions.most_traces)
+    if session is None:
+        raise Gone(f"the traces of session {visit.session_id!r} cannot be read any more")
+    rates, salt = desk.money.volumes.rates(), desk.definitions.service.sampling.salt
+    at = position(f"session/{visit.session_id}", salt)
+    choices = Sampler(evaluators, salt, rates=rates).choose_session(visit.session_id, visit.roots)
+    tried = []
+    for evaluator, choice in zip(evaluators, choices, strict=True):
+        if evaluator.target != "session":
+            nobody = Decision("filtered", "it looks at traces, not at sessions")
+            tried.append(Tried(evaluator, nobody, session, None, NotApplicable(f"it judges each {evaluator.target}")))
+            continue
+        decision = _decision(evaluator, choice, visit.roots[-1], at, rates)
+        first = first_outcome(evaluator, session)
+        question, outcome = (first, None) if isinstance(first, Question) else (None, first)
+        tried.append(Tried(evaluator, decision, session, question, outcome))
+    return session, tried
+
+
+def _nothing(evaluator: Evaluator, trace: Trace) -> str:
+    if evaluator.target != "session":
+        return "no observation matches"
+    return f"it judges sessions: try {trace.session_id} --session" if trace.session_id else "it judges sessions"
+
+
+def _seconds(span: timedelta) -> timedelta:
+    return timedelta(seconds=max(round(span.total_seconds()), 0))
 
 
 def ask(model: Asks, tried: Sequence[Tried]) -> None:

@@ -10,18 +10,26 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from evaluator.parts import ids_of
 from evaluator.telemetry import spelled_out
 from evaluator.trying import Decision, Tried
 from evaluator.words import answer_of, is_priced, reason_of, usage_of, usd
 from judges import Prompt, Question
-from traces import Failure, NotApplicable, Outcome, Trace, Verdict, outcome_to_json
+from traces import Failure, NotApplicable, Outcome, Session, Trace, Verdict, outcome_to_json
 
 
-def show(trace: Trace, url: str, tried: Sequence[Tried], out: Console) -> None:
-    """Print the trace, a table of the rules, and each rubric with its prompt and answer."""
-    about = (trace.name, trace.environment, f"{trace.latency:.1f} s", f"{len(trace.observations)} steps")
-    out.print(f"trace {spelled_out(trace.id)}: {spelled_out(', '.join(about))}", markup=False, highlight=False)
-    out.print(f"ended {trace.ref.ended:%Y-%m-%d %H:%M:%S} UTC, {url}", markup=False, highlight=False)
+def show(found: Trace | Session, url: str, tried: Sequence[Tried], out: Console) -> None:
+    """Print what was tried, a table of the rules, and each rubric with its prompt and answer."""
+    kind, about = "trace", [f"{found.latency:.1f} s"]
+    if isinstance(found, Session):
+        kind, ended = "session", found.ended
+        older = ", older ones left out" if found.older_left_out else ""
+        about = [found.environment, f"{len(found.traces)} traces{older}", f"{found.latency:.1f} s"]
+    else:
+        ended = found.ref.ended
+        about = [found.name, found.environment, *about, f"{len(found.observations)} steps"]
+    out.print(f"{kind} {spelled_out(found.id)}: {spelled_out(', '.join(about))}", markup=False, highlight=False)
+    out.print(f"ended {ended:%Y-%m-%d %H:%M:%S} UTC, {url}", markup=False, highlight=False)
     rules = [each for each in tried if each.evaluator.kind == "rule"]
     if rules:
         out.print()
@@ -61,8 +69,10 @@ def _show_rubric(each: Tried, out: Console) -> None:
 
 def _step(each: Tried) -> str:
     """Say which observation it is about; nothing where it is about the trace."""
+    if isinstance(each.part, Session) or each.part.whole is None:
+        return ""
     root = each.part.root
-    return "" if each.part.whole is None else f", {root.type} {spelled_out(root.name)} {spelled_out(root.id)}"
+    return f", {root.type} {spelled_out(root.name)} {spelled_out(root.id)}"
 
 
 def _place(decision: Decision) -> str:
@@ -102,12 +112,14 @@ def _show_outcome(outcome: Outcome, out: Console) -> None:
     out.print(table)
 
 
-def as_json(trace: Trace, url: str, tried: Sequence[Tried]) -> dict[str, Any]:
+def as_json(found: Trace | Session, url: str, tried: Sequence[Tried]) -> dict[str, Any]:
     """Return everything as plain JSON."""
-    return {
-        "trace": {"id": trace.id, "name": trace.name, "environment": trace.environment, "url": url},
-        "evaluators": [_as_json(each) for each in tried],
-    }
+    about: dict[str, Any] = {"id": found.id, "environment": found.environment, "url": url}
+    if isinstance(found, Session):
+        head = {"session": {**about, "traces": [each.id for each in found.traces]}}
+    else:
+        head = {"trace": {**about, "name": found.name}}
+    return {**head, "evaluators": [_as_json(each) for each in tried]}
 
 
 def _as_json(each: Tried) -> dict[str, Any]:
@@ -116,7 +128,7 @@ def _as_json(each: Tried) -> dict[str, Any]:
         "name": each.evaluator.name,
         "kind": each.evaluator.kind,
         "version": each.evaluator.version,
-        "observation_id": None if each.part.whole is None else each.part.root.id,
+        "observation_id": ids_of(each.part).get("observation_id"),
         "taken": decision.takes,
         "state": decision.state,
         "why": decision.why,

@@ -178,7 +178,7 @@ class TestForPeople:
 
 def test_as_json_holds_every_pair() -> None:
     found = compared((said(4), said(5)), (said(4), AWAY))
-    document = comparing_report.as_json(found, lambda trace_id: f"https://langfuse/{trace_id}")
+    document = comparing_report.as_json(found, lambda part: f"https://langfuse/{part.id}")
     assert json.loads(json.dumps(document)) == {**document, "scale": [1.0, 5.0]}
     assert [pair["differs"] for pair in document["pairs"]] == [True, True]
     assert document["differ"]["value"] == 1.0
