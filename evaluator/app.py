@@ -128,7 +128,7 @@ def open_app(
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, *([model_closed] if told else []))
-        fleet = {"breaker": breaker, "purse": money.purse, "paces": Paces(client, namespace)}
+        fleet: dict[str, Any] = {"breaker": breaker, "purse": money.purse, "paces": Paces(client, namespace)}
         fleet["cache"] = _cache(settings, definitions, client)
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse, loop, clock)))
