@@ -128,8 +128,7 @@ def open_app(
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, *([model_closed] if told else []))
-        fleet: dict[str, Any] = {"breaker": breaker, "purse": money.purse, "paces": Paces(client, namespace)}
-        fleet["cache"] = _cache(settings, definitions, client)
+        fleet = {"breaker": breaker, "purse": money.purse, **_shared(settings, definitions, client)}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
         seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse, loop, clock)))
         prompts = stack.enter_context(_prompts(definitions, langfuse, url, namespace, clock))
@@ -309,11 +308,12 @@ def _model(
     )
 
 
-def _cache(settings: Settings, definitions: Definitions, client: redis.Redis) -> Cache | None:
-    """Return the kept verdicts of the service; people who try and test a rubric never see them."""
-    expires = definitions.service.cache.expires
+def _shared(settings: Settings, definitions: Definitions, client: redis.Redis) -> dict[str, Any]:
+    """Return what judges of the service share; people who try and test a rubric see no kept verdicts."""
+    namespace, expires = settings.evaluator_namespace, definitions.service.cache.expires
     secret = settings.langfuse_secret_key.get_secret_value()
-    return None if expires is None else Cache(client, settings.evaluator_namespace, expires, secret)
+    cache = None if expires is None else Cache(client, namespace, expires, secret)
+    return {"paces": Paces(client, namespace), "cache": cache}
 
 
 @contextlib.contextmanager

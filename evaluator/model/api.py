@@ -103,8 +103,7 @@ class ModelApi:
         """
         self._loop = loop
         self._random = random
-        self._attempts, self._first_backoff = attempts, first_backoff
-        self._attach = attach
+        self._attempts, self._first_backoff, self._attach = attempts, first_backoff, attach
         self._asking: set[Waits] = set()
         self._drained = False
         self._slow = Slow(loop.time)
