@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import redis
 
+from evaluator import opening
 from evaluator.alert_memory import AlertMemory
 from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
-from evaluator.cache import Cache
 from evaluator.calibrating import Calibrating
 from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
@@ -34,8 +33,6 @@ from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
 from evaluator.filter_scores import asks_for_metadata
 from evaluator.idle_sessions import IdleSessions
-from evaluator.judge_traces import JudgeTraces
-from evaluator.kept_prompts import KeptPrompts
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
 from evaluator.late_scores import LateScores
@@ -43,24 +40,15 @@ from evaluator.limits import FleetGate, Gate, OpenGate
 from evaluator.loop import LoopThread
 from evaluator.low_scores import LowScores, Waiting
 from evaluator.message import model_closed
-from evaluator.model import BatchApi, Breaker, ModelApi
+from evaluator.model import Breaker, ModelApi
 from evaluator.model_entries import model_arguments
 from evaluator.money import Money, open_money
-from evaluator.paces import Paces
-from evaluator.people import places
 from evaluator.pipeline import Evaluation
-from evaluator.prompts import Prompts, fetched, sources
+from evaluator.prompts import fetched, sources
 from evaluator.session_state import SessionState
 from evaluator.settings import Settings
 from evaluator.state import State
 from evaluator.watch import Watch
-from traces import Ref, Score
-
-if TYPE_CHECKING:
-    from evaluator.events import ScoreEvents
-
-Told = Callable[[Sequence[Score], Ref], None]
-"""Hears of the scores of one trace or session that Langfuse accepted."""
 
 _KEPT_BESIDE_OVERLAP: Final = timedelta(days=2)
 
@@ -128,24 +116,25 @@ def open_app(
         )
         circuits = Circuits(stack.enter_context(connect(url)), namespace)
         breaker = Breaker(circuits, loop.time, *([model_closed] if told else []))
-        fleet = {"breaker": breaker, "purse": money.purse, **_shared(settings, definitions, client)}
+        fleet = {"breaker": breaker, "purse": money.purse, **opening.shared(settings, definitions, client)}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
-        seen = stack.enter_context(contextlib.closing(_judge_traces(settings, definitions, langfuse, loop, clock)))
-        prompts = stack.enter_context(_prompts(definitions, langfuse, url, namespace, clock))
-        events = stack.enter_context(_events(settings, definitions, clock))
+        known = opening.judge_traces(settings, definitions, langfuse, loop, clock)
+        seen = stack.enter_context(contextlib.closing(known))
+        prompts = stack.enter_context(opening.prompts(definitions, langfuse, url, namespace, clock))
+        events = stack.enter_context(opening.events(settings, definitions, clock))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
-        api = stack.enter_context(contextlib.closing(_batch_api(settings, definitions, loop)))
+        api = stack.enter_context(contextlib.closing(opening.batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
         weeks = KeptWeeks(client, namespace, langfuse, clock)
-        batched, hears = Batched(room, seen, clock.now, money.batches), _hears(state, low, weeks, events)
+        batched, hears = Batched(room, seen, clock.now, money.batches), opening.listener(state, low, weeks, events)
         evaluation = Evaluation(
             *(definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched),
             Earlier(client, namespace, definitions),
         )
-        batches = _batch_lane(definitions, room, api, state, clock, evaluation, money)
+        batches = opening.batch_lane(definitions, room, api, state, clock, evaluation, money)
         alerts = AlertMemory(client, namespace)
-        delivery = Delivery(state, alerts, told, clock, _sender(settings))
-        watch = _watch(definitions, langfuse, state, delivery, alerts, clock, weeks)
+        delivery = Delivery(state, alerts, told, clock, opening.sender(settings))
+        watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks)
         yield App(
             settings,
             definitions,
@@ -277,20 +266,6 @@ def _gate(definitions: Definitions, state: State) -> FleetGate:
     return FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute)
 
 
-def _judge_traces(
-    settings: Settings, definitions: Definitions, langfuse: Langfuse, loop: LoopThread, clock: Clock
-) -> JudgeTraces:
-    return JudgeTraces(
-        settings.langfuse_base_url,
-        settings.langfuse_public_key,
-        settings.langfuse_secret_key.get_secret_value(),
-        definitions.service.judges.trace,
-        clock.now,
-        loop.time,
-        langfuse.trace_url,
-    )
-
-
 def _model(
     settings: Settings,
     definitions: Definitions,
@@ -306,93 +281,3 @@ def _model(
         attach=langfuse.attachment if langfuse is not None else None,
         **fleet,
     )
-
-
-def _shared(settings: Settings, definitions: Definitions, client: redis.Redis) -> dict[str, Any]:
-    """Return what judges of the service share; people who try and test a rubric see no kept verdicts."""
-    namespace, expires = settings.evaluator_namespace, definitions.service.cache.expires
-    secret = settings.langfuse_secret_key.get_secret_value()
-    cache = None if expires is None else Cache(client, namespace, expires, secret)
-    return {"paces": Paces(client, namespace), "cache": cache}
-
-
-@contextlib.contextmanager
-def _prompts(definitions: Definitions, langfuse: Langfuse, url: str, namespace: str, clock: Clock) -> Iterator[Prompts]:
-    with connect(url) as client:
-        kept = KeptPrompts(client, namespace)
-        with contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)) as prompts:
-            prompts.start()
-            yield prompts
-
-
-def _sender(settings: Settings) -> str:
-    """Return a short name of our own among all who may send to the same people: a project has keys of its own."""
-    return hashlib.blake2b(settings.langfuse_public_key.encode(), digest_size=4).hexdigest()
-
-
-def _watch(
-    definitions: Definitions,
-    langfuse: Langfuse,
-    state: State,
-    delivery: Delivery,
-    alerts: AlertMemory,
-    clock: Clock,
-    weeks: KeptWeeks,
-) -> Watch:
-    watch = definitions.service.watch
-    return Watch(
-        langfuse,
-        state,
-        definitions.monitors,
-        delivery,
-        alerts,
-        clock,
-        watch.digest,
-        weeks.read,
-        watch.false_alerts_per_year,
-        places(definitions.rubrics()),
-    )
-
-
-def _batch_lane(
-    definitions: Definitions,
-    room: BatchRoom,
-    api: BatchApi,
-    state: State,
-    clock: Clock,
-    evaluation: Evaluation,
-    money: Money,
-) -> BatchLane:
-    every, size = definitions.service.batches.every, definitions.service.batch_size
-    return BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
-
-
-def _batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -> BatchApi:
-    key = settings.openai_api_key.get_secret_value()
-    return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
-
-
-def _hears(state: State, low: LowScores, weeks: KeptWeeks, events: ScoreEvents | None) -> Told:
-    """Return what hears of accepted scores."""
-
-    def all_of_them(scores: Sequence[Score], ref: Ref) -> None:
-        state.counters.count("scores_written", by=len(scores))
-        low.written(scores)
-        weeks.written(scores)
-        if events is not None:
-            events.tell(scores, ref)
-
-    return all_of_them
-
-
-@contextlib.contextmanager
-def _events(settings: Settings, definitions: Definitions, clock: Clock) -> Iterator[ScoreEvents | None]:
-    """Give the way to the collector of the environment; without one nothing of OpenTelemetry is loaded."""
-    if not settings.otlp_logs_endpoint:
-        yield None
-        return
-    from evaluator.events import open_events  # noqa: PLC0415
-
-    told = definitions.service.judges.event_explanations
-    with contextlib.closing(open_events(settings, lambda: clock.now().timestamp(), explanations=told)) as events:
-        yield events

@@ -1,0 +1,150 @@
+"""How single parts of an application are opened, from the settings and definitions; app.py puts them together."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from evaluator.alert_memory import AlertMemory
+from evaluator.batch_lane import BatchLane
+from evaluator.batch_room import BatchRoom
+from evaluator.cache import Cache
+from evaluator.clock import Clock
+from evaluator.connection import connect
+from evaluator.definitions import Definitions
+from evaluator.delivery import Delivery
+from evaluator.judge_traces import JudgeTraces
+from evaluator.kept_prompts import KeptPrompts
+from evaluator.kept_weeks import KeptWeeks
+from evaluator.langfuse import Langfuse
+from evaluator.loop import LoopThread
+from evaluator.low_scores import LowScores
+from evaluator.model import BatchApi
+from evaluator.money import Money
+from evaluator.paces import Paces
+from evaluator.people import places
+from evaluator.pipeline import Evaluation
+from evaluator.prompts import Prompts
+from evaluator.settings import Settings
+from evaluator.state import State
+from evaluator.watch import Watch
+from traces import Ref, Score
+
+if TYPE_CHECKING:
+    from evaluator.events import ScoreEvents
+
+Told = Callable[[Sequence[Score], Ref], None]
+"""Hears of the scores of one trace or session that Langfuse accepted."""
+
+
+def judge_traces(
+    settings: Settings, definitions: Definitions, langfuse: Langfuse, loop: LoopThread, clock: Clock
+) -> JudgeTraces:
+    """Return what lets people see judge calls in Langfuse, all or those that failed, as the definitions say."""
+    return JudgeTraces(
+        settings.langfuse_base_url,
+        settings.langfuse_public_key,
+        settings.langfuse_secret_key.get_secret_value(),
+        definitions.service.judges.trace,
+        clock.now,
+        loop.time,
+        langfuse.trace_url,
+    )
+
+
+def shared(settings: Settings, definitions: Definitions, client: redis.Redis) -> dict[str, Any]:
+    """Return what judges of the service share; people who try and test a rubric see no kept verdicts."""
+    namespace, expires = settings.evaluator_namespace, definitions.service.cache.expires
+    secret = settings.langfuse_secret_key.get_secret_value()
+    kept = None if expires is None else Cache(client, namespace, expires, secret)
+    return {"paces": Paces(client, namespace), "cache": kept}
+
+
+@contextlib.contextmanager
+def prompts(definitions: Definitions, langfuse: Langfuse, url: str, namespace: str, clock: Clock) -> Iterator[Prompts]:
+    """Give the prompts that Langfuse keeps, asked for as long as the block runs."""
+    with connect(url) as client:
+        kept = KeptPrompts(client, namespace)
+        with contextlib.closing(Prompts(definitions.evaluators, langfuse, kept, clock)) as asked:
+            asked.start()
+            yield asked
+
+
+def sender(settings: Settings) -> str:
+    """Return a short name of our own among all who may send to the same people: a project has keys of its own."""
+    return hashlib.blake2b(settings.langfuse_public_key.encode(), digest_size=4).hexdigest()
+
+
+def watch(
+    definitions: Definitions,
+    langfuse: Langfuse,
+    state: State,
+    delivery: Delivery,
+    alerts: AlertMemory,
+    clock: Clock,
+    weeks: KeptWeeks,
+) -> Watch:
+    """Return what looks at the weeks of scores and tells people."""
+    wanted = definitions.service.watch
+    return Watch(
+        langfuse,
+        state,
+        definitions.monitors,
+        delivery,
+        alerts,
+        clock,
+        wanted.digest,
+        weeks.read,
+        wanted.false_alerts_per_year,
+        places(definitions.rubrics()),
+    )
+
+
+def batch_lane(
+    definitions: Definitions,
+    room: BatchRoom,
+    api: BatchApi,
+    state: State,
+    clock: Clock,
+    evaluation: Evaluation,
+    money: Money,
+) -> BatchLane:
+    """Return what moves questions through the provider's batch API."""
+    every, size = definitions.service.batches.every, definitions.service.batch_size
+    return BatchLane(room, api, state, clock, evaluation.questions, every, size, money.batches)
+
+
+def batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) -> BatchApi:
+    """Return the way to the provider's batch API."""
+    key = settings.openai_api_key.get_secret_value()
+    return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
+
+
+def listener(state: State, low: LowScores, weeks: KeptWeeks, events: ScoreEvents | None) -> Told:
+    """Return what hears of accepted scores."""
+
+    def all_of_them(scores: Sequence[Score], ref: Ref) -> None:
+        state.counters.count("scores_written", by=len(scores))
+        low.written(scores)
+        weeks.written(scores)
+        if events is not None:
+            events.tell(scores, ref)
+
+    return all_of_them
+
+
+@contextlib.contextmanager
+def events(settings: Settings, definitions: Definitions, clock: Clock) -> Iterator[ScoreEvents | None]:
+    """Give the way to the collector of the environment; without one nothing of OpenTelemetry is loaded."""
+    if not settings.otlp_logs_endpoint:
+        yield None
+        return
+    from evaluator.events import open_events  # noqa: PLC0415
+
+    told = definitions.service.judges.event_explanations
+    with contextlib.closing(open_events(settings, lambda: clock.now().timestamp(), explanations=told)) as opened:
+        yield opened
