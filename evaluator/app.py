@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -33,6 +33,7 @@ from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
 from evaluator.filter_scores import asks_for_metadata
 from evaluator.idle_sessions import IdleSessions
+from evaluator.kept_tests import KeptTest, KeptTests
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
 from evaluator.late_scores import LateScores
@@ -73,6 +74,7 @@ class App:
     batches: BatchLane
     money: Money
     low: LowScores
+    tests: KeptTests
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
@@ -152,6 +154,7 @@ def open_app(
             batches,
             money,
             low,
+            KeptTests(client, namespace),
         )
 
 
@@ -170,6 +173,19 @@ def open_judges(settings: Settings, definitions: Definitions) -> Iterator[ModelA
         state = _state(settings, definitions, stack.enter_context(connect(url)))
         loop = stack.enter_context(LoopThread())
         yield stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop)))
+
+
+def keep_tests(settings: Settings, tests: Mapping[str, KeptTest]) -> None:
+    """Keep what golden tests came to where the service shows it; where none has ever run nobody would look.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    if not settings.redis_url.get_secret_value() and not settings.evaluator_data.exists():
+        return
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(connect(_where_limits_are(settings, stack)))
+        KeptTests(client, settings.evaluator_namespace).keep(tests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
 from typing import Protocol
 
+from evaluator.kept_tests import KeptTest
 from evaluator.words import answer_of, is_unasked, usage_of
 from judges import Example, Question, Rubric
 from traces import NotApplicable, Outcome, Usage, Verdict
@@ -141,3 +144,20 @@ def run_examples(
         )
         for (rubric, number), start in zip(cases, range(0, len(asked), repeat), strict=True)
     ]
+
+
+def summaries(tested: Iterable[Trial], at: datetime) -> dict[str, KeptTest]:
+    """Return what the examples of each rubric came to at a time, by rubric; those of one stand together."""
+    by_rubric = groupby(tested, key=lambda each: each.rubric.name)
+    return {name: _summary(list(trials), at) for name, trials in by_rubric}
+
+
+def _summary(trials: Sequence[Trial], at: datetime) -> KeptTest:
+    results = Counter(each.result for each in trials)
+    return KeptTest(
+        at,
+        trials[0].rubric.version,
+        *(results[result] for result in (Result.PASSED, Result.FAILED, Result.NOT_ASKED)),
+        flaky=sum(each.is_flaky for each in trials),
+        repeat=max(len(each.outcomes) for each in trials),
+    )

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from evaluator.arguments import NOT_ASKED, duration
-from evaluator.errors import ConfigError, Problem
+from evaluator.errors import ConfigError, Problem, Unavailable
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
@@ -38,13 +38,14 @@ def run_tests(
 ) -> None:
     """Ask the judges of the rubrics' examples and compare: exit code 0 as expected, 1 not, 3 could not be asked.
 
-    Needs the model API, and Langfuse only for rubrics whose prompt it keeps.
+    Needs the model API, and Langfuse only for rubrics whose prompt it keeps. Where the service runs, its status page
+    shows what came of it.
     """
     from evaluator import golden_report
-    from evaluator.app import open_judges, with_managed_prompts
+    from evaluator.app import keep_tests, open_judges, with_managed_prompts
     from evaluator.clock import SystemClock
     from evaluator.definitions import load
-    from evaluator.golden import Result, run_examples
+    from evaluator.golden import Result, run_examples, summaries
     from evaluator.progress import counting
 
     settings = load_settings()
@@ -63,6 +64,10 @@ def run_tests(
         sys.stdout.write(json.dumps(golden_report.as_json(tested), ensure_ascii=False) + "\n")
     else:
         golden_report.show(tested, _out)
+    try:
+        keep_tests(settings, summaries(tested, started))
+    except Unavailable as error:
+        _errors.print(f"note: the status page will not show this: {error}", markup=False, highlight=False)
     results = {each.result for each in tested}
     if results != {Result.PASSED}:
         raise typer.Exit(1 if Result.FAILED in results else NOT_ASKED)

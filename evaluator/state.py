@@ -26,6 +26,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:dead:begun, :counts | hash | as the letter; for ever | replays that began; how many (dead_letters.py) | as above |
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |
+| N:tests | hash | for ever | what golden tests last came to (kept_tests.py) | they show as never run |
 | N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
 | N:pace:* | (see paces) | | models whose servers were overrun | each process learns anew |
 | N:week:MONDAY | hash | 4 to 10 days | scores of a finished week (kept_weeks.py) | they are read again |

@@ -18,6 +18,7 @@ from evaluator.coverage_notices import LOOKED_BACK, promises_nothing
 from evaluator.hours import Funnel, Promises
 from evaluator.pulse import Process, living
 from evaluator.state import Load
+from evaluator.trust import Trust, trusted
 from evaluator.worker import Queue
 
 STATES = ("filtered", "sampled_out", "shed", "sampled", "scored", "skipped", "unscored", "failed", "gone")
@@ -65,6 +66,7 @@ class Status:
         promises: what became of live traces, in slots of five minutes.
         kept: what each evaluator kept of what fell due in the last hour.
         limits: of Langfuse and the models.
+        trust: what golden tests and people say of each judge, by rubric.
     """
 
     leader: str | None
@@ -88,6 +90,7 @@ class Status:
     promises: Sequence[Promises] = ()
     kept: Sequence[Kept] = ()
     limits: Sequence[Limit] = ()
+    trust: Mapping[str, Trust] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -138,6 +141,7 @@ class Status:
                 for each in self.workers
             ],
             "ended_per_minute": round(self.per_minute, 2),
+            "judges": {name: trust.as_json() for name, trust in self.trust.items()},
             "kept": {each.evaluator: {"due": each.due, "share": round(each.share, 6)} for each in self.kept},
             "undelivered": self.undelivered,
             "undelivered_messages": [
@@ -192,6 +196,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         promises=promises,
         kept=kept(promises, now, within, LOOKED_BACK, batched),
         limits=_limits(app),
+        trust=trusted(app.definitions.rubrics(), app.tests, app.alerts),
     )
 
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from evaluator.dead_letters import DeadLetter
 from evaluator.definitions import Definitions
@@ -20,6 +21,7 @@ from evaluator.hours import Funnel
 from evaluator.report import Breakdown, SegmentRow
 from evaluator.status import Status, span_text
 from evaluator.story import Story
+from evaluator.trust import Agreement
 from evaluator.verdict import health_of
 from evaluator.words import rates, shortened
 from monitors import WeekMean
@@ -137,8 +139,9 @@ def evaluators(frame: Frame, status: Status, definitions: Definitions, spending:
                 "reasons": reasons.get(evaluator.name, Counter[str]()).most_common(_MOST_REASONS),
             }
         )
+    judges = [(name, trust, _trend(trust.agreement)) for name, trust in status.trust.items()]
     off = [evaluator.name for evaluator in definitions.off]
-    return _page("evaluators", frame, "Evaluators", "/evaluators", rows=rows, off=off)
+    return _page("evaluators", frame, "Evaluators", "/evaluators", rows=rows, judges=judges, off=off)
 
 
 def trace(frame: Frame, asked: str, story: Story | None = None, error: str = "") -> str:
@@ -188,6 +191,12 @@ def _letter(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "quoted": shlex.quote(letter.id),
     }
+
+
+def _trend(agreement: Agreement | None) -> Markup | str:
+    """Return the weeks of a judge's agreement as a small line; nothing before there are two."""
+    weeks = () if agreement is None else agreement.weeks
+    return spark_chart(weeks, *limits(weeks)) if len(weeks) > 1 else ""
 
 
 def _bar(start: datetime, funnel: Funnel) -> HourBar:

@@ -76,6 +76,12 @@ def _troubles(status: Status, service: ServiceConfig, now: datetime) -> Iterator
         yield Trouble(
             f"{status.undelivered:,} messages are not delivered ({names})", "see alerts for the reason", is_grave=True
         )
+    for name, trust in status.trust.items():
+        if trust.agreement is not None and trust.agreement.low_since is not None:
+            yield Trouble(
+                f"Judge {name} does not agree with people: {trust.said_of_agreement}",
+                f"evaluator calibrate {name} shows where they differ",
+            )
     if status.load.share < 1:
         yield Trouble(
             f"Sampling is at {status.load.share:.0%} of the configured rates, since workers cannot keep up",

@@ -25,6 +25,7 @@ from evaluator.report import gather
 from evaluator.report_page import page as report_page
 from evaluator.sampling import LATE as LATE_STRATUM
 from evaluator.scheduler import Scheduler
+from evaluator.trust import trusted
 from sandbox.server import Sandbox
 from tests.labelling import annotated, load, ours, score
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Run, WrongClock
@@ -117,6 +118,12 @@ def test_people_are_told_once_when_a_judge_falls_below_its_floor_and_once_when_i
             week(sandbox, app, clock)
         (said,) = sandbox.slack.messages
         assert "Judge helpfulness does not agree with people" in json.dumps(said)
+        agreement = trusted(app.definitions.rubrics(), app.tests, app.alerts)["helpfulness"].agreement
+        assert agreement is not None
+        assert agreement.low_since is not None
+        assert agreement.measure == "weighted kappa"
+        assert agreement.figure is not None
+        assert agreement.figure.value < 0.6 < agreement.weeks[0].mean == 1.0
         load(sandbox, [annotated(n, value) for n, value in enumerate(truth)])
         week(sandbox, app, clock)
         week(sandbox, app, clock)

@@ -9,8 +9,10 @@ from xml.etree import ElementTree as ET
 import pytest
 import redis
 
+from evaluator.status import look
+from evaluator.worker import open_queue
 from sandbox.server import Sandbox
-from tests.serving import RUBRIC, SERVICE, Config, Run, Traffic, everything
+from tests.serving import RUBRIC, SERVICE, Config, OpenService, Run, Traffic, everything
 
 EXAMPLES = """
 examples:
@@ -47,10 +49,28 @@ def test_examples_as_expected_end_well_with_neither_langfuse_nor_redis(
     assert done.returncode == 0, done.stderr
     assert "2 of 2 examples as expected; 2 judge calls" in done.stdout
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
-    assert done.stderr.splitlines()[-2:][0] == "answers: 2 to come"
-    assert done.stderr.splitlines()[-1].startswith("answers: 2 of 2 in ")
+    first, last, note = done.stderr.splitlines()[-3:]
+    assert first == "answers: 2 to come"
+    assert last.startswith("answers: 2 of 2 in ")
+    assert note.startswith("note: the status page will not show this: Redis does not answer")
     assert sandbox.langfuse.counts() == before
     assert not (tmp_path / ".evaluator").exists()
+
+
+def test_what_they_came_to_is_shown_where_the_service_runs(
+    run: Run, config: Config, service: OpenService, sandbox: Sandbox
+) -> None:
+    folder = config(rubrics={"helpfulness": RUBRIC + WRONG})
+    assert run("rubric", "test", folder=folder).returncode == 1
+    with service(folder) as app:
+        (kept,) = app.tests.all().values()
+        assert (kept.passed, kept.failed, kept.version) == (1, 1, app.definitions.rubrics()[0].version)
+        assert run("rubric", "test", folder=folder, OPENAI_BASE_URL=f"{sandbox.model_url}/v2").returncode == 3
+        assert list(app.tests.all().values()) == [kept], "who could not be asked says nothing"
+        trust = look(app, open_queue(app), app.clock.now()).as_json()["judges"]["helpfulness"]
+    assert trust["golden_tests"]["failed"] == 1
+    assert trust["agreement"] is None
+    assert "1 of 2 as expected" in run("status", folder=folder).stdout
 
 
 def test_an_example_that_is_not_as_expected_fails_the_build(run: Run, config: Config, tmp_path: Path) -> None:
