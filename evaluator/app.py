@@ -48,6 +48,7 @@ from evaluator.pipeline import Evaluation
 from evaluator.prompts import fetched, sources
 from evaluator.session_state import SessionState
 from evaluator.settings import Settings
+from evaluator.spans import NO_SPANS, Spans
 from evaluator.state import State
 from evaluator.watch import Watch
 
@@ -75,12 +76,14 @@ class App:
     money: Money
     low: LowScores
     tests: KeptTests
+    spans: Spans = NO_SPANS
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
         """Return the finder of traces, handing them to `enqueue`."""
         idle = IdleSessions(self.definitions, self.langfuse, self.state, self.sessions, self.money.rations, self.clock)
         rations, owing = self.money.rations, self.money.owing
-        return Discovery(self.definitions, self.langfuse, self.state, idle, rations, self.clock, enqueue, owing)
+        known = (self.definitions, self.langfuse, self.state, idle, rations, self.clock, enqueue, owing, self.spans)
+        return Discovery(*known)
 
     def calibrating(self) -> Calibrating:
         """Return what holds the judges against people."""
@@ -124,6 +127,7 @@ def open_app(
         seen = stack.enter_context(contextlib.closing(known))
         prompts = stack.enter_context(opening.prompts(definitions, langfuse, url, namespace, clock))
         events = stack.enter_context(opening.events(settings, definitions, clock))
+        spans = stack.enter_context(contextlib.closing(opening.spans(settings)))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(opening.batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
@@ -132,10 +136,11 @@ def open_app(
         evaluation = Evaluation(
             *(definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched),
             Earlier(client, namespace, definitions),
+            spans,
         )
         batches = opening.batch_lane(definitions, room, api, state, clock, evaluation, money)
         alerts = AlertMemory(client, namespace)
-        delivery = Delivery(state, alerts, told, clock, opening.sender(settings))
+        delivery = Delivery(state, alerts, told, clock, opening.sender(settings), spans)
         watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks)
         yield App(
             settings,
@@ -155,6 +160,7 @@ def open_app(
             money,
             low,
             KeptTests(client, namespace),
+            spans,
         )
 
 

@@ -25,6 +25,10 @@ from dramatiq.middleware import Middleware, Retries
 
 from evaluator.connection import reachable
 from evaluator.errors import Unavailable
+from evaluator.spans import Attribute, Spans
+
+TRACEPARENT: Final = "traceparent"
+"""The option of a message that says which span put it on the queue. Workers that know none do not mind it."""
 
 _DELAYED: Final = ".DQ"
 """How Dramatiq ends the name of a queue of delayed messages."""
@@ -192,3 +196,35 @@ class PatientRetries(Retries):
                 time.sleep(_PAUSE_SECONDS)
             else:
                 return
+
+
+class Traced(Middleware):
+    """Makes a span of each message that is worked on, linked to what put it on the queue."""
+
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+        self._here = threading.local()
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Begin it; it is current in this thread."""
+        del broker
+        about: dict[str, Attribute] = {
+            "messaging.system": "dramatiq",
+            "messaging.destination.name": message.queue_name,
+            "messaging.message.id": message.message_id,
+        }
+        follows = message.options.get(TRACEPARENT)
+        self._here.span = self._spans.span("batch", about, follows if isinstance(follows, str) else None).__enter__()
+
+    def after_process_message(
+        self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, *, result: Any = None, exception: Any = None
+    ) -> None:
+        """End it."""
+        del broker, message, result
+        span, self._here.span = getattr(self._here, "span", None), None
+        if span is not None:
+            span.__exit__(type(exception), exception, None)
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """End it."""
+        self.after_process_message(broker, message)

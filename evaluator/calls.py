@@ -8,8 +8,9 @@ from typing import Final, NamedTuple, TypeGuard
 
 from evaluator.judge_traces import JudgeTraces
 from evaluator.model import UNFUNDED, Ended, ModelApi
+from evaluator.spans import NO_SPANS, Span, Spans, about
 from judges import Call, Question, Share, asked_alone, shares, together
-from traces import Failure, Outcome, Subject, Verdict
+from traces import Failure, Outcome, Subject, Unscored, Verdict
 
 JUDGE_TRACE: Final = "judge_trace_id"
 """Where the details of a verdict name the trace of the call it came from."""
@@ -34,9 +35,10 @@ class _Answered(NamedTuple):
 class Calls:
     """Asks questions, in as few calls as their rubrics allow. Safe for many threads."""
 
-    def __init__(self, model: ModelApi, judge_traces: JudgeTraces) -> None:
+    def __init__(self, model: ModelApi, judge_traces: JudgeTraces, spans: Spans = NO_SPANS) -> None:
         self._model = model
         self._judge_traces = judge_traces
+        self._spans = spans
 
     def ask(self, asked: Sequence[Asked], patience: float | None = None) -> Iterator[list[Ended]]:
         """Ask all questions and give their outcomes as they end, each by its place.
@@ -76,10 +78,21 @@ class Calls:
             self._judge_traces.begin(subject, _names(asked, call), call.question)
             for subject, call in zip(subjects, calls, strict=True)
         ]
-        about = [_about(subject, _names(asked, call)) for subject, call in zip(subjects, calls, strict=True)]
+        spans = [
+            self._spans.begin("judge", about(subject, _names(asked, call))) if self._spans.is_on else None
+            for subject, call in zip(subjects, calls, strict=True)
+        ]
+        known = [_known(subject, _names(asked, call)) for subject, call in zip(subjects, calls, strict=True)]
         journals = [each.journal for each in seen]
-        for lot in self._model.ask([call.question for call in calls], patience, about, journals):
-            yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]
+        try:
+            for lot in self._model.ask([call.question for call in calls], patience, known, journals):
+                for place, outcome in lot:
+                    _ended(spans[place], outcome)
+                yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]
+        finally:
+            for span in spans:
+                if span is not None:
+                    span.end()  # those that nobody answered
 
 
 def _is_unfunded(outcome: Outcome) -> TypeGuard[Failure]:
@@ -90,7 +103,28 @@ def _names(asked: Sequence[Asked], call: Call) -> dict[str, str]:
     return {asked[place].evaluator: asked[place].version for place in call.places}
 
 
-def _about(subject: Subject, names: Iterable[str]) -> dict[str, str]:
+def _ended(span: Span | None, outcome: Outcome) -> None:
+    """Say on a call's span how it went: who answered, what it cost, or the kind of failure."""
+    if span is None:
+        return
+    if isinstance(outcome, Verdict | Unscored | Failure):
+        used = outcome.usage
+        span.note(
+            {
+                "gen_ai.response.model": used.model,
+                "gen_ai.usage.input_tokens": used.input_tokens,
+                "gen_ai.usage.output_tokens": used.output_tokens,
+                "evaluator.calls": used.calls,
+                "evaluator.cost_usd": used.usd,
+            }
+        )
+    span.note({"evaluator.outcome": type(outcome).__name__.lower()})
+    if isinstance(outcome, Failure):
+        span.fail(outcome.kind)
+    span.end()
+
+
+def _known(subject: Subject, names: Iterable[str]) -> dict[str, str]:
     """Return what the log says of a call: of whose subject, and who asks."""
     known = {"trace_id": subject.trace_id, "observation_id": subject.observation_id, "session_id": subject.session_id}
     return {name: value for name, value in known.items() if value} | {"evaluator": ",".join(names)}

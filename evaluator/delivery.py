@@ -18,6 +18,7 @@ from evaluator.alert_memory import DONE
 from evaluator.blocks import Message
 from evaluator.clock import Clock
 from evaluator.errors import EvaluatorError, Unavailable
+from evaluator.spans import NO_SPANS, Spans
 
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 3600.0
@@ -111,9 +112,16 @@ class Delivery:
     """Sends what waits in the outbox."""
 
     def __init__(
-        self, outbox: Outbox, memory: Memory, destinations: Sequence[Destination], clock: Clock, sender: str = ""
+        self,
+        outbox: Outbox,
+        memory: Memory,
+        destinations: Sequence[Destination],
+        clock: Clock,
+        sender: str = "",
+        spans: Spans = NO_SPANS,
     ) -> None:
         """Send to every one of `destinations`, in the name of `sender`: others may send to the same places."""
+        self._spans = spans
         self._outbox = outbox
         self._memory = memory
         self._destinations = tuple(destinations)
@@ -186,7 +194,8 @@ class Delivery:
             # Noted before it goes: who takes over after a crash looks whether it arrived.
             self._memory.delivered(to.name, key, _UNDER_WAY)
         try:
-            place = to.take(letter if to.takes_charts else replace(letter, chart=None))
+            with self._spans.span("deliver", {"evaluator.destination": to.name, "evaluator.message": key}):
+                place = to.take(letter if to.takes_charts else replace(letter, chart=None))
         except EvaluatorError as error:
             return self._postpone(to, key, error)
         self._told.add((to.name, key))

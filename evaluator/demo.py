@@ -143,6 +143,7 @@ def _settings(outside: Outside, folder: Path) -> Settings:
             "redis_url": "",
             "otel_exporter_otlp_endpoint": "",
             "otel_exporter_otlp_logs_endpoint": "",
+            "otel_exporter_otlp_traces_endpoint": "",
             "evaluator_data": folder,
         }
     )

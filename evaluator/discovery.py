@@ -27,6 +27,7 @@ from evaluator.overload import Pace, next_share
 from evaluator.owing import Owing
 from evaluator.rations import Rations
 from evaluator.sampling import Choice, NotTaken, Sampled, Sampler
+from evaluator.spans import EVALUATOR, NO_SPANS, Span, Spans
 from evaluator.state import Load, State
 from traces import TraceRef, TraceRoot
 
@@ -73,7 +74,9 @@ class Discovery:
         clock: Clock,
         enqueue: Enqueue,
         owing: Owing | None = None,
+        spans: Spans = NO_SPANS,
     ) -> None:
+        self._spans = spans
         self._definitions = definitions
         self._langfuse = langfuse
         self._state = state
@@ -101,6 +104,10 @@ class Discovery:
         Raises:
             Unavailable, Refused: Langfuse or Redis; the watermark stays where the last whole window ended.
         """
+        with self._spans.span("sweep", {"evaluator.sweep": "live"}) as span:
+            return _told(span, self._catch_up(backlog))
+
+    def _catch_up(self, backlog: Backlog) -> Found:
         self._rations.look()
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         mark = self._state.watermark()
@@ -125,13 +132,19 @@ class Discovery:
         self._rations.look()
         self._sample(1.0, live=False)
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
-        return sum((self.sweep(window) for window in _steps(start, until)), Found()) + self._idle(until)
+        with self._spans.span("sweep", {"evaluator.sweep": "since"}) as span:
+            found = sum((self.sweep(window) for window in _steps(start, until)), Found()) + self._idle(until)
+            return _told(span, found)
 
     def make_up(self, evaluator: str, window: Window) -> Found:
         """Let one evaluator decide about what ended in `window`, of which it had decided nothing yet.
 
         What was claimed is noted for this evaluator alone: a crash in between repeats one batch.
         """
+        with self._spans.span("sweep", {"evaluator.sweep": "make up", EVALUATOR: evaluator}) as span:
+            return _told(span, self._make_up(evaluator, window))
+
+    def _make_up(self, evaluator: str, window: Window) -> Found:
         asked = [each for each in self._traced if each.name == evaluator]
         found = Found()
         for page in self._pages(window):
@@ -161,6 +174,17 @@ class Discovery:
             missing: returns what of some jobs is to be handed over.
             counts: whether what is taken comes out of the budgets of lines of `sample`.
         """
+        with self._spans.span("sweep", {"evaluator.sweep": "backfill"}) as span:
+            return _told(span, self._revisit(window, sampler, missing, counts=counts))
+
+    def _revisit(
+        self,
+        window: Window,
+        sampler: Callable[[int], Sampler],
+        missing: Callable[[Sequence[Job]], Sequence[Job]],
+        *,
+        counts: bool,
+    ) -> Found:
         found, size = Found(), self._definitions.service.batch_size
         for page in self._pages(window):
             roots = with_scores(page, self._definitions, self._langfuse, self._clock.now())
@@ -289,6 +313,12 @@ class Discovery:
         self._share, self._live = share, live
         self._sampler = self._rations.sampler(self._traced, share, coming, live=live)
         self._decided = functools.lru_cache(maxsize=_KINDS)(_decided)
+
+
+def _told(span: Span, found: Found) -> Found:
+    numbers = {"traces": found.traces, "enqueued": found.enqueued, "pairs": found.sampled, "sessions": found.sessions}
+    span.note({f"evaluator.{name}": number for name, number in numbers.items()})
+    return found
 
 
 def _steps(start: datetime, end: datetime) -> Iterator[Window]:

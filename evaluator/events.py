@@ -7,7 +7,6 @@ SDK's queue behind everybody's back, and what no collector takes is dropped ther
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -16,9 +15,9 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+from evaluator.collector import EXPORT_SECONDS, closed_in_time, resource
 from evaluator.settings import Settings
 from traces import DataType, Ref, Score, Subject, TraceRef, well_formed
 
@@ -27,8 +26,6 @@ NAME: Final = "gen_ai.evaluation.result"
 
 _LONGEST_QUEUE: Final = 20_000
 _EVERY_MILLISECONDS: Final = 1000
-_EXPORT_SECONDS: Final = 5.0
-_CLOSE_SECONDS: Final = 5.0
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -63,9 +60,7 @@ class ScoreEvents:
 
     def close(self) -> None:
         """Send what is waiting, for some seconds at most."""
-        closing = threading.Thread(target=self._provider.shutdown, name="events", daemon=True)
-        closing.start()
-        closing.join(_CLOSE_SECONDS)
+        closed_in_time(self._provider.shutdown)
 
     def _attributes(self, score: Score) -> dict[str, str | float]:
         told: dict[str, str | float] = {
@@ -87,10 +82,9 @@ class ScoreEvents:
 def open_events(settings: Settings, now: Callable[[], float], *, explanations: bool) -> ScoreEvents:
     """Return events to the collector that the environment names."""
     exporter = OTLPLogExporter(
-        settings.otlp_logs_endpoint, headers=settings.otlp_logs_headers or None, timeout=_EXPORT_SECONDS
+        settings.otlp_logs_endpoint, headers=settings.otlp_headers or None, timeout=EXPORT_SECONDS
     )
-    resource = Resource({"service.name": "evaluator"}).merge(OTELResourceDetector().detect())
-    provider = LoggerProvider(resource, shutdown_on_exit=False)
+    provider = LoggerProvider(resource(), shutdown_on_exit=False)
     provider.add_log_record_processor(
         BatchLogRecordProcessor(exporter, schedule_delay_millis=_EVERY_MILLISECONDS, max_queue_size=_LONGEST_QUEUE)
     )

@@ -41,6 +41,11 @@ class Gathered(NamedTuple):
     traces: Mapping[str, Trace]
     sessions: Mapping[str, KnownSession]
 
+    @property
+    def number(self) -> int:
+        """How many traces and sessions could be read."""
+        return len(self.traces) + len(self.sessions)
+
 
 class Gathering:
     """Reads what jobs are about. Safe for many threads."""

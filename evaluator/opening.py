@@ -30,6 +30,7 @@ from evaluator.people import places
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import Prompts
 from evaluator.settings import Settings
+from evaluator.spans import NO_SPANS, Spans
 from evaluator.state import State
 from evaluator.watch import Watch
 from traces import Ref, Score
@@ -148,3 +149,12 @@ def events(settings: Settings, definitions: Definitions, clock: Clock) -> Iterat
     told = definitions.service.judges.event_explanations
     with contextlib.closing(open_events(settings, lambda: clock.now().timestamp(), explanations=told)) as opened:
         yield opened
+
+
+def spans(settings: Settings) -> Spans:
+    """Return what tells a collector of the service's own work; without one nothing of OpenTelemetry is loaded."""
+    if not settings.otlp_traces_endpoint:
+        return NO_SPANS
+    from evaluator.tracing import open_spans  # noqa: PLC0415
+
+    return open_spans(settings)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Final, NamedTuple
+from dataclasses import replace
+from typing import Final
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
-from evaluator.batched import BATCHED, Batched, Prepared, memory_of
+from evaluator.batched import Batched, Prepared, memory_of
 from evaluator.budgets import NO_MONEY, budgets_of
 from evaluator.calls import Asked, Calls
 from evaluator.checking import Checks
@@ -26,64 +25,24 @@ from evaluator.clock import Clock
 from evaluator.conditions import NOTHING_FOUND, decided
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.earlier import Earlier
-from evaluator.endings import Again, Endings, backoff, outage_delay
-from evaluator.errors import ConfigError, EvaluatorError, Unavailable
+from evaluator.endings import Again, Endings
+from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.first_outcomes import nothing_there
 from evaluator.gathering import Gathered, Gathering
 from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
-from evaluator.model import CLOSED, INTERRUPTED, POSTPONED, UNFUNDED, Ended, ModelApi
+from evaluator.model import UNFUNDED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import scores_of
+from evaluator.spans import NO_SPANS, Span, Spans, kind_of
 from evaluator.state import State
 from evaluator.targets import Item, of_observations, of_session, of_trace
+from evaluator.work import CLOSED_DELAY, WAITS, Work, end, note_failed, note_written, used_by
 from judges import Question
-from traces import Failure, NotApplicable, Outcome, Ref, Score, Trace, Unscored, Usage, Verdict
-
-ATTEMPTS: Final = 8
-"""A judge that keeps failing on a trace is given up after this many tries, about half an hour."""
+from traces import Failure, NotApplicable, Outcome, Ref, Score, Trace, Unscored, Verdict
 
 _REDIS_PAUSE_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """One item of a (subject, evaluator) pair on its way through a batch.
-
-    It does not know the others of its pair: a cycle would hold whole traces until garbage is looked for. It ends in a
-    `state` with a reason, or `comes_again` later. A reason of `failed` is kind and story.
-    """
-
-    job: Job
-    sampled: Sampled
-    item: Item
-    evaluator: Evaluator
-    outcome: Outcome | None = None
-    state: str = ""
-    reason: str = ""
-    story: str = ""
-    comes_again: _Again | None = None
-
-
-class _Again(NamedTuple):
-    """How a pair comes again; of several ways the greatest counts: that of a failure, which counts as an attempt."""
-
-    failed: bool
-    delay: timedelta
-    patient: bool
-
-
-_WAITS: Final = "waits"
-"""An item that nobody can pay for today; its pair is caught up with."""
-
-_STATES: Final = ("failed", "scored", "unscored", "skipped")
-"""Of a pair whose items ended differently the first of these is its state: a failure is never hidden."""
-
-_CLOSED_DELAY: Final = timedelta(minutes=1)
-"""Work whose models take no calls looks again so often; then Redis is asked, and nobody else."""
-
-_SIMPLE: Final = frozenset(_STATES) - {"failed"}
 
 
 class Evaluation:
@@ -102,12 +61,13 @@ class Evaluation:
         told: Callable[[Sequence[Score], Ref], None] | None = None,
         batched: Batched | None = None,
         earlier: Earlier | None = None,
+        spans: Spans = NO_SPANS,
     ) -> None:
         """Evaluate by `definitions`.
 
         `evaluators` gives them by name as they stand now, where they may change; `told` hears of every score that
         Langfuse accepted; `batched` has the replies of batches, where rubrics use them; `earlier` what rules compare
-        traces with.
+        traces with; `spans` tells a collector what is done.
         """
         self._definitions = definitions
         defined = {evaluator.name: evaluator for evaluator in definitions.evaluators}
@@ -121,7 +81,8 @@ class Evaluation:
         self._told = told
         self._checks = Checks(clock)
         self._batched = batched
-        self._calls = Calls(model, judge_traces)
+        self._spans = spans
+        self._calls = Calls(model, judge_traces, spans)
         self._gathering = Gathering(definitions.service, langfuse, clock, earlier)
         self._patience = definitions.service.limits.patience.total_seconds()
 
@@ -138,12 +99,16 @@ class Evaluation:
         if lane is Lane.PATIENT:
             jobs = self._open(jobs, endings)
         if jobs:
-            gathered = self._gathering.gather(jobs, endings)
+            with self._spans.span("read") as span:
+                gathered = self._gathering.gather(jobs, endings)
+                span.note(
+                    {"evaluator.traces": len(jobs), "evaluator.read": len(gathered.traces) + len(gathered.sessions)}
+                )
             pairs = list(self._pairs(jobs, gathered, endings))
             work = [item for pair in pairs for item in pair]
             self._judge(work, None if lane is Lane.PATIENT else self._patience)
             self._write(work)
-            _end(pairs, endings)
+            end(pairs, endings)
         endings.save()
         return endings.again()
 
@@ -156,7 +121,7 @@ class Evaluation:
         kept: list[Job] = []
         for job in jobs:
             if closed.issuperset(sampled.evaluator for sampled in job.samples):
-                endings.put_back(job, _CLOSED_DELAY)
+                endings.put_back(job, CLOSED_DELAY)
             else:
                 kept.append(job)
         return kept
@@ -190,7 +155,7 @@ class Evaluation:
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
-    def _pairs(self, jobs: Sequence[Job], gathered: Gathered, endings: Endings) -> Iterable[list[_Work]]:
+    def _pairs(self, jobs: Sequence[Job], gathered: Gathered, endings: Endings) -> Iterable[list[Work]]:
         """Give the items of each pair, with what is remembered of them."""
         ready = [job for job in jobs if job.ref.id in gathered.traces or job.ref.id in gathered.sessions]
         remembered = self._state.remembered([job.ref.id for job in ready])
@@ -207,7 +172,7 @@ class Evaluation:
                 if not items:
                     endings.settle(job, [sampled], "skipped", nothing_there(evaluator))
                     continue
-                pair = [_Work(job, sampled, item, evaluator) for item in items]
+                pair = [Work(job, sampled, item, evaluator) for item in items]
                 for each in pair if remembered else ():
                     each.outcome = remembered.get((job.ref.id, memory_of(evaluator, each.item)))
                 yield pair
@@ -230,9 +195,21 @@ class Evaluation:
             return [of_session(known.session, known.written.get(evaluator.name))]
         return []
 
-    def _judge(self, work: Sequence[_Work], patience: float | None) -> None:
+    def _judge(self, work: Sequence[Work], patience: float | None) -> None:
         """Rules at once, then one `ask` with every question of every rubric of every trace."""
-        asked: list[_Work] = []
+        with self._spans.span("rules") as span:
+            asked, questions = self._first(work, span)
+        if questions and self._batched is not None:
+            left = self._batched.take(asked, questions)
+            self._remember(asked, [(at, item.outcome) for at, item in enumerate(asked) if item.outcome is not None])
+            self._state.counters.spend(used_by(asked))
+            asked, questions = [asked[place] for place, _ in left], [question for _, question in left]
+        if questions:
+            self._ask(asked, questions, patience)
+
+    def _first(self, work: Sequence[Work], span: Span) -> tuple[list[Work], list[Question]]:
+        """Give items the outcome that needs no judge; return those that need one, with their questions."""
+        asked: list[Work] = []
         questions: list[Question] = []
         compared: list[tuple[int, Outcome]] = []
         for place, item in enumerate(work):
@@ -248,17 +225,14 @@ class Evaluation:
             else:
                 item.outcome = first
                 compared += [(place, first)] * item.evaluator.compares
+                if isinstance(first, Failure) and self._spans.is_on:
+                    span.tell("failed", item.about | {"error.type": first.kind})
+        span.note({"evaluator.pairs": len(work), "evaluator.left_to_judges": len(questions)})
         if compared:
             self._remember(work, compared)  # a retry would compare with others
-        if questions and self._batched is not None:
-            left = self._batched.take(asked, questions)
-            self._remember(asked, [(at, item.outcome) for at, item in enumerate(asked) if item.outcome is not None])
-            self._state.counters.spend(_used(asked))
-            asked, questions = [asked[place] for place, _ in left], [question for _, question in left]
-        if questions:
-            self._ask(asked, questions, patience)
+        return asked, questions
 
-    def _ask(self, asked: Sequence[_Work], questions: Sequence[Question], patience: float | None) -> None:
+    def _ask(self, asked: Sequence[Work], questions: Sequence[Question], patience: float | None) -> None:
         """Ask, remembering outcomes as they end: a killed batch pays for nothing twice."""
         wanted = [
             Asked(item.item.subject, item.evaluator.name, item.evaluator.version, question)
@@ -273,9 +247,9 @@ class Evaluation:
             # Without Redis nothing else can be done, and these are paid for.
             self._clock.sleep(_REDIS_PAUSE_SECONDS)
             unkept = self._kept(asked, unkept)
-        self._state.counters.spend(_used(asked))
+        self._state.counters.spend(used_by(asked))
 
-    def _kept(self, asked: Sequence[_Work], lot: list[Ended]) -> list[Ended]:
+    def _kept(self, asked: Sequence[Work], lot: list[Ended]) -> list[Ended]:
         """Remember outcomes; return those that could not be, since Redis is away."""
         try:
             self._remember(asked, lot)
@@ -284,7 +258,7 @@ class Evaluation:
             return lot
         return []
 
-    def _remember(self, asked: Sequence[_Work], lot: Sequence[Ended]) -> None:
+    def _remember(self, asked: Sequence[Work], lot: Sequence[Ended]) -> None:
         final = (
             (asked[index], outcome)
             for index, outcome in lot
@@ -296,9 +270,9 @@ class Evaluation:
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
-    def _write(self, work: Sequence[_Work]) -> None:
+    def _write(self, work: Sequence[Work]) -> None:
         """Write the scores, and note how each item ends."""
-        scored: list[tuple[_Work, tuple[Score, ...]]] = []
+        scored: list[tuple[Work, tuple[Score, ...]]] = []
         project = self._langfuse.capabilities().project_id if work else ""
         for item in work:
             match item.outcome:
@@ -309,91 +283,25 @@ class Evaluation:
                 case Unscored():
                     item.state, item.reason = "unscored", "judge could not tell"
                 case Failure(kind) if kind == UNFUNDED:
-                    item.state = _WAITS if item.evaluator.name in self._catch_up else "skipped"
+                    item.state = WAITS if item.evaluator.name in self._catch_up else "skipped"
                     item.reason = NO_MONEY
                 case Failure() as failure:
-                    _has_failed(item, failure)
+                    note_failed(item, failure)
                 case None:
                     raise AssertionError(f"no outcome for {item.evaluator.name}")
         every = [score for _, scores in scored for score in scores]
-        answers = iter(self._langfuse.write(every) if every else [])
+        answers = iter(self._accepted(every) if every else [])
         for item, scores in scored:
-            _is_written(item, list(itertools.islice(answers, len(scores))))
+            note_written(item, list(itertools.islice(answers, len(scores))))
             if item.state == "scored" and self._told is not None:
                 self._told(scores, item.job.ref)
 
-
-def _end(pairs: Iterable[Sequence[_Work]], endings: Endings) -> None:
-    """Settle each pair of which every item has ended; the others come again, and pay only for what is missing."""
-    for pair in pairs:
-        first = pair[0]
-        if len(pair) == 1 and first.state in _SIMPLE:
-            endings.settle_one(first.job, first.sampled, first.state, first.reason)
-        else:
-            _end_pair(pair, endings)
-
-
-def _is_written(item: _Work, answers: Sequence[EvaluatorError | None]) -> None:
-    """An item is scored when all of its scores were accepted; else all are written again, which changes none."""
-    if not any(answers):
-        item.state = "scored"
-        if item.evaluator.severity is not None and isinstance(item.outcome, Verdict) and item.outcome.value is False:
-            item.reason = f"failed, {item.evaluator.severity}"
-        return
-    passing = next((answer for answer in answers if isinstance(answer, Unavailable | ConfigError)), None)
-    if passing is not None:
-        item.comes_again = _Again(failed=False, delay=outage_delay(), patient=False)
-    else:
-        item.state, item.reason = "failed", "score_refused"
-        item.story = str(next(filter(None, answers)))
-
-
-def _has_failed(item: _Work, failure: Failure) -> None:
-    if failure.kind == BATCHED:
-        return  # it comes again by itself, with the reply
-    if failure.kind == INTERRUPTED:
-        item.comes_again = _Again(failed=False, delay=timedelta(), patient=False)
-    elif failure.kind == CLOSED:
-        item.comes_again = _Again(failed=False, delay=_CLOSED_DELAY, patient=True)
-    elif failure.kind == POSTPONED:
-        item.comes_again = _Again(failed=False, delay=timedelta(), patient=True)
-    elif failure.retryable and item.job.attempt < ATTEMPTS:
-        item.comes_again = _Again(failed=True, delay=backoff(item.job.attempt), patient=True)
-    else:
-        item.state, item.reason, item.story = "failed", failure.kind, failure.reason
-
-
-def _end_pair(pair: Sequence[_Work], endings: Endings) -> None:
-    job, sampled = pair[0].job, pair[0].sampled
-    again = max((item.comes_again for item in pair if item.comes_again is not None), default=None)
-    if again is not None:
-        job = job.again([sampled]) if again.failed else replace(job, samples=(sampled,))
-        endings.put_back(job, again.delay, Lane.PATIENT if again.patient else None)
-        return
-    if not all(item.state for item in pair):
-        return
-    if any(item.state == _WAITS for item in pair):
-        endings.wait_for_money(replace(job, samples=(sampled,)))
-        return
-    state = next(state for state in _STATES if any(item.state == state for item in pair))
-    those = [item for item in pair if item.state == state]
-    if state == "failed":
-        endings.give_up(job, [sampled], those[0].reason, _story(those))
-    else:
-        endings.settle(job, [sampled], state, those[0].reason)
-
-
-def _story(failed: Sequence[_Work]) -> str:
-    """Return what failed; of observations, which."""
-    story, which = failed[0].story, failed[0].item.subject.observation_id
-    others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return f"{story} (observation {which}{others})" if which is not None else story
-
-
-def _used(work: Iterable[_Work]) -> dict[str, Usage]:
-    used: dict[str, Usage] = {}
-    for item in work:
-        if isinstance(item.outcome, Verdict | Unscored | Failure) and item.outcome.usage != Usage():
-            name = item.evaluator.name
-            used[name] = used.get(name, Usage()) + item.outcome.usage
-    return used
+    def _accepted(self, scores: Sequence[Score]) -> Sequence[EvaluatorError | None]:
+        """Write scores; return for each None when Langfuse accepted it, else why not."""
+        with self._spans.span("write") as span:
+            answers = self._langfuse.write(scores)
+            refused = [answer for answer in answers if answer is not None]
+            span.note({"evaluator.scores": len(answers), "evaluator.refused": len(refused)})
+            if refused:
+                span.fail(kind_of(refused[0]))
+        return answers

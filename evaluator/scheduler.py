@@ -98,8 +98,12 @@ class Scheduler:
 
     def read_scores(self) -> None:
         """Hand over what is taken because of scores that came late, and give people what scored low."""
-        self._run("late scores", self._late_scores)
+        self._run("late scores", self._take_late)
         self._run("low scores", self._app.low.hand_over)
+
+    def _take_late(self) -> None:
+        with self._app.spans.span("late scores"):
+            self._late_scores()
 
     def move_batches(self) -> None:
         """Send and collect what goes through the provider's batch API."""
@@ -130,7 +134,8 @@ class Scheduler:
                 # clock that was wrong: to wait until then would leave out every time before.
                 self._app.state.ran(name, now)
             elif (due := trigger.get_next_fire_time(None, last)) is not None and due <= now and self._may_try(name):
-                job()
+                with self._app.spans.span(name):
+                    job()
                 self._app.state.ran(name, now)
                 self._waits.pop(name, None)
 

@@ -96,10 +96,14 @@ class Settings(BaseSettings):
     alert_email_from: str = Field(default="", description="who mails come from: evaluator@example.com")
     alert_email_to: str = Field(default="", description="who gets them, with commas between")
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_address_if_any)] = Field(
-        default="", description="an OpenTelemetry collector, OTLP over HTTP: scores are sent there as events too"
+        default="",
+        description="an OpenTelemetry collector, OTLP over HTTP: gets scores as events, and spans of this service",
     )
     otel_exporter_otlp_logs_endpoint: Annotated[str, AfterValidator(_address_if_any)] = Field(
         default="", description="the same with its path, for these events only"
+    )
+    otel_exporter_otlp_traces_endpoint: Annotated[str, AfterValidator(_address_if_any)] = Field(
+        default="", description="the same with its path, for these spans only"
     )
     otel_exporter_otlp_headers: Secret = Field(
         default=SecretStr(""), description="headers the collector wants: name=value,name=value"
@@ -157,8 +161,14 @@ class Settings(BaseSettings):
         return self.otel_exporter_otlp_logs_endpoint or (f"{base}/v1/logs" if base else "")
 
     @property
-    def otlp_logs_headers(self) -> dict[str, str]:
-        """The headers of the events; what is no `name=value` is left out. Values may be percent-encoded."""
+    def otlp_traces_endpoint(self) -> str:
+        """Where OpenTelemetry spans go; empty when nowhere."""
+        base = self.otel_exporter_otlp_endpoint.rstrip("/")
+        return self.otel_exporter_otlp_traces_endpoint or (f"{base}/v1/traces" if base else "")
+
+    @property
+    def otlp_headers(self) -> dict[str, str]:
+        """The headers of events and spans; what is no `name=value` is left out. Values may be percent-encoded."""
         pairs = (part.partition("=") for part in self.otel_exporter_otlp_headers.get_secret_value().split(","))
         return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs if name.strip() and value}
 
@@ -168,7 +178,7 @@ class Settings(BaseSettings):
         basic = f"{self.langfuse_public_key}:{self.langfuse_secret_key.get_secret_value()}"
         passwords = [_password(url.get_secret_value()) for url in (self.redis_url, self.smtp_url)]
         paths = [_path(url.get_secret_value()) for url in (self.slack_webhook_url, self.alert_webhook_url)]
-        headers = self.otlp_logs_headers.values()
+        headers = self.otlp_headers.values()
         found = (
             *given,
             *headers,

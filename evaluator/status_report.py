@@ -50,13 +50,17 @@ def show(status: Status, out: Console, health: Health | None = None) -> None:
         out.print(_table(status.counts))
     for reason, number in status.reasons.most_common():
         out.print(f"  {number:>9,} {spelled_out(reason)}", style="dim", markup=False, highlight=False)
-    for name, trust in status.trust.items():
-        style, said = "yellow" if trust.is_doubtful else None, f"{trust.said_of_tests}; {trust.said_of_agreement}"
-        out.print(f"judge         {name}: {said}", style=style, markup=False, highlight=False)
+    _show_judges(status, out)
     if status.dead:
         out.print("given up in the last 30 days, kept as dead letters:", style="red", highlight=False)
         for reason, number in status.dead.most_common():
             out.print(f"  {number:>9,} {spelled_out(reason)}", markup=False, highlight=False)
+
+
+def _show_judges(status: Status, out: Console) -> None:
+    for name, trust in status.trust.items():
+        style, said = "yellow" if trust.is_doubtful else None, f"{trust.said_of_tests}; {trust.said_of_agreement}"
+        out.print(f"judge         {name}: {spelled_out(said)}", style=style, markup=False, highlight=False)
 
 
 def _show_money(status: Status, out: Console) -> None:

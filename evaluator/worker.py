@@ -25,14 +25,16 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from evaluator.app import App, open_app
 from evaluator.arrears import Span
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
-from evaluator.broker import Broker, PatientRetries, PromptStop
+from evaluator.broker import TRACEPARENT, Broker, PatientRetries, PromptStop, Traced
 from evaluator.catching_up import MadeUp
 from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.langfuse import Window
 from evaluator.pulse import beating
 from evaluator.settings import load_settings
+from evaluator.spans import NO_SPANS, SESSION_ID, TRACE_ID, Attribute, Spans, kind_of
 from evaluator.telemetry import configure_logs
+from traces import SessionRef, TraceRef
 
 TRIES: Final = 10
 """How often a message whose evaluation raises (a bug, a broken Redis) is tried, over about an hour."""
@@ -63,6 +65,7 @@ class Queue:
     broker: RedisBroker
     actors: dict[Lane, Evaluate]
     newest_first: bool = False
+    spans: Spans = NO_SPANS
 
     def put(self, jobs: Sequence[Job], delay: timedelta = timedelta(), lane: Lane = Lane.LIVE) -> None:
         """Enqueue jobs as one message, not to be worked on before `delay` from now."""
@@ -72,10 +75,14 @@ class Queue:
         """Enqueue a message as it is, of whatever version."""
         milliseconds = math.ceil(delay.total_seconds() * 1000)
         with reachable():
-            self.actors[lane].send_with_options(args=(message,), delay=milliseconds or None)
+            self.actors[lane].send_with_options(args=(message,), delay=milliseconds or None, **self._options())
             if self.newest_first and lane is Lane.LIVE and not delay:
                 # Messages are taken from the left end. Should another one have come in between, it goes first instead.
                 self.broker.client.lmove(self._list(lane), self._list(lane), "RIGHT", "LEFT")
+
+    def _options(self) -> dict[str, str]:
+        parent = self.spans.traceparent()
+        return {} if parent is None else {TRACEPARENT: parent}
 
     def size(self, lanes: Iterable[Lane] = Lane) -> int:
         """Return how many messages are waiting, delayed or being worked on, on any lane or on some."""
@@ -104,7 +111,7 @@ class Queue:
 
 def open_queue(app: App) -> Queue:
     """Connect to the queue and declare an actor for each lane."""
-    queue = Queue(_open_broker(app), {}, app.definitions.service.overload.order == "newest_first")
+    queue = Queue(_open_broker(app), {}, app.definitions.service.overload.order == "newest_first", app.spans)
     queue.actors.update((lane, _declared(app, queue, lane, queue.broker)) for lane in Lane)
     return queue
 
@@ -232,6 +239,7 @@ def _open_broker(app: App) -> Broker:
         heartbeat_timeout=int(app.settings.evaluator_heartbeat * 1000),
         middleware=[
             _Bound(),
+            *([Traced(app.spans)] if app.spans.is_on else []),
             PromptStop(),
             TimeLimit(time_limit=int(_TIME_LIMIT.total_seconds() * 1000)),
             PatientRetries(retry_when=_try_again, min_backoff=5_000, max_backoff=600_000),
@@ -248,6 +256,8 @@ def _declared(app: App, queue: Queue, lane: Lane, broker: RedisBroker) -> Evalua
             return
         if len(jobs) == 1:
             bind_contextvars(**jobs[0].about)
+        if app.spans.is_on:
+            app.spans.current().note(_about(jobs))
         while not (_may_go_on(app, queue, lane) and _evaluated(app, queue, jobs, lane)):
             app.clock.sleep(_PAUSE_SECONDS)
 
@@ -258,6 +268,15 @@ def _declared(app: App, queue: Queue, lane: Lane, broker: RedisBroker) -> Evalua
     grave = dramatiq.actor(broker=broker, queue_name=lane, actor_name=f"bury-{lane}")(bury)
     actor = dramatiq.actor(broker=broker, queue_name=lane, actor_name=lane, on_retry_exhausted=grave.actor_name)
     return actor(evaluate)
+
+
+def _about(jobs: Sequence[Job]) -> dict[str, Attribute]:
+    """Return what a batch's span says of it: whose ids, so that it is found by any of them."""
+    traces = [job.ref.id for job in jobs if isinstance(job.ref, TraceRef)]
+    sessions = [job.ref.session_id for job in jobs if isinstance(job.ref, SessionRef)]
+    found: dict[str, Attribute] = {TRACE_ID: traces, SESSION_ID: sessions}
+    attempt = max((job.attempt for job in jobs), default=0)
+    return {name: ids for name, ids in found.items() if ids} | {"evaluator.attempt": attempt}
 
 
 def _lane_worker(app: App, queue: Queue, lane: Lane, threads: int) -> dramatiq.Worker:
@@ -300,6 +319,7 @@ def _evaluated(app: App, queue: Queue, jobs: Sequence[Job], lane: Lane) -> bool:
             queue.put(again.jobs, again.delay, again.lane)
     except Unavailable as error:
         _log.warning("the batch waits", reason=str(error), traces=len(jobs))
+        app.spans.current().tell("waits", {"error.type": kind_of(error)})
         return False
     except Exception as error:  # noqa: BLE001 - nothing may pass with its own words
         _log.error("a batch failed by a mistake of the service", exc_info=error, traces=len(jobs))
