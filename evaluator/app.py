@@ -143,24 +143,8 @@ def open_app(
         delivery = Delivery(state, alerts, told, clock, opening.sender(settings), spans)
         watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks)
         yield App(
-            settings,
-            definitions,
-            clock,
-            url,
-            state,
-            sessions,
-            langfuse,
-            model,
-            told,
-            evaluation,
-            watch,
-            alerts,
-            circuits,
-            batches,
-            money,
-            low,
-            KeptTests(client, namespace),
-            spans,
+            *(settings, definitions, clock, url, state, sessions, langfuse, model, told, evaluation, watch, alerts),
+            *(circuits, batches, money, low, KeptTests(client, namespace), spans),
         )
 
 

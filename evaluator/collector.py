@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -15,8 +14,7 @@ _CLOSE_SECONDS: Final = 5.0
 
 def resource() -> Resource:
     """Return who speaks: this service, and what OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME say besides."""
-    known = {"service.name": "evaluator", "service.version": importlib.metadata.version("evaluator")}
-    return Resource(known).merge(OTELResourceDetector().detect())
+    return Resource({"service.name": "evaluator"}).merge(OTELResourceDetector().detect())
 
 
 def closed_in_time(shutdown: Callable[[], object]) -> None:

@@ -157,7 +157,9 @@ def _summary(trials: Sequence[Trial], at: datetime) -> KeptTest:
     return KeptTest(
         at,
         trials[0].rubric.version,
-        *(results[result] for result in (Result.PASSED, Result.FAILED, Result.NOT_ASKED)),
+        passed=results[Result.PASSED],
+        failed=results[Result.FAILED],
+        unasked=results[Result.NOT_ASKED],
         flaky=sum(each.is_flaky for each in trials),
         repeat=max(len(each.outcomes) for each in trials),
     )

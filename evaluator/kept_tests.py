@@ -66,7 +66,9 @@ class KeptTests:
 
         A rubric of which no judge could be asked keeps what it had: nothing was learned about it.
         """
-        told = {name: orjson.dumps(kept.as_json()) for name, kept in tests.items() if kept.unasked < kept.number}
+        told: dict[Any, Any] = {
+            name: orjson.dumps(kept.as_json()) for name, kept in tests.items() if kept.unasked < kept.number
+        }
         if told:
             with reachable():
                 self._redis.hset(self._key, mapping=told)

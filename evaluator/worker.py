@@ -80,7 +80,7 @@ class Queue:
                 # Messages are taken from the left end. Should another one have come in between, it goes first instead.
                 self.broker.client.lmove(self._list(lane), self._list(lane), "RIGHT", "LEFT")
 
-    def _options(self) -> dict[str, str]:
+    def _options(self) -> dict[str, Any]:
         parent = self.spans.traceparent()
         return {} if parent is None else {TRACEPARENT: parent}
 

@@ -14,11 +14,14 @@ from evaluator.broker import TRACEPARENT
 from evaluator.errors import Unavailable
 from evaluator.scheduler import Scheduler
 from evaluator.service import sweep
-from evaluator.worker import open_queue
+from evaluator.worker import Queue, open_queue
 from sandbox.server import Sandbox
 from tests.serving import SERVICE, Config, OpenService, Traffic, WrongClock
 
 SEEN: Final = SERVICE.replace("trace: off", "trace: all")
+PRICED: Final = SERVICE + "models: {prices: {gpt-5.4-mini: {input: 1, output: 2}}}\n"
+OWN: Final = "pk-lf-spans"
+"""Langfuse's SDK keeps one client for each key, with the address it had first."""
 BROKEN: Final = "[{name: answered, rule: not_empty}, {name: broken, rule: broken}]"
 BREAKS: Final = '''
 from rules import Rule
@@ -49,11 +52,16 @@ def away(jobs: Sequence[Job]) -> None:
     raise Unavailable("Redis does not answer")
 
 
+def queued(queue: Queue) -> str:
+    """Return the live messages that wait, as Redis holds them."""
+    return repr(queue.broker.client.hgetall(f"{queue.broker.namespace}:{Lane.LIVE}.msgs")).replace(" ", "")
+
+
 def test_a_batch_is_linked_to_the_sweep_that_found_it_and_its_steps_stand_below_it(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
 ) -> None:
     ids = traffic.add(3)
-    with service(config(service=SEEN), otel_exporter_otlp_endpoint=sandbox.collector_url) as app:
+    with service(config(service=PRICED), otel_exporter_otlp_endpoint=sandbox.collector_url) as app:
         assert swept(app)["evaluations"] == {"sampled": 9, "scored": 9}
     found, batch = only(sandbox, "sweep"), only(sandbox, "batch")
     assert batch["links"] == [(found["trace_id"], found["span_id"])]
@@ -81,14 +89,15 @@ def test_no_span_holds_content_or_a_key_and_none_goes_where_the_other_kind_goes(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
 ) -> None:
     traffic.add(2)
-    before = sandbox.langfuse.store.observations
-    with service(config(service=SEEN), otel_exporter_otlp_endpoint=sandbox.collector_url) as app:
+    before = sandbox.langfuse.counts()["observations"]
+    told = {"otel_exporter_otlp_endpoint": sandbox.collector_url, "langfuse_public_key": OWN}
+    with service(config(service=SEEN), **told) as app:
         swept(app)
     text = repr(sandbox.collector.spans)
     for secret in ("How do I return", "within 30 days", "Judge whether", sandbox.secret_key, "sk-sandbox"):
         assert secret not in text
     assert {span["name"] for span in collected(sandbox)} == {"sweep", "batch", "read", "rules", "judge", "write"}
-    assert sandbox.langfuse.store.observations - before == 2, "judge calls, and nothing of ours, went to Langfuse"
+    assert sandbox.langfuse.counts()["observations"] - before == 2, "judge calls, and nothing of ours, went to Langfuse"
     judged = {score["metadata"].get("judge_trace_id") for score in sandbox.langfuse.all_scores()} - {None}
     assert len(judged) == 2, "each judge call is a trace of its own still"
     assert judged.isdisjoint(span["trace_id"] for span in collected(sandbox))
@@ -140,10 +149,7 @@ def test_workers_that_know_nothing_of_spans_take_such_messages_and_the_other_way
     with service(folder, otel_exporter_otlp_endpoint=sandbox.collector_url) as app:
         queue = open_queue(app)
         app.discovery(queue.put).since(app.clock.now() - timedelta(hours=1))
-        ((_, message),) = queue.broker.client.hgetall(f"{queue.broker.namespace}:{Lane.LIVE}.msgs").items()  # type: ignore[union-attr]
-        assert f'"{TRACEPARENT}":"00-' in message.decode().replace(" ", "")
-        message = queue.actors[Lane.LIVE].message_with_options(args=({"v": 1, "jobs": []},), traceparent="00-mangled")
-        queue.broker.enqueue(message)
+        assert f'"{TRACEPARENT}":"00-' in queued(queue)
     with service(folder) as app:
         assert not app.spans.is_on
         assert swept(app)["evaluations"] == {"scored": 2}
@@ -152,8 +158,7 @@ def test_workers_that_know_nothing_of_spans_take_such_messages_and_the_other_way
     with service(folder) as app:
         queue = open_queue(app)
         app.discovery(queue.put).since(app.clock.now() - timedelta(hours=1))
-        stored = queue.broker.client.hgetall(f"{queue.broker.namespace}:{Lane.LIVE}.msgs")
-        assert TRACEPARENT not in repr(stored)
+        assert TRACEPARENT not in queued(queue)
         queue.broker.enqueue(
             queue.actors[Lane.LIVE].message_with_options(args=({"v": 1, "jobs": []},), traceparent="00-mangled")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_what_is_not_known_says_how_to_learn_it(definitions: Definitions) -> Non
 
 def test_what_is_known_stands_with_its_day_its_interval_and_its_course(definitions: Definitions) -> None:
     weeks = tuple(WeekMean(NOW - timedelta(weeks=w), 40, 0.7 + w / 100, 0.6, 0.8) for w in (2, 1, 0))
-    text = shown(definitions, Trust("v1", 5, WELL, Agreement(*_fields(AGREES)[:-1], weeks)))
+    text = shown(definitions, Trust("v1", 5, WELL, replace(AGREES, weeks=weeks)))
     assert "5 of 5 as expected on 29 Nov 2026<" in text
     assert "weighted kappa 0.71 (95 % 0.60 to 0.80) against quality, floor 0.6, 40 subjects, on 29 Nov 2026" in text
     assert '<svg class="spark"' in text
@@ -99,7 +100,3 @@ def test_a_test_of_another_version_says_nothing_against_this_one(definitions: De
     assert "fell" not in text
     # Where Langfuse keeps the prompt, nobody here knows the version that judges.
     assert not Trust("", 5, KeptTest(NOW, "v1", 3, 2, 0), None).is_stale
-
-
-def _fields(agreement: Agreement) -> list[object]:
-    return [getattr(agreement, name) for name in Agreement.__slots__]
