@@ -55,6 +55,7 @@ def calibrate(
     from evaluator.calibration import calibrate as held
     from evaluator.calibration_page import page
     from evaluator.definitions import load
+    from evaluator.label_queue import queue_name, read_queue
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
@@ -65,7 +66,8 @@ def calibrate(
     with open_desk(settings, definitions) as desk:
         now, url = desk.clock.now(), address(desk.langfuse)
         rng = np.random.default_rng(0)  # the same labels, the same figures
-        ways: dict[str, Any] = {"pass_at": wanted.pass_at, "random": wanted.random}
+        queue = read_queue(desk.langfuse, queue_name(rubric), definitions.service.sampling.salt)
+        ways: dict[str, Any] = {"pass_at": wanted.pass_at, "random": wanted.random, "queue": queue}
         found = held(desk.langfuse, rubric, wanted.against, since=now - wanted.since, now=now, rng=rng, **ways)
         keep(desk.state, found)
         place = place_of(name, wanted.against)

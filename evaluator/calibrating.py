@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import structlog
@@ -19,6 +19,7 @@ from evaluator.calibration import Calibration, calibrate
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.errors import EvaluatorError
+from evaluator.label_queue import QueueStore, queue_name, read_queue
 from evaluator.labels import LabelStore
 from evaluator.message import notice
 from evaluator.state import State
@@ -57,15 +58,20 @@ def place_of(name: str, against: str) -> str:
     return f"{_PLACE}/{name}/{against}"
 
 
+class Source(LabelStore, QueueStore, Protocol):
+    """What is needed of Langfuse."""
+
+
 class Calibrating:
     """Holds the judges against people, and remembers what was found."""
 
     def __init__(
-        self, definitions: Definitions, langfuse: LabelStore, state: State, clock: Clock, *, delivers: bool
+        self, definitions: Definitions, langfuse: Source, state: State, clock: Clock, *, delivers: bool
     ) -> None:
         """Hold those rubrics that say `calibrate`; without anybody who `delivers`, what is told is only logged."""
         rubrics = definitions.rubrics()
         self._held = [(each, each.spec.calibrate) for each in rubrics if each.spec.calibrate is not None]
+        self._salt = definitions.service.sampling.salt
         self._langfuse = langfuse
         self._state = state
         self._clock = clock
@@ -100,6 +106,7 @@ class Calibrating:
             rng=np.random.default_rng(0),
             pass_at=wanted.pass_at,
             random=wanted.random,
+            queue=read_queue(self._langfuse, queue_name(rubric), self._salt),
         )
         keep(self._state, found, floor=wanted.floor, delivers=self._delivers)
         return found

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from evaluator.corrected import corrected
+from evaluator.corrected import Drawn, corrected
 from evaluator.evidence import evidence
-from evaluator.labels import LabelStore, Pair, labelled, said_in
+from evaluator.label_queue import LabelQueue
+from evaluator.labels import About, LabelStore, Pair, about, labelled, said_in
 from judges import Rubric
 from judges.agreement import Value
 from judges.calibration import Agreement, Figure, Labelled, agreement
@@ -24,6 +25,7 @@ FEWEST: Final = 20
 """Labelled subjects below which nothing is said of a floor: the interval of a kappa would be wider than the scale."""
 
 _FEWEST_SESSIONS: Final = 10
+CHOSEN: Final = "were chosen by `evaluator label` for what they teach, and stand for nobody else"
 OFF_SCALE: Final = "have only labels that are not on the rubric's scale"
 _SHOWN: Final = 20
 _PER_SESSION: Final = 2
@@ -59,6 +61,7 @@ class Calibration:
         left_out: labelled subjects that do not count, by reason.
         differences: where they differ, what teaches most first.
         corrected: the mean of the last seven days as people would have it; None where labels cannot tell.
+        differing: everything on which they differ.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Calibration:
     left_out: Mapping[str, int]
     differences: tuple[Difference, ...]
     corrected: Corrected | None = None
+    differing: frozenset[About] = frozenset()
 
     @property
     def headline(self) -> Figure | None:
@@ -116,6 +120,7 @@ def calibrate(
     rng: np.random.Generator,
     pass_at: float | None = None,
     random: bool = False,
+    queue: LabelQueue | None = None,
 ) -> Calibration:
     """Hold a judge against the labels of a score.
 
@@ -128,6 +133,7 @@ def calibrate(
         rng: draws the resamples of the intervals.
         pass_at: from where on a number passes, where one side says yes or no.
         random: whether the labelled subjects were drawn at random from what was scored.
+        queue: in which `evaluator label` asked for labels: what it chose is among the differences and in no figure.
 
     Raises:
         Unavailable, Refused: Langfuse.
@@ -139,7 +145,10 @@ def calibrate(
     left_out = Counter(known.left_out)
     left_out[OFF_SCALE] += len(known.pairs) - len(read)
     last = max((pair.ours for pair, _ in read), key=lambda score: score.timestamp, default=None)
-    found = agreement([item for _, item in read], scale, rng) if read else None
+    fair = read if queue is None else [(pair, item) for pair, item in read if not queue.chose(about(pair.ours))]
+    left_out[CHOSEN] += len(read) - len(fair)
+    found = agreement([item for _, item in fair], scale, rng) if fair else None
+    differences, drawn = _differences(read, scale), _drawn(queue, random=random)
     return Calibration(
         name=rubric.name,
         version=str(last.metadata.get("evaluator_version", "")) if last else rubric.version,
@@ -150,9 +159,21 @@ def calibrate(
         scale=scale,
         found=found,
         left_out=+left_out,
-        differences=_differences(read, scale),
-        corrected=None if found is None else corrected(langfuse, read, found, scale, now, random=random),
+        differences=_told(differences),
+        differing=frozenset(about(each.pair.ours) for each, _ in differences),
+        corrected=None if found is None else corrected(langfuse, fair, found, scale, now, drawn=drawn),
     )
+
+
+def _drawn(queue: LabelQueue | None, *, random: bool) -> Drawn:
+    """Return how likely a labelled subject was to be drawn; where people draw themselves, all are alike."""
+
+    def chance(score: RecordedScore) -> float | None:
+        if random:
+            return 1.0
+        return queue.probability(score.timestamp) or None if queue is not None and queue.drew(about(score)) else None
+
+    return chance
 
 
 def _judge(score: RecordedScore | None) -> str:
@@ -169,8 +190,8 @@ def _item(pair: Pair, scale: SharedScale, pass_at: float | None) -> Labelled | N
     return Labelled(ours, labels, known.weight, known.session)
 
 
-def _differences(read: Sequence[tuple[Pair, Labelled]], scale: SharedScale) -> tuple[Difference, ...]:
-    """Return where they differ: far apart first, then where the judge was sure, then where people say why."""
+def _differences(read: Sequence[tuple[Pair, Labelled]], scale: SharedScale) -> list[tuple[Difference, str]]:
+    """Return where they differ, with the session: far apart first, then where the judge was sure, or people say why."""
     found = []
     for pair, item in read:
         apart = sum(distance(item.ours, said, scale) for said in item.labels.values()) / len(item.labels)
@@ -179,6 +200,10 @@ def _differences(read: Sequence[tuple[Pair, Labelled]], scale: SharedScale) -> t
             sure = float(confidence) if isinstance(confidence, int | float) else 0.0
             found.append((Difference(pair, item.ours, item.labels, apart, sure), item.session))
     found.sort(key=lambda each: (-each[0].distance, -each[0].sure, not each[0].comments, each[0].pair.ours.id))
+    return found
+
+
+def _told(found: Sequence[tuple[Difference, str]]) -> tuple[Difference, ...]:
     sessions: Counter[str] = Counter()
     chosen = []
     for difference, session in found:

@@ -22,6 +22,7 @@ from evaluator.calibrate_cli import calibrate
 from evaluator.dead_letters_cli import dead_letters
 from evaluator.errors import ConfigError, EvaluatorError
 from evaluator.import_cli import imports
+from evaluator.label_cli import label
 from evaluator.rubric_cli import rubric
 from evaluator.rules_cli import rules
 from evaluator.settings import Settings, load_settings
@@ -47,7 +48,7 @@ cli = typer.Typer(
 )
 for group in (rubric, alert, dead_letters, imports):
     cli.add_typer(group)
-for command in (backfill, calibrate, rules, status, top, why):
+for command in (backfill, calibrate, label, rules, status, top, why):
     cli.command()(command)
 cli.command("try")(try_it)
 _out = Console(soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,6 +17,9 @@ from monitors.correction import Corrected, Scored, by_few, by_labels, by_rates
 from monitors.series import WEEK
 from traces import RecordedScore
 
+Drawn = Callable[[RecordedScore], float | None]
+
+_EVEN: Final[Mapping[str, float]] = {}
 _AHEAD: Final = timedelta(minutes=1)
 _ENOUGH: Final = 10
 """Failures, and passes, among this week's labels from which on normal theory holds."""
@@ -29,7 +32,7 @@ def corrected(
     scale: SharedScale,
     now: datetime,
     *,
-    random: bool,
+    drawn: Drawn,
 ) -> Corrected | None:
     """Return the mean of the last seven days as people would have it; None where labels cannot tell.
 
@@ -39,8 +42,8 @@ def corrected(
         found: how far they agree.
         scale: on which both are read.
         now: the end of the week.
-        random: whether the labelled subjects were drawn at random from what was scored: only then do this week's labels
-            stand for this week.
+        drawn: how likely a labelled subject was to be drawn for labelling, beside others of its week; None where it was
+            not drawn at random: only drawn ones stand for the week.
 
     Raises:
         Unavailable, Refused: Langfuse.
@@ -58,12 +61,13 @@ def corrected(
     ]
     if not week:
         return None
-    labelled = [(score, value) for score, value in week if score.id in known]
-    if random and labelled:
+    chances = {score.id: chance for score, _ in week if score.id in known and (chance := drawn(score)) is not None}
+    if chances:
+        labelled = [(score, value) for score, value in week if score.id in chances]
         said = np.array([_mean(known[score.id]) for score, _ in labelled])
-        rest = _columns([(score, value) for score, value in week if score.id not in known])
+        rest = _columns([(score, value) for score, value in week if score.id not in chances])
         few = scale.is_binary and min(float(said.sum()), float((1 - said).sum())) < _ENOUGH
-        made = (by_few if few else by_labels)(said, _columns(labelled), rest)
+        made = (by_few if few else by_labels)(said, _columns(labelled, chances), rest)
         if made is not None:
             return made
     return _by_rates(week, found) if scale.is_binary else None
@@ -77,12 +81,13 @@ def _by_rates(week: Sequence[tuple[RecordedScore, float]], found: Agreement) -> 
     return by_rates(_columns(week), (1 - wrongly, of_fails), passes)
 
 
-def _columns(scores: Sequence[tuple[RecordedScore, float]]) -> Scored:
+def _columns(scores: Sequence[tuple[RecordedScore, float]], chances: Mapping[str, float] = _EVEN) -> Scored:
     known = [evidence(score, value, None) for score, value in scores]
     codes = {name: code for code, name in enumerate(dict.fromkeys(each.session for each in known))}
+    weights = [each.weight / chances.get(score.id, 1.0) for each, (score, _) in zip(known, scores, strict=True)]
     return Scored(
         np.array([each.value for each in known], dtype=float),
-        np.array([each.weight for each in known], dtype=float),
+        np.array(weights, dtype=float),
         np.array([codes[each.session] for each in known], dtype=np.int64),
     )
 

@@ -155,7 +155,15 @@ class Calibrate(_Part):
         default=None, description="where people say yes or no to a judge that gives numbers: from where on one passes"
     )
     random: bool = Field(
-        default=False, description="what people label is drawn at random from what was scored: labels correct the mean"
+        default=False,
+        description="what people label was drawn at random by yourselves: labels correct the mean; those that "
+        "`evaluator label` drew do so anyway",
+    )
+    queue: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="annotation queue of `evaluator label`; null: the rubric's name and `labels`",
     )
 
 

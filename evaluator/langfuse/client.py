@@ -16,7 +16,7 @@ from evaluator.langfuse.media import MediaStore
 from evaluator.langfuse.native import rows_of
 from evaluator.langfuse.paging import PageSize
 from evaluator.langfuse.prompts import read_prompt
-from evaluator.langfuse.reviews import enqueue, is_queued, put_item, queue_ids
+from evaluator.langfuse.reviews import QueueItem, enqueue, is_queued, make_queue, put_item, queue_ids, queue_items
 from evaluator.langfuse.scanning import (
     ROOT_FIELDS,
     ROOT_FIELDS_AND_METADATA,
@@ -184,6 +184,18 @@ class Langfuse:
         """Whether an annotation queue has the subject, done or not."""
         return self._loop.call(is_queued(self._wire, queue_id, subject))
 
+    def queue_items(self, queue_id: str) -> list[QueueItem]:
+        """Return all that stands in an annotation queue, done or not."""
+        return self._loop.call(queue_items(self._wire, queue_id))
+
+    def make_queue(self, name: str, description: str, config: Mapping[str, Any]) -> str:
+        """Make an annotation queue for the score of a config, and that too where it is missing; return its id.
+
+        Raises:
+            Refused: this Langfuse makes none, or another one is called so.
+        """
+        return self._loop.call(make_queue(self._wire, name, description, config))
+
     def enqueue(self, queue_id: str, subject: Subject) -> None:
         """Put a subject into an annotation queue, which takes the same one twice."""
         self._loop.call(enqueue(self._wire, queue_id, subject))
@@ -203,6 +215,11 @@ class Langfuse:
     def session_url(self, session_id: str) -> str:
         """Return where a person reads a session."""
         return f"{self._wire.base_url}/project/{self.capabilities().project_id}/sessions/{quote(session_id, safe='')}"
+
+    def queue_url(self, queue_id: str) -> str:
+        """Return where people work through an annotation queue."""
+        project = self.capabilities().project_id
+        return f"{self._wire.base_url}/project/{project}/annotation-queues/{quote(queue_id, safe='')}"
 
     def prompt_url(self, name: str) -> str:
         """Return where a person reads a prompt of Langfuse's prompt management."""

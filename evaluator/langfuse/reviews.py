@@ -1,18 +1,31 @@
-"""Writing to annotation queues and datasets."""
+"""Annotation queues, the score configs people answer by, and datasets."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
 
+from evaluator.errors import Refused
 from evaluator.langfuse.wire import Wire
 from traces import Subject
 
 _ROWS: Final = 100
 """Rows a page; the API has no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """What stands in an annotation queue: the kind of object and its id, since when, and whether it is done."""
+
+    kind: str
+    id: str
+    since: datetime
+    is_done: bool
 
 
 async def queue_ids(wire: Wire) -> dict[str, str]:
@@ -26,16 +39,55 @@ async def queue_ids(wire: Wire) -> dict[str, str]:
 
 async def is_queued(wire: Wire, queue_id: str, subject: Subject) -> bool:
     """Whether a queue has the subject, done or not."""
-    id_, kind = _named(subject)
+    kind, id_ = object_of(subject)
     async for row in _rows(wire, _path(queue_id)):
         if row.get("objectId") == id_ and row.get("objectType") == kind:
             return True
     return False
 
 
+async def queue_items(wire: Wire, queue_id: str) -> list[QueueItem]:
+    """Return all that stands in a queue, done or not."""
+    return [
+        QueueItem(
+            str(row.get("objectType")),
+            str(row.get("objectId")),
+            datetime.fromisoformat(str(row.get("createdAt"))),
+            row.get("status") == "COMPLETED",
+        )
+        async for row in _rows(wire, _path(queue_id))
+    ]
+
+
+async def make_queue(wire: Wire, name: str, description: str, config: Mapping[str, Any]) -> str:
+    """Make a queue in which people give the score of a config, which is made too where none has its name.
+
+    Args:
+        wire: to the project.
+        name: of the queue.
+        description: shown to who labels.
+        config: a score config as the API takes it.
+
+    Raises:
+        Refused: this Langfuse makes none (the plan has its own number of queues), or another one is called so.
+    """
+    configs = [row async for row in _rows(wire, "score-configs") if row.get("name") == config["name"]]
+    known = next((str(row["id"]) for row in configs if not row.get("isArchived")), None)
+    config_id = known or await _made(wire, "score-configs", config)
+    asked = {"name": name, "description": description, "scoreConfigIds": [config_id]}
+    return await _made(wire, "annotation-queues", asked)
+
+
+async def _made(wire: Wire, path: str, body: Mapping[str, Any]) -> str:
+    answer = await wire.post_once(path, orjson.dumps(body))
+    if not isinstance(answer.get("id"), str):
+        raise Refused(f"Langfuse answered POST {path} without an id")
+    return str(answer["id"])
+
+
 async def enqueue(wire: Wire, queue_id: str, subject: Subject) -> None:
     """Put a subject into a queue; a queue takes the same one twice."""
-    id_, kind = _named(subject)
+    kind, id_ = object_of(subject)
     await wire.post_once(_path(queue_id), orjson.dumps({"objectId": id_, "objectType": kind}))
 
 
@@ -58,10 +110,11 @@ def _path(queue_id: str) -> str:
     return f"annotation-queues/{quote(queue_id, safe='')}/items"
 
 
-def _named(subject: Subject) -> tuple[str, str]:
+def object_of(subject: Subject) -> tuple[str, str]:
+    """Return what a subject is called in a queue: the kind of object, and its id."""
     if subject.observation_id is not None:
-        return subject.observation_id, "OBSERVATION"
-    return (subject.trace_id, "TRACE") if subject.trace_id is not None else (subject.session_id or "", "SESSION")
+        return "OBSERVATION", subject.observation_id
+    return ("TRACE", subject.trace_id) if subject.trace_id is not None else ("SESSION", subject.session_id or "")
 
 
 async def _rows(wire: Wire, path: str) -> AsyncIterator[Mapping[str, Any]]:

@@ -95,9 +95,10 @@ class Wire:
         status, _, _ = await self._send("POST", path, body=body)
         return status
 
-    async def post_once(self, path: str, body: bytes) -> None:
+    async def post_once(self, path: str, body: bytes) -> Any:
         """Send POST /api/public/PATH, and never again by itself: what is sent twice is there twice."""
-        await self._once("POST", path, (), body)
+        _, answer, _ = await self._once("POST", path, (), body)
+        return answer
 
     async def _send(
         self, method: str, path: str, *, params: Params = (), body: bytes | None = None

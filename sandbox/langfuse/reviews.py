@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
 from uuid import uuid4
 
-from sandbox.langfuse.answers import bad_request, invalid, issue, not_found
+from sandbox.langfuse.answers import Refusal, bad_request, invalid, issue, not_found
 from sandbox.langfuse.times import iso, now_ms
 
 _KINDS: Final = ("TRACE", "OBSERVATION", "SESSION")
@@ -20,17 +20,47 @@ class Reviews:
     def __init__(self, project_id: str) -> None:
         self._project_id = project_id
         self._queues: dict[str, str] = {}
+        self._configs: dict[str, list[str]] = {}
+        self.most_queues = 1000
+        """How many the plan allows."""
+
         self._items: dict[str, list[dict[str, Any]]] = {}
         self._datasets: dict[str, dict[str, dict[str, Any]]] = {}
         self._lock = Lock()
 
-    def add_queue(self, name: str) -> str:
-        """Make a queue; return its id."""
+    def add_queue(self, name: str, configs: Sequence[str] = ()) -> str:
+        """Make a queue for scores of these configs; return its id."""
         with self._lock:
             id_ = f"queue-{len(self._queues) + 1}"
             self._queues[id_] = name
             self._items[id_] = []
+            self._configs[id_] = list(configs)
             return id_
+
+    def create_queue(self, body: Any, known: Collection[str]) -> dict[str, Any]:
+        """Answer POST /annotation-queues; `known` are the ids of the project's score configs.
+
+        Raises:
+            Refusal: 400, or 405 when the plan allows no more.
+        """
+        if not isinstance(body, Mapping) or not isinstance(body.get("name"), str) or not 1 <= len(body["name"]) <= 35:
+            invalid([issue("String must contain 1 to 35 characters", "name")])
+        configs = body.get("scoreConfigIds")
+        if not isinstance(configs, list) or not configs or not set(configs) <= set(known):
+            bad_request("At least one of the score config IDs cannot be found for the given project")
+        with self._lock:
+            if body["name"] in self._queues.values():
+                bad_request(f"A queue with the name {body['name']} already exists")
+            full = len(self._queues) >= self.most_queues
+        if full:
+            said = "Maximum number of annotation queues reached on your plan."
+            raise Refusal(405, {"message": said, "error": "MethodNotAllowedError"})
+        return self._document(self.add_queue(body["name"], configs))
+
+    def _document(self, id_: str) -> dict[str, Any]:
+        times = dict.fromkeys(("createdAt", "updatedAt"), iso(now_ms()))
+        configs = self._configs[id_]
+        return {"id": id_, "name": self._queues[id_], "description": None, "scoreConfigIds": configs, **times}
 
     def add_dataset(self, name: str) -> None:
         """Make a dataset."""
@@ -54,11 +84,7 @@ class Reviews:
             Refusal: 400.
         """
         with self._lock:
-            times = dict.fromkeys(("createdAt", "updatedAt"), iso(now_ms()))
-            data: list[dict[str, Any]] = [
-                {"id": id_, "name": name, "description": None, "scoreConfigIds": [], **times}
-                for id_, name in self._queues.items()
-            ]
+            data = [self._document(id_) for id_ in self._queues]
         return _page(data, query)
 
     def queue_items(self, queue_id: str, query: Mapping[str, str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sandbox.langfuse.answers import (
 )
 from sandbox.langfuse.control import add_control
 from sandbox.langfuse.limits import Bucket, too_many
+from sandbox.langfuse.scores import score_config
 from sandbox.langfuse.stand_in import LangfuseStandIn
 from sandbox.langfuse.times import iso, now_ms
 
@@ -225,6 +226,16 @@ async def _evaluation_rules(langfuse: LangfuseStandIn, request: web.Request) -> 
     return answer(langfuse.native.rules(request.query))
 
 
+async def _create_config(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    config = score_config(await _json_body(request, _LARGEST_SCORES))
+    langfuse.configs[config.id] = config
+    return answer(config.document(langfuse.project_id, iso(now_ms())))
+
+
+async def _create_queue(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.reviews.create_queue(await _json_body(request, _LARGEST_SCORES), langfuse.configs))
+
+
 async def _queues(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
     return answer(langfuse.reviews.queues(request.query))
 
@@ -293,6 +304,7 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("GET", "v2/metrics", _metrics, Bucket.METRICS),
     ("GET", "score-configs", _configs, Bucket.GENERAL),
     ("GET", "score-configs/{id}", _config, Bucket.GENERAL),
+    ("POST", "score-configs", _create_config, Bucket.GENERAL),
     ("GET", "v2/prompts", _prompts, Bucket.NONE),
     ("POST", "v2/prompts", _create_prompt, Bucket.NONE),
     ("GET", "v2/prompts/{name}", _prompt, Bucket.NONE),
@@ -300,6 +312,7 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("GET", "v2/evaluation-rules", _evaluation_rules, Bucket.GENERAL),
     ("GET", "media/{id}", _media, Bucket.GENERAL),
     ("GET", "annotation-queues", _queues, Bucket.REVIEWS),
+    ("POST", "annotation-queues", _create_queue, Bucket.REVIEWS),
     ("GET", "annotation-queues/{id}/items", _queue_items, Bucket.REVIEWS),
     ("POST", "annotation-queues/{id}/items", _enqueue, Bucket.REVIEWS),
     ("POST", "dataset-items", _put_item, Bucket.REVIEWS),

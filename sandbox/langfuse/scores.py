@@ -19,6 +19,7 @@ _TEXTS: Final = (
 )  # fmt: skip
 _SUBJECTS: Final = ("traceId", "sessionId", "datasetRunId")
 DATA_TYPES: Final = frozenset({"NUMERIC", "BOOLEAN", "CATEGORICAL", "TEXT", "CORRECTION"})
+_LONGEST_NAME: Final = 35
 _SOURCES: Final = frozenset({"API", "ANNOTATION"})
 
 
@@ -52,6 +53,27 @@ class ScoreConfig:
             "maxValue": self.max_value, "categories": categories, "isArchived": self.archived, "description": None,
             "projectId": project, "createdAt": now, "updatedAt": now,
         }  # fmt: skip
+
+
+def score_config(body: Any) -> ScoreConfig:
+    """Return the config that POST /score-configs makes.
+
+    Raises:
+        Refusal: 400 with zod issues.
+    """
+    body = body if isinstance(body, dict) else {}
+    name, kind, labels = body.get("name"), body.get("dataType"), body.get("categories")
+    low, high = body.get("minValue"), body.get("maxValue")
+    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME:
+        invalid([issue("String must contain 1 to 35 characters", "name")])
+    if kind not in DATA_TYPES - {"CORRECTION"}:
+        invalid([issue("Invalid enum value", "dataType", code="invalid_enum_value")])
+    if low is not None and high is not None and not high > low:
+        invalid([issue("Maximum value must be greater than Minimum value", "maxValue")])
+    if kind == "BOOLEAN" and labels is not None:
+        invalid([issue("Categories are made for booleans", "categories")])
+    named = tuple(str(each["label"]) for each in labels or ())
+    return ScoreConfig(str(uuid.uuid4()), name, kind, low, high, named)
 
 
 def score_row(body: Any, *, now: int, visible_at: int, keeps_timestamp: bool) -> ScoreRow:

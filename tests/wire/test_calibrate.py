@@ -166,6 +166,12 @@ class WithoutLabels:
             raise Unavailable("no answer")
         return self._langfuse.scores(window, names=names, **more)
 
+    def queue_ids(self) -> dict[str, str]:
+        return self._langfuse.queue_ids()
+
+    def queue_items(self, queue_id: str) -> Any:
+        return self._langfuse.queue_items(queue_id)
+
 
 def test_one_label_that_cannot_be_read_stops_no_other_judge(
     sandbox: Sandbox, service: OpenService, config: Config
