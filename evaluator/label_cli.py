@@ -61,30 +61,32 @@ def label(
     (rubric,) = definitions.rubrics([name])
     wanted, place = label_of(rubric, against), queue or queue_name(rubric)
     _must_be_its_own(definitions, place)
-    passing = pass_at if pass_at is not None or rubric.spec.calibrate is None else rubric.spec.calibrate.pass_at
     with open_desk(settings, definitions) as desk:
-        salt = definitions.service.sampling.salt
-        labelling = Labelling(desk.langfuse, rubric, wanted, queue=place, salt=salt, now=desk.clock.now())
-        wish = 0 if status else size
-        board = labelling.board(last=back, size=wish, random_share=random_share, pass_at=passing)
-        url = address(desk.langfuse)
+        salt, now = definitions.service.sampling.salt, desk.clock.now()
+        labelling = Labelling(desk.langfuse, rubric, wanted, queue=place, salt=salt, now=now)
+        board = labelling.board(
+            last=back, size=0 if status else size, random_share=random_share, pass_at=_passing(rubric, pass_at)
+        )
         if as_json:
-            sys.stdout.write(json.dumps(labelling_report.as_json(board, width, url), ensure_ascii=False) + "\n")
+            document = labelling_report.as_json(board, width, address(desk.langfuse))
+            sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
         else:
-            labelling_report.show_progress(board, width, _out)
-            if not status:
-                _out.print()
-                labelling_report.show_proposals(board, _out)
+            labelling_report.show(board, width, _out, proposals=not status)
         if status or dry_run or not board.proposals:
             return
         with counting("put into the queue", len(board.proposals), _errors, desk.clock.monotonic) as more:
             made = labelling.ask(board, more)
-        _errors.print(
-            f"put {len(board.proposals):,} into the queue: {desk.langfuse.queue_url(made.id)}", highlight=False
-        )
-        if place != queue_name(rubric):
-            note = f"note: calibrate: {{queue: {place}}} in the rubric's file lets every calibration know this queue"
-            _errors.print(note, markup=False, highlight=False)
+        _tell(f"put {len(board.proposals):,} into the queue: {desk.langfuse.queue_url(made.id)}")
+    if place != queue_name(rubric):
+        _tell(f"note: calibrate: {{queue: {place}}} in the rubric's file lets every calibration know this queue")
+
+
+def _passing(rubric: Rubric, asked: float | None) -> float | None:
+    return asked if asked is not None or rubric.spec.calibrate is None else rubric.spec.calibrate.pass_at
+
+
+def _tell(said: str) -> None:
+    _errors.print(said, markup=False, highlight=False)
 
 
 def label_of(rubric: Rubric, against: str) -> str:

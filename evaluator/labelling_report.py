@@ -22,8 +22,22 @@ from traces import RecordedScore
 _STRATA: Final = 6
 
 
-def show_progress(board: Board, width: float, out: Console) -> None:
-    """Print how many labels are there and how far the intervals shrank; `width` is how wide kappa's may be."""
+def show(board: Board, width: float, out: Console, *, proposals: bool) -> None:
+    """Print how many labels are there and how far the intervals shrank, and with `proposals` whom to ask about next.
+
+    Args:
+        board: where the labelling stands.
+        width: how wide the interval of kappa may be.
+        out: where to.
+        proposals: whether those are told.
+    """
+    _progress(board, width, out)
+    if proposals:
+        out.print()
+        _proposals(board, out)
+
+
+def _progress(board: Board, width: float, out: Console) -> None:
     name, queue = board.rubric.name, board.queue
     if queue is None:
         out.print(f"{name} against {board.against}: nobody was asked yet", highlight=False, markup=False)
@@ -41,8 +55,7 @@ def show_progress(board: Board, width: float, out: Console) -> None:
             out.print(line, highlight=False, markup=False)
 
 
-def show_proposals(board: Board, out: Console) -> None:
-    """Print whom to ask about next, and why."""
+def _proposals(board: Board, out: Console) -> None:
     if not board.proposals:
         out.print(f"nothing to ask: {board.scored:,} were scored in that time, and all are in the queue or labelled")
         return
