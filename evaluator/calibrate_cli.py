@@ -16,11 +16,9 @@ from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from evaluator.langfuse import Langfuse
     from judges import Calibrate, Rubric
-    from traces import RecordedScore
 
 _out = Console(soft_wrap=True)
 
@@ -64,7 +62,7 @@ def calibrate(
     said = {"against": against or None, "since": since or None, "random": random or None}
     wanted = _wanted(rubric, {**said, "floor": floor, "pass_at": pass_at})
     with open_desk(settings, definitions) as desk:
-        now, url = desk.clock.now(), address(desk.langfuse)
+        now, url = desk.clock.now(), desk.langfuse.score_url
         rng = np.random.default_rng(0)  # the same labels, the same figures
         queue = read_queue(desk.langfuse, queue_name(rubric), definitions.service.sampling.salt)
         ways: dict[str, Any] = {"pass_at": wanted.pass_at, "random": wanted.random, "queue": queue}
@@ -98,17 +96,6 @@ def _wanted(rubric: Rubric, asked: Mapping[str, Any]) -> Calibrate:
     known = own if own is not None and own.against == label else Calibrate(against=label)
     more = {"since": duration(said["since"], "--since")} if "since" in said else {}
     return known.model_copy(update={**said, "against": label, **more})
-
-
-def address(langfuse: Langfuse) -> Callable[[RecordedScore], str]:
-    """Return what tells where a person reads what a score is about."""
-
-    def of(score: RecordedScore) -> str:
-        if score.trace_id is not None:
-            return langfuse.trace_url(score.trace_id)
-        return langfuse.session_url(score.session_id or "")
-
-    return of
 
 
 def _write(path: Path, text: str) -> None:

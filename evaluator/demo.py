@@ -19,13 +19,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from evaluator import starter
 from evaluator.app import App, open_app
+from evaluator.calibration import Calibration, calibrate
+from evaluator.calibration_page import page
+from evaluator.calibration_report import heading, verdict_of
 from evaluator.clock import SystemClock
 from evaluator.definitions import Definitions, load
 from evaluator.errors import Unavailable
@@ -40,6 +45,9 @@ from traces import SampleRule
 
 RATE: Final = 0.6
 """Sampling rate of the rubrics in the demo; the shipped 5 % would need more traffic than a minute allows."""
+
+_HELD: Final = "faithfulness"
+"""The rubric whose judge is held against what was found out later."""
 
 _SETTLED: Final = frozenset({"scored", "skipped", "unscored", "failed", "gone"})
 _APPLY_ALWAYS: Final = ("answered", "no-errors", "tool-calls", "has-user", "has-session")
@@ -78,8 +86,9 @@ def run(weeks: int, per_week: int, out: Console) -> None:
             _evaluate(app, until - timedelta(weeks=weeks, days=1), bars)
             app.watch.look()
             funnel, spent = app.state.funnel(), sum(used.usd for used in app.state.spending().values())
+            held = _calibrated(app, until - timedelta(weeks=weeks, days=1))
         bars.stop()
-        _show(outside, sent, funnel, spent, clock.monotonic() - started, out)
+        _show(outside, sent, funnel, spent, held, clock.monotonic() - started, out)
 
 
 def serve_sandbox(replay: Path | None, weeks: int, port: int) -> None:
@@ -174,11 +183,31 @@ def _is_done(app: App, queue: Queue, bars: Progress, task: TaskID) -> bool:
     return caught_up and sampled > 0 and settled >= sampled and queue.size() == 0
 
 
+def _calibrated(app: App, since: datetime) -> tuple[Calibration, Path]:
+    """Hold a judge against what was found out later; return what came of it, and where the page of it is."""
+    (rubric,) = app.definitions.rubrics([_HELD])
+    rng, now = np.random.default_rng(0), app.clock.now()
+    # Chance decides of which traces the traffic tells how they ended: they stand for the others.
+    found = calibrate(app.langfuse, rubric, traffic.GROUND_TRUTH, since=since, now=now, rng=rng, random=True)
+    # A folder that stays: whoever ran the demo wants to read it afterwards.
+    target = Path(tempfile.mkdtemp(prefix="evaluator-demo-page-")) / "calibration.html"
+    target.write_text(page(found, [], app.langfuse.score_url), encoding="utf-8")
+    return found, target
+
+
 def _count(funnel: Funnel, states: Collection[str]) -> int:
     return sum(count for (_, state, _), count in funnel.items() if state in states)
 
 
-def _show(outside: Outside, sent: set[str], funnel: Funnel, usd: float, seconds: float, out: Console) -> None:
+def _show(
+    outside: Outside,
+    sent: set[str],
+    funnel: Funnel,
+    usd: float,
+    held: tuple[Calibration, Path],
+    seconds: float,
+    out: Console,
+) -> None:
     judged = outside.asked(outside.model_url, "counts")
     messages = outside.asked(outside.slack_url, "messages")
     scores = outside.asked(outside.langfuse_url, "scores")
@@ -193,6 +222,7 @@ def _show(outside: Outside, sent: set[str], funnel: Funnel, usd: float, seconds:
         "duplicates": outside.asked(outside.langfuse_url, "counts")["duplicates"],
         "lost": _lost(sent, ours),
         "alerts": len(messages),
+        "kappa": None if held[0].headline is None else round(held[0].headline.value, 3),
     }
     findings = Counter(s["name"] for s in ours if s["dataType"] == "BOOLEAN" and not s["value"])
     skipped = _count(funnel, ["skipped"])
@@ -203,6 +233,8 @@ def _show(outside: Outside, sent: set[str], funnel: Funnel, usd: float, seconds:
         f"[bold]{judged['calls']:,}[/bold] judge calls, {usd:.2f} USD for {tokens}",
         "findings: " + ", ".join(f"{name} {number}" for name, number in findings.most_common()),
         f"{skipped:,} evaluations had nothing to look at, such as documents in a trace without any",
+        f"is the judge right? {escape(heading(held[0]))}: {escape(verdict_of(held[0], None))}",
+        f"where judge and ground truth differ, and why: {held[1]}",
     ]
     out.print("\n".join(lines), _NEXT, sep="\n", highlight=False)
     out.file.flush()

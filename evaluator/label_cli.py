@@ -49,7 +49,6 @@ def label(
     back = duration(last, "--last")
     from evaluator import labelling_report
     from evaluator.app import open_desk
-    from evaluator.calibrate_cli import address
     from evaluator.definitions import load
     from evaluator.label_queue import queue_name
     from evaluator.labelling import Labelling
@@ -68,7 +67,7 @@ def label(
             last=back, size=0 if status else size, random_share=random_share, pass_at=_passing(rubric, pass_at)
         )
         if as_json:
-            document = labelling_report.as_json(board, width, address(desk.langfuse))
+            document = labelling_report.as_json(board, width, desk.langfuse.score_url)
             sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
         else:
             labelling_report.show(board, width, _out, proposals=not status)

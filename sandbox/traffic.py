@@ -14,6 +14,13 @@ from sandbox.scenes import EVASION, SYSTEM_PROMPT, TICKETS, TOPICS, Topic
 BAD_VERSION: Final = 4
 GOOD_VERSION: Final = 3
 PROMPT: Final = "support-answer"
+GROUND_TRUTH: Final = "task-success"
+_CHECKED: Final = 0.3
+"""Share of traces of which somebody found out later whether they did what was asked."""
+
+_MISJUDGED: Final = 0.05
+"""Share of those of which they found the wrong thing: no ground truth is quite true."""
+
 _HOURS: Final = (1, 1, 1, 1, 1, 2, 4, 7, 10, 12, 12, 11, 10, 11, 11, 10, 9, 8, 7, 6, 5, 4, 2, 1)
 """How busy each hour of a day is, UTC."""
 
@@ -96,7 +103,7 @@ def _answer(random: Random, number: int, at: datetime, person: _Person, recent: 
     )  # fmt: skip
     return TracePlan(
         trace, spans, "answer-user-query", user_id=person.user, session_id=person.session, tags=person.tags,
-        scores=_feedback(random, 0.05 if failed else good),
+        scores=(*_feedback(random, 0.05 if failed else good), *_outcome(trace, right=good > 0.6 and not failed)),
     )  # fmt: skip
 
 
@@ -160,7 +167,7 @@ def _agent_run(random: Random, number: int, at: datetime, person: _Person) -> Tr
     top = SpanPlan(root, "AGENT", "resolve-ticket", at, moment, None, {"question": asked}, final)
     return TracePlan(
         trace, (top, *spans), "resolve-ticket", user_id=person.user, session_id=person.session, tags=person.tags,
-        scores=_feedback(random, 0.4 if loops else 0.85),
+        scores=(*_feedback(random, 0.4 if loops else 0.85), *_outcome(trace, right=not loops)),
     )  # fmt: skip
 
 
@@ -168,6 +175,14 @@ def _feedback(random: Random, good: float) -> tuple[ScorePlan, ...]:
     if random.random() >= 0.25:
         return ()
     return (ScorePlan("user-feedback", float(random.random() < good), "BOOLEAN"),)
+
+
+def _outcome(trace: str, *, right: bool) -> tuple[ScorePlan, ...]:
+    """Return what was found out later. It has chances of its own: what everything else is does not hang on it."""
+    random = Random(f"outcome of {trace}")
+    if random.random() >= _CHECKED:
+        return ()
+    return (ScorePlan(GROUND_TRUTH, float(right != (random.random() < _MISJUDGED)), "BOOLEAN"),)
 
 
 def _with_surroundings(random: Random, plan: TracePlan, fortnight: int) -> TracePlan:

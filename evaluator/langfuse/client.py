@@ -216,6 +216,10 @@ class Langfuse:
         """Return where a person reads a session."""
         return f"{self._wire.base_url}/project/{self.capabilities().project_id}/sessions/{quote(session_id, safe='')}"
 
+    def score_url(self, score: RecordedScore) -> str:
+        """Return where a person reads what a score is about."""
+        return self.session_url(score.session_id or "") if score.trace_id is None else self.trace_url(score.trace_id)
+
     def queue_url(self, queue_id: str) -> str:
         """Return where people work through an annotation queue."""
         project = self.capabilities().project_id

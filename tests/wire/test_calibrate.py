@@ -12,7 +12,6 @@ import pytest
 from markupsafe import escape
 
 from evaluator.app import App, Desk
-from evaluator.calibrate_cli import address
 from evaluator.calibrating import Calibrating, Kept, place_of
 from evaluator.calibration import OFF_SCALE, Calibration, calibrate
 from evaluator.calibration_page import page
@@ -91,7 +90,7 @@ def test_sessions_are_paired_too(sandbox: Sandbox, service: OpenService) -> None
         found = held(app)
         assert found.found is not None
         assert found.found.n == 1
-        assert address(app.langfuse)(found.differences[0].pair.ours).endswith("/sessions/s-1")
+        assert app.langfuse.score_url(found.differences[0].pair.ours).endswith("/sessions/s-1")
         assert not found.is_enough
 
 
@@ -290,7 +289,7 @@ def test_nothing_to_compare_is_said(sandbox: Sandbox, service: OpenService) -> N
     with service() as app:
         found = held(app)
         assert (found.found, found.left_out) == (None, {UNSCORED: 1})
-        assert "No subject has both" in page(found, [], address(app.langfuse))
+        assert "No subject has both" in page(found, [], app.langfuse.score_url)
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(["helpfulness"], "say which labels")])

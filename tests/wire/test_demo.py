@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) 
     }
     done = subprocess.run(
         [sys.executable, "-m", "evaluator.cli", "demo", "--weeks", "11", "--traces-per-week", "220"],
-        env={**clean, "COLUMNS": "140"},
+        env={**clean, "COLUMNS": "140", "TMPDIR": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -35,4 +36,9 @@ def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) 
     assert summary["alerts"] == 1
     assert summary["scores"] > 10 * summary["traces"]
     assert summary["judge_calls"] >= summary["sampled"] > 0.4 * summary["traces"]
-    assert list(tmp_path.iterdir()) == []
+    assert 0.4 < summary["kappa"] < 0.95  # ground truth itself errs, and the simulated judge knows only cues
+    assert "is the judge right? faithfulness" in done.stdout
+    written = re.search(r"differ, and why: (\S+\.html)", done.stdout)
+    assert written is not None
+    assert "faithfulness" in Path(written[1]).read_text()
+    assert list(tmp_path.iterdir()) == [Path(written[1]).parent]  # and nothing else is left behind

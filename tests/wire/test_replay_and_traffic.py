@@ -15,7 +15,7 @@ from sandbox import ingest
 from sandbox.plans import TracePlan
 from sandbox.replay import REWARD, runs
 from sandbox.server import Sandbox
-from sandbox.traffic import BAD_VERSION, GOOD_VERSION, traffic
+from sandbox.traffic import BAD_VERSION, GOOD_VERSION, GROUND_TRUTH, traffic
 from tests.serving import Config, OpenService
 from traces import NotApplicable, TraceRef
 
@@ -96,9 +96,11 @@ def test_two_weeks_of_traffic_are_read_back_whole(sandbox: Sandbox, service: Ope
     assert len(plans) == 120
     assert counts["traces"] == 120
     assert counts["observations"] == sum(len(plan.spans) for plan in plans)
-    feedback = {plan.id: plan.scores[0].value for plan in plans if plan.scores}
-    assert {s["traceId"]: float(s["value"]) for s in sandbox.langfuse.all_scores()} == feedback
-    assert 10 < len(feedback) < 60
+    told = {(plan.id, score.name): score.value for plan in plans for score in plan.scores}
+    assert {(s["traceId"], s["name"]): float(s["value"]) for s in sandbox.langfuse.all_scores()} == told
+    number = Counter(name for _, name in told)
+    assert number.keys() == {"user-feedback", GROUND_TRUTH}
+    assert all(10 < count < 60 for count in number.values())
     with service(config(rules=RULES, rubrics={})) as app:
         found = refs(app, timedelta(weeks=2, days=1))
         fetched = app.langfuse.fetch(found)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
 from monitors.correction import Corrected, Scored, by_few, by_labels, by_rates
 
@@ -80,6 +83,22 @@ def test_it_is_what_ppi_python_says_but_for_the_t_of_few_labels() -> None:
     assert (found.low, found.high) == pytest.approx(PPI_PYTHON[1:], abs=0.012)
     assert found.high - found.low > PPI_PYTHON[2] - PPI_PYTHON[1]
     assert found.labels == 40
+
+
+@given(st.integers(0, 10_000), st.integers(12, 80), st.integers(50, 400))
+@settings(max_examples=50)
+def test_it_is_the_formula_of_ppi_written_down_again(seed: int, n: int, rest: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(3, 1, n + rest)
+    judge = 0.7 * truth + rng.normal(1, 0.6, n + rest)
+    y, f, others = truth[:n], judge[:n], judge[n:]
+    lam = float(np.clip(np.cov(y, f, ddof=0)[0, 1] / ((1 + n / rest) * np.var(judge)), 0, 1))
+    error = np.sqrt(lam**2 * np.var(others) / rest + np.var(y - lam * f) / n)
+    found = by_labels(y, even(f), even(others, n))
+    assert found is not None
+    assert found.mean == pytest.approx(lam * others.mean() + (y - lam * f).mean(), abs=1e-9)
+    half = student.ppf(0.975, n - 1) * error
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.06)  # sessions less one, not subjects
 
 
 def test_a_judge_who_tells_nothing_leaves_the_labels_alone() -> None:
