@@ -234,9 +234,12 @@ def _show(
         "findings: " + ", ".join(f"{name} {number}" for name, number in findings.most_common()),
         f"{skipped:,} evaluations had nothing to look at, such as documents in a trace without any",
         f"is the judge right? {escape(heading(held[0]))}: {escape(verdict_of(held[0], None))}",
-        f"where judge and ground truth differ, and why: {held[1]}",
     ]
-    out.print("\n".join(lines), _NEXT, sep="\n", highlight=False)
+    out.print("\n".join(lines), highlight=False)
+    out.print(
+        f"where it differs from what was found out later: {held[1]}", markup=False, highlight=False, soft_wrap=True
+    )
+    out.print(_NEXT, highlight=False)
     out.file.flush()
     sys.stdout.write(json.dumps(summary) + "\n")
 

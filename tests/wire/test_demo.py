@@ -38,7 +38,7 @@ def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) 
     assert summary["judge_calls"] >= summary["sampled"] > 0.4 * summary["traces"]
     assert 0.4 < summary["kappa"] < 0.95  # ground truth itself errs, and the simulated judge knows only cues
     assert "is the judge right? faithfulness" in done.stdout
-    written = re.search(r"differ, and why: (\S+\.html)", done.stdout)
+    written = re.search(r"found out later: (\S+\.html)", done.stdout)
     assert written is not None
     assert "faithfulness" in Path(written[1]).read_text()
     assert list(tmp_path.iterdir()) == [Path(written[1]).parent]  # and nothing else is left behind
