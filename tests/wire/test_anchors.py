@@ -248,7 +248,7 @@ def test_the_command_makes_anchors_asks_and_shows_the_rounds(
         app.model.accept()
         assert app.anchoring.judge("helpfulness") is not None
     done = run("anchors", "helpfulness", "--judge", folder=folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert "the judge did not move: on 20 frozen traces" in done.stdout
     told = json.loads(run("anchors", "--anew", "--json", folder=folder).stdout)["helpfulness"]
     assert (told["dataset"], told["anchors"], len(told["rounds"])) == (DATASET, 20, 1)
