@@ -186,7 +186,6 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
     within, batched = app.definitions.service.coverage.within, promises_nothing(app.definitions)
     promises = app.state.hours.promises(now, within + LOOKED_BACK + timedelta(hours=1))
     lanes = {lane: queue.backlog(now, lane) for lane in Lane}
-    letters = app.state.dead_letters()
     return Status(
         leader=app.state.holder("scheduler"),
         behind=None if mark is None else now - mark,
@@ -195,7 +194,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         sessions=app.sessions.number(),
         load=app.state.load(),
         funnel=app.state.funnel(),
-        dead=Counter(letter.reason.partition(":")[0] for letter in letters),
+        dead=app.state.dead.kinds(now),
         undelivered=len(app.state.outbox()),
         batches=(app.batches.room.waiting()[0], app.batches.room.asked()),
         budgets=_budgets(app, now),
