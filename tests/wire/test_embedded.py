@@ -18,6 +18,7 @@ import redis
 from evaluator.connection import connect
 from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError, Unavailable
+from evaluator.keeper import to_disk
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 10) -> bool:
@@ -70,6 +71,29 @@ def test_a_server_that_dies_is_started_again_with_its_data(tmp_path: Path) -> No
         assert eventually(lambda: answers(url))
         assert client.get("kept") == b"yes"
     assert not answers(url)
+
+
+def test_nothing_that_was_taken_is_held_back_from_the_file_however_slow_the_disk_is(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path) as url, connect(url) as client:
+        assert client.config_get("appendfsync") == {"appendfsync": "no"}  # `everysec` waits for a disk that is busy
+        for number in range(200):
+            client.set("told", f"number {number}")
+            assert f"number {number}" in _written(tmp_path)
+
+
+def test_what_is_written_is_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: brought.append(os.fstat(number).st_ino))
+    with embedded_redis(tmp_path) as url, connect(url) as client:
+        client.set("kept", "yes")
+        to_disk(tmp_path)
+        (written,) = (tmp_path / "appendonlydir").glob("*.incr.aof")
+    assert brought == [written.stat().st_ino]
+    to_disk(tmp_path / "nothing")
+
+
+def _written(folder: Path) -> str:
+    return "".join(path.read_text("latin-1") for path in (folder / "appendonlydir").glob("*.incr.aof"))
 
 
 def test_an_owner_killed_outright_leaves_no_server_behind(tmp_path: Path) -> None:
