@@ -13,6 +13,7 @@ states and money are never counted here.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -51,7 +52,7 @@ class Counters:
 
     def took(self, name: str, *labels: str, seconds: float) -> None:
         """Count something by how long it took."""
-        place = sum(seconds > end for end in SECONDS)
+        place = bisect_left(SECONDS, seconds)
         with self._lock:
             self._new[name, *labels, str(place)] += 1
             self._new[name, *labels, SUM] += seconds  # type: ignore[assignment]

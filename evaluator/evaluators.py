@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
@@ -20,7 +20,8 @@ class Evaluator:
     """One thing that scores traces, their observations or sessions: a rule or a rubric, on what, and at which rate.
 
     `observe` is there when observations are its target; `idle`, how long nothing may have come, when sessions are.
-    `in_pass` names the rules whose verdicts its filters ask for and get in the same pass (conditions.py).
+    `in_pass` names the rules whose verdicts its filters ask for and get in the same pass (conditions.py). `compares`
+    says whether its rule compares with earlier traces: what it says then follows from more than the trace.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Evaluator:
     idle: timedelta | None = None
     severity: Severity | None = None
     in_pass: frozenset[str] = frozenset()
+    compares: bool = field(init=False, compare=False)
 
     @property
     def target(self) -> Target:
@@ -43,10 +45,9 @@ class Evaluator:
             return "session"
         return "trace" if self.observe is None else "observation"
 
-    @property
-    def compares(self) -> bool:
-        """Whether its rule compares with earlier traces: what it says then follows from more than the trace."""
-        return self.rule is not None and any(isinstance(part, Remembering) for part in self.rule.every_part())
+    def __post_init__(self) -> None:
+        compares = self.rule is not None and any(isinstance(part, Remembering) for part in self.rule.every_part())
+        object.__setattr__(self, "compares", compares)
 
     @property
     def is_off(self) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from evaluator.alert_memory import AlertMemory
-from evaluator.anchoring import Anchoring
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.cache import Cache
@@ -19,7 +18,6 @@ from evaluator.connection import connect
 from evaluator.definitions import Definitions
 from evaluator.delivery import Delivery
 from evaluator.judge_traces import JudgeTraces
-from evaluator.judges_seen import JudgesSeen
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
@@ -31,17 +29,17 @@ from evaluator.paces import Paces
 from evaluator.people import places
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import Prompts
+from evaluator.scoring import Accepted
 from evaluator.settings import Settings
 from evaluator.spans import NO_SPANS, Spans
 from evaluator.state import State
 from evaluator.watch import Watch
-from traces import Ref, Score
 
 if TYPE_CHECKING:
     from evaluator.events import ScoreEvents
 
-Told = Callable[[Sequence[Score], Ref], None]
-"""Hears of the scores of one trace or session that Langfuse accepted."""
+Told = Callable[[Accepted], None]
+"""Hears of the scores that Langfuse accepted."""
 
 
 def judge_traces(
@@ -90,7 +88,6 @@ def watch(
     alerts: AlertMemory,
     clock: Clock,
     weeks: KeptWeeks,
-    judges: Anchoring,
 ) -> Watch:
     """Return what looks at the weeks of scores and tells people."""
     wanted = definitions.service.watch
@@ -105,7 +102,6 @@ def watch(
         weeks.read,
         wanted.false_alerts_per_year,
         places(definitions.rubrics()),
-        judges,
     )
 
 
@@ -129,16 +125,17 @@ def batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) ->
     return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
 
 
-def listener(state: State, low: LowScores, weeks: KeptWeeks, judges: JudgesSeen, events: ScoreEvents | None) -> Told:
+def listener(state: State, low: LowScores, weeks: KeptWeeks, events: ScoreEvents | None) -> Told:
     """Return what hears of accepted scores."""
 
-    def all_of_them(scores: Sequence[Score], ref: Ref) -> None:
-        state.counters.count("scores_written", by=len(scores))
-        low.written(scores)
-        weeks.written(scores)
-        judges.written(scores)
+    def all_of_them(accepted: Accepted) -> None:
+        every = [score for _, scores in accepted for score in scores]
+        state.counters.count("scores_written", by=len(every))
+        low.written(every)
+        weeks.written(every)
         if events is not None:
-            events.tell(scores, ref)
+            for ref, scores in accepted:
+                events.tell(scores, ref)
 
     return all_of_them
 

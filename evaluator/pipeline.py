@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
-from structlog.contextvars import bound_contextvars
 
 from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
@@ -33,13 +32,13 @@ from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
 from evaluator.model import UNFUNDED, Ended, ModelApi
 from evaluator.sampling import Sampled
-from evaluator.scoring import scores_of
+from evaluator.scoring import Accepted, scores_of
 from evaluator.spans import NO_SPANS, Span, Spans, kind_of
 from evaluator.state import State
 from evaluator.targets import Item, of_observations, of_session, of_trace
 from evaluator.work import CLOSED_DELAY, WAITS, Work, end, note_failed, note_written, used_by
 from judges import Question
-from traces import Failure, NotApplicable, Outcome, Ref, Score, Trace, Unscored, Verdict
+from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Verdict
 
 _REDIS_PAUSE_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
@@ -58,7 +57,7 @@ class Evaluation:
         clock: Clock,
         judge_traces: JudgeTraces,
         evaluators: Callable[[], Mapping[str, Evaluator]] | None = None,
-        told: Callable[[Sequence[Score], Ref], None] | None = None,
+        told: Callable[[Accepted], None] | None = None,
         batched: Batched | None = None,
         earlier: Earlier | None = None,
         spans: Spans = NO_SPANS,
@@ -212,11 +211,10 @@ class Evaluation:
         asked: list[Work] = []
         questions: list[Question] = []
         compared: list[tuple[int, Outcome]] = []
-        for place, item in enumerate(work):
-            if item.outcome is not None:
-                continue
-            with bound_contextvars(**item.job.about, evaluator=item.evaluator.name):
-                first = self._checks.first_outcome(item.evaluator, item.item.material)
+        new = [place for place, item in enumerate(work) if item.outcome is None]
+        firsts = self._checks.first_outcomes((work[p].job, work[p].evaluator, work[p].item.material) for p in new)
+        for place, first in zip(new, firsts, strict=True):
+            item = work[place]
             if isinstance(first, Question) and self._model.is_unfunded([item.evaluator.name]):
                 item.outcome = Failure(UNFUNDED, "no money is left for it today", retryable=True)
             elif isinstance(first, Question):
@@ -293,8 +291,8 @@ class Evaluation:
         answers = iter(self._accepted(every) if every else [])
         for item, scores in scored:
             note_written(item, list(itertools.islice(answers, len(scores))))
-            if item.state == "scored" and self._told is not None:
-                self._told(scores, item.job.ref)
+        if self._told is not None:
+            self._told([(item.job.ref, scores) for item, scores in scored if item.state == "scored"])
 
     def _accepted(self, scores: Sequence[Score]) -> Sequence[EvaluatorError | None]:
         """Write scores; return for each None when Langfuse accepted it, else why not."""

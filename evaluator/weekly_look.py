@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
-from typing import Any
 
 from monitors import (
     LASTING,
@@ -25,7 +24,6 @@ from monitors import (
     lasting_alpha,
     lasting_test,
 )
-from monitors.drift import Anchored
 from monitors.drop import Residuals
 from monitors.series import WEEK, Span
 
@@ -79,13 +77,10 @@ class Look:
         return isinstance(self.test, NotEnoughHistory) or (is_calm(self.test) and not self.fires)
 
 
-def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held, judge: Anchored | None = None) -> Look:
-    """Return what is to be seen at a time of the scores that are held: those after it are left out.
-
-    `judge` is what anchors know of what measured them, where there are any.
-    """
+def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> Look:
+    """Return what is to be seen at a time of the scores that are held: those after it are left out."""
     # First, and let go: years of scores need not be held in two forms at once.
-    lasting, together = _lasting(spec, state, at, held, judge) if spec.test == "weeks" else (None, None)
+    lasting, together = _lasting(spec, state, at, held) if spec.test == "weeks" else (None, None)
     end, weeks = baseline(spec, state, at)
     excluded = (*spec.excluded, *state.fallen)
     series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
@@ -93,8 +88,7 @@ def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held, jud
     if isinstance(expected, NotEnoughHistory):
         return Look(at, series, expected, expected)
     level = alpha(spec.false_alerts_per_year)
-    ways: dict[str, Any] = {"smallest_drop": spec.smallest_drop, "scale": spec.scale, "judge": judge}
-    test = drop_test(series, expected, alpha=level, **ways)
+    test = drop_test(series, expected, alpha=level, smallest_drop=spec.smallest_drop, scale=spec.scale)
     if spec.test == "e-detector":
         found = evidence(_rolling(spec, state, at, held), scale=spec.scale, most_weeks=spec.baseline_weeks)
         test = replace(test, evidence=found, needed=YEAR / spec.false_alerts_per_year)
@@ -102,7 +96,7 @@ def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held, jud
 
 
 def _lasting(
-    spec: MonitorSpec, state: AlertState, at: datetime, held: Held, judge: Anchored | None
+    spec: MonitorSpec, state: AlertState, at: datetime, held: Held
 ) -> tuple[DropTest | None, tuple[WeeklySeries, Residuals] | None]:
     """Return the test of the last weeks together, and what explains it when it fires."""
     rolling = _rolling(spec, state, at, held)
@@ -112,7 +106,6 @@ def _lasting(
         smallest_drop=spec.smallest_drop,
         scale=spec.scale,
         most_weeks=spec.baseline_weeks,
-        judge=judge,
     )
     if found is None:
         return None, None

@@ -62,27 +62,28 @@ def root_of(row: Row) -> TraceRoot | None:
 
 def observation_of(row: Row) -> Observation:
     """Read an observation with everything in it."""
+    get = row.get
     return Observation(
         id=row["id"],
         trace_id=row["traceId"],
-        type=row.get("type") or "SPAN",
-        name=row.get("name") or "",
+        type=get("type") or "SPAN",
+        name=get("name") or "",
         start=_needed_moment(row, "startTime"),
-        end=moment(row.get("endTime")),
-        parent_id=row.get("parentObservationId") or None,
-        is_root=bool(row.get("isRootObservation")),
-        input=_value(row.get("input")),
-        output=_value(row.get("output")),
-        level=row.get("level") or "DEFAULT",
-        status_message=row.get("statusMessage") or None,
-        metadata=_mapping(row.get("metadata")),
-        model=_model(row),
-        usage=_numbers(row.get("usageDetails")),
-        cost=_number(row.get("totalCost")),
-        prompt_name=row.get("promptName") or None,
-        prompt_version=_whole(row.get("promptVersion")),
-        time_to_first_token=_number(row.get("timeToFirstToken")),
-        updated=moment(row.get("updatedAt")),
+        end=moment(get("endTime")),
+        parent_id=get("parentObservationId") or None,
+        is_root=bool(get("isRootObservation")),
+        input=_value(get("input")),
+        output=_value(get("output")),
+        level=get("level") or "DEFAULT",
+        status_message=get("statusMessage") or None,
+        metadata=_mapping(get("metadata")),
+        model=get("model") or get("providedModelName") or None,
+        usage=_numbers(get("usageDetails")),
+        cost=_number(get("totalCost")),
+        prompt_name=get("promptName") or None,
+        prompt_version=_whole(get("promptVersion")),
+        time_to_first_token=_number(get("timeToFirstToken")),
+        updated=moment(get("updatedAt")),
     )
 
 

@@ -188,7 +188,7 @@ class Server:
         usage = reply.usage
         price = self._prices.get(asked) or self._prices.get(usage.model)
         usd = price.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens) if price else 0.0
-        return replace(reply, usage=replace(usage, usd=usd))
+        return replace(reply, usage=replace(usage, usd=usd)) if usd else reply
 
     def _named(self, model: str) -> str:
         return self._names.get(model, model)
