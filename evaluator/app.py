@@ -16,11 +16,13 @@ import redis
 
 from evaluator import opening
 from evaluator.alert_memory import AlertMemory
+from evaluator.anchoring import Anchoring
 from evaluator.batch import Enqueue
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.batched import Batched
 from evaluator.calibrating import Calibrating
+from evaluator.calls import Calls
 from evaluator.circuits import Circuits
 from evaluator.clock import Clock, SystemClock
 from evaluator.connection import connect
@@ -33,6 +35,7 @@ from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
 from evaluator.filter_scores import asks_for_metadata
 from evaluator.idle_sessions import IdleSessions
+from evaluator.judges_seen import JudgesSeen
 from evaluator.kept_tests import KeptTest, KeptTests
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
@@ -76,6 +79,7 @@ class App:
     money: Money
     low: LowScores
     tests: KeptTests
+    anchoring: Anchoring
     spans: Spans = NO_SPANS
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
@@ -132,7 +136,11 @@ def open_app(
         api = stack.enter_context(contextlib.closing(opening.batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
         weeks = KeptWeeks(client, namespace, langfuse, clock)
-        batched, hears = Batched(room, seen, clock.now, money.batches), opening.listener(state, low, weeks, events)
+        judges = JudgesSeen(client, namespace, [each.name for each in definitions.rubrics() if each.spec.anchors])
+        batched, hears = (
+            Batched(room, seen, clock.now, money.batches),
+            opening.listener(state, low, weeks, judges, events),
+        )
         evaluation = Evaluation(
             *(definitions, langfuse, model, state, money.arrears, clock, seen, prompts.evaluators, hears, batched),
             Earlier(client, namespace, definitions),
@@ -141,10 +149,12 @@ def open_app(
         batches = opening.batch_lane(definitions, room, api, state, clock, evaluation, money)
         alerts = AlertMemory(client, namespace)
         delivery = Delivery(state, alerts, told, clock, opening.sender(settings), spans)
-        watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks)
+        asks = Calls(model, seen, spans)
+        anchoring = Anchoring(langfuse, asks, state, judges, clock, prompts.evaluators, delivers=bool(told))
+        watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks, anchoring)
         yield App(
             *(settings, definitions, clock, url, state, sessions, langfuse, model, told, evaluation, watch, alerts),
-            *(circuits, batches, money, low, KeptTests(client, namespace), spans),
+            *(circuits, batches, money, low, KeptTests(client, namespace), anchoring, spans),
         )
 
 

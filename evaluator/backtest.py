@@ -30,8 +30,8 @@ from monitors import (
     expect,
     step,
 )
-from monitors.drop import WOBBLE
 from monitors.series import WEEK
+from monitors.spread import WOBBLE
 
 _DAY: Final = timedelta(days=1)
 _SHUFFLES: Final = 10

@@ -113,6 +113,7 @@ class Batched:
         if isinstance(outcome, Prompt):
             return question.again(outcome)
         seen = self._judge_traces.begin(each.item.subject, {each.evaluator.name: each.evaluator.version}, question)
+        self._judge_traces.heard(seen, reply)
         trace_id = self._judge_traces.end(seen, outcome)
         if isinstance(outcome, Verdict):
             told = {"lane": "batch"} if trace_id is None else {"lane": "batch", "judge_trace_id": trace_id}

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from evaluator.alert_cli import alert
+from evaluator.anchors_cli import anchors
 from evaluator.arguments import duration, percentage
 from evaluator.backfill_cli import backfill
 from evaluator.calibrate_cli import calibrate
@@ -48,7 +49,7 @@ cli = typer.Typer(
 )
 for group in (rubric, alert, dead_letters, imports):
     cli.add_typer(group)
-for command in (backfill, calibrate, label, rules, status, top, why):
+for command in (anchors, backfill, calibrate, label, rules, status, top, why):
     cli.command()(command)
 cli.command("try")(try_it)
 _out = Console(soft_wrap=True)

@@ -7,9 +7,10 @@ since scores have deterministic ids, and takes the state no second time. The key
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
@@ -23,6 +24,15 @@ from traces import Ref
 DEAD_KEPT: Final = timedelta(days=30)
 _MOST_DEAD: Final = 100_000
 _AT_ONCE: Final = 500
+_FEW: Final = 2_000
+"""So many letters are counted anew whenever some were taken away."""
+
+_RECOUNT: Final = timedelta(minutes=1)
+_TRUSTED: Final = timedelta(hours=1)
+"""How long what was counted stands when nothing speaks against it."""
+
+_KIND: Final = re.compile(rb'"reason":"([^:"\\]*)')
+"""The kind of failure in the text of a letter; what an id holds like it has backslashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,15 @@ class Replayed(NamedTuple):
     gone: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """How many letters of each kind there were at a time, those up to the time `last`, in seconds since 1970."""
+
+    at: datetime | None = None
+    last: float = 0.0
+    kinds: Counter[str] = field(default_factory=Counter)
+
+
 class DeadLetters:
     """Named operations on dead letters. Every method raises `Unavailable` when Redis cannot be reached."""
 
@@ -97,6 +116,7 @@ class DeadLetters:
         self._funnel = f"{namespace}:funnel"
         self.keys = [f"{namespace}:dead", f"{namespace}:dead:at"]
         self._begun, self._counts = f"{namespace}:dead:begun", f"{namespace}:dead:counts"
+        self._tally = _Tally()
         self._scripts = {name: client.register_script(body) for name, body in scripts("dead_letters.lua").items()}
 
     def letters(self) -> list[DeadLetter]:
@@ -105,6 +125,40 @@ class DeadLetters:
             kept = cast("dict[bytes, bytes]", self._redis.hgetall(self.keys[0]))
             begun = cast("dict[bytes, bytes]", self._redis.hgetall(self._begun))
         return sorted((_read(text, begun.get(pair)) for pair, text in kept.items()), key=lambda letter: letter.at)
+
+    def newest(self, most: int) -> list[DeadLetter]:
+        """Return the newest letters, those first, `most` of them."""
+        with reachable():
+            pairs = cast("list[bytes]", self._redis.zrevrange(self.keys[1], 0, most - 1))
+        return self._of(pairs)
+
+    def about(self, ref_id: str, evaluators: Iterable[str]) -> list[DeadLetter]:
+        """Return the letters of one trace or session that these evaluators left."""
+        return self._of([f"{ref_id}/{name}".encode() for name in evaluators])
+
+    def kinds(self, now: datetime) -> Counter[str]:
+        """Return how many letters there are of each kind of failure.
+
+        All are read once; then only what is new, and all again when some were taken away: at most once a minute where
+        there are many, so that who looks every few seconds costs Redis little. Until then they may be counted still.
+        """
+        dead, at = self.keys
+        with reachable():
+            held, newest = (
+                self._redis.hlen(dead),
+                cast("list[tuple[bytes, float]]", self._redis.zrange(at, -1, -1, withscores=True)),
+            )
+        tally, last = self._tally, newest[0][1] if newest else 0.0
+        if tally.at is not None and last > tally.last:
+            with reachable():
+                pairs = cast("list[bytes]", self._redis.zrangebyscore(at, f"({tally.last}", last))
+                texts = cast("list[bytes | None]", self._redis.hmget(dead, pairs)) if pairs else []
+            tally = _Tally(tally.at, last, tally.kinds + Counter(_kind(text) for text in texts if text is not None))
+        age = _TRUSTED if tally.at is None else abs(now - tally.at)
+        if age >= _TRUSTED or (tally.kinds.total() != held and (held <= _FEW or age >= _RECOUNT)):
+            tally = _Tally(now, last, Counter(map(_kind, self._every_text())))
+        self._tally = tally
+        return Counter(tally.kinds)
 
     def counts(self) -> Counter[str]:
         """Return how many letters were `replayed` and how many `dropped`, for ever."""
@@ -148,6 +202,19 @@ class DeadLetters:
                 self._redis.hdel(self._begun, *old)
                 self._redis.zrem(at, *old)
 
+    def _of(self, pairs: Sequence[bytes]) -> list[DeadLetter]:
+        if not pairs:
+            return []
+        with reachable():
+            texts = cast("list[bytes | None]", self._redis.hmget(self.keys[0], cast("list[str]", pairs)))
+            begun = cast("list[bytes | None]", self._redis.hmget(self._begun, cast("list[str]", pairs)))
+        return [_read(text, since) for text, since in zip(texts, begun, strict=True) if text is not None]
+
+    def _every_text(self) -> Iterator[bytes]:
+        with reachable():
+            for _, text in self._redis.hscan_iter(self.keys[0], count=_AT_ONCE):
+                yield cast("bytes", text)
+
     def _run(self, script: str, letters: Sequence[DeadLetter]) -> list[int]:
         if not letters:
             return []
@@ -170,6 +237,11 @@ def _read(text: bytes, begun: bytes | None) -> DeadLetter:
     at = kept["at"]
     is_begun = begun is not None and begun.decode() == at
     return DeadLetter(from_message(kept["message"])[0], kept["reason"], datetime.fromisoformat(at), is_begun)
+
+
+def _kind(text: bytes) -> str:
+    found = _KIND.search(text)
+    return found[1].decode() if found else ""
 
 
 def _jobs(letters: Iterable[DeadLetter]) -> list[Job]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from evaluator.blame import blamed
 from evaluator.blocks import Message, context, entities, escaped, plain, post, section
 from evaluator.figures import by_mix, change, day, dimension, early, percent_change, value
 from evaluator.message import trend
@@ -168,6 +169,8 @@ def _line(line: DigestLine) -> str:
         moved = change(-test.drop, line.binary, sign=True)
         parts.append(f"{moved} (95 % {low} to {high}) against the {test.weeks} weeks before")
         if said := by_mix(test, line.binary):
+            parts.append(said)
+        if said := blamed(test, line.binary):
             parts.append(said)
     if line.by_people:
         parts.append(entities(line.by_people))

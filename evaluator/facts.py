@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from evaluator.blame import blame_of
 from evaluator.message import Urls, headline
 from monitors import Alert, Attribution, Contribution, DropTest, Event, WeekMean, WorstTrace
 
@@ -76,6 +77,7 @@ def _test(test: DropTest) -> dict[str, Any]:
         "scored_before": test.n_baseline,
         "weeks_before": test.weeks,
         "weeks": test.span,
+        "judge": blame_of(test),
     }
 
 

@@ -48,7 +48,7 @@ def early(test: NotEnoughHistory, binary: bool) -> str:
 
 def by_mix(test: DropTest, binary: bool) -> str:
     """Say that only the mix moved, where the plain mean fell and quality inside segments did not."""
-    if test.baseline - test.mean < test.smallest or test.drop >= test.smallest or test.fired:
+    if test.baseline - test.mean + test.by_judge < test.smallest or test.drop >= test.smallest or test.fired:
         return ""
     return f"the plain mean is {value(test.mean, binary)}: the mix of traffic moved, quality inside segments did not"
 

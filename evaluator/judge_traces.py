@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from evaluator.model import Journal, Sent
-from judges import PartPrompt, Prompt, Question, answers_of
+from judges import PartPrompt, Prompt, Question, Reply, answers_of
 from traces import Failure, Outcome, Subject, Unscored, Usage, Verdict, json_text, well_formed
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class JudgeTraces:
     def begin(self, subject: Subject, evaluators: Mapping[str, str], question: Question) -> Call:
         """Note that a question is about to be asked for `evaluators`, by name with their versions."""
         return Call(subject, evaluators, question, None if self._which == "off" else [])
+
+    def heard(self, call: Call, reply: Reply) -> None:
+        """Note a reply that came by another way than a call of ours, now."""
+        if call.journal is not None:
+            now = self._seconds()
+            call.journal.append(Sent(call.question.prompt, reply.model, 0, now, now, reply, ""))
 
     def end(self, call: Call, outcome: Outcome) -> str | None:
         """Write how it went, when such calls are to be written; return the id of the trace that says so."""

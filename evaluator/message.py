@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from evaluator.blame import blamed
 from evaluator.blocks import Message, buttons, context, cut, entities, escaped, link, plain, post, remark, section
 from evaluator.figures import change, day, dimension, percent_change, size, value
 from monitors import (
@@ -94,6 +95,8 @@ def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
         blocks.append(section(f"A small fall that lasts: {test.span} weeks together are low, none of them by itself."))
     if (mix := _mix(test, alert.binary)) is not None:
         blocks.append(section(mix))
+    if by := blamed(test, alert.binary):
+        blocks.append(section(by))
     if alert.by_people:
         blocks.append(section(f"{entities(alert.by_people)}."))
     if alert.attribution is not None:
@@ -108,7 +111,8 @@ def _fell(alert: Alert, test: DropTest, urls: Urls) -> Message:
     blocks.append(context(known))
     fell = _verb(alert)
     short = f"{fell} {before} → {now} ({percent_change(-_share(test))})" if test.baseline > 0 else fell
-    return post(short, blocks, plain(headline(alert, test)))
+    said = f". {by.replace('*', '')}" if by else ""
+    return post(short, blocks, plain(f"{headline(alert, test)}{said}"))
 
 
 def _how_sure(test: DropTest) -> str:
@@ -175,7 +179,9 @@ def _segment(row: Contribution, test: DropTest, binary: bool, new: str) -> str:
         course = f"{new}, {now}; {row.share:.0%} of traffic"
     else:
         course = f"{value(row.mean_before, binary)} → {now}; {row.share:.0%} of traffic ({row.share_before:.0%} before)"
-    part = f", {row.points / -test.drop:.0%} of the fall" if test.drop > 0 else ""
+    # What the judge gives less it gives less everywhere: segments add up to the fall with it.
+    fall = test.drop - test.by_judge
+    part = f", {row.points / -fall:.0%} of the fall" if fall > 0 else ""
     interval = f"{change(row.low, binary, sign=True)} to {change(row.high, binary, sign=True)}"
     return f"{escaped(row.value)}: {course}{part} ({change(row.points, binary, sign=True)}, 95 % {interval})"
 
@@ -227,7 +233,8 @@ def _later(alert: Alert) -> str:
     now = f"{value(alert.test.now, alert.binary)}, against {value(alert.test.baseline, alert.binary)} before the fall"
     since = "" if alert.opened is None else f" It fell in the week to {day(alert.opened)}."
     if alert.event is Event.RESOLVED:
-        return f"Back at {now}; {alert.test.n:,} scored this week.{since}"
+        by = blamed(alert.test, alert.binary).replace("*", "")
+        return f"Back at {now}; {alert.test.n:,} scored this week.{since}{f' {by}' if by else ''}"
     return f"At {now}.{since} From now on it is compared with the weeks since then."
 
 

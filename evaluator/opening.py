@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from evaluator.alert_memory import AlertMemory
+from evaluator.anchoring import Anchoring
 from evaluator.batch_lane import BatchLane
 from evaluator.batch_room import BatchRoom
 from evaluator.cache import Cache
@@ -18,6 +19,7 @@ from evaluator.connection import connect
 from evaluator.definitions import Definitions
 from evaluator.delivery import Delivery
 from evaluator.judge_traces import JudgeTraces
+from evaluator.judges_seen import JudgesSeen
 from evaluator.kept_prompts import KeptPrompts
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
@@ -88,6 +90,7 @@ def watch(
     alerts: AlertMemory,
     clock: Clock,
     weeks: KeptWeeks,
+    judges: Anchoring,
 ) -> Watch:
     """Return what looks at the weeks of scores and tells people."""
     wanted = definitions.service.watch
@@ -102,6 +105,7 @@ def watch(
         weeks.read,
         wanted.false_alerts_per_year,
         places(definitions.rubrics()),
+        judges,
     )
 
 
@@ -125,7 +129,7 @@ def batch_api(settings: Settings, definitions: Definitions, loop: LoopThread) ->
     return BatchApi(base_url=settings.openai_base_url, api_key=key, loop=loop, prices=definitions.prices)
 
 
-def listener(state: State, low: LowScores, weeks: KeptWeeks, events: ScoreEvents | None) -> Told:
+def listener(state: State, low: LowScores, weeks: KeptWeeks, judges: JudgesSeen, events: ScoreEvents | None) -> Told:
     """Return what hears of accepted scores."""
 
     def all_of_them(accepted: Accepted) -> None:
@@ -133,6 +137,7 @@ def listener(state: State, low: LowScores, weeks: KeptWeeks, events: ScoreEvents
         state.counters.count("scores_written", by=len(every))
         low.written(every)
         weeks.written(every)
+        judges.written(every)
         if events is not None:
             for ref, scores in accepted:
                 events.tell(scores, ref)

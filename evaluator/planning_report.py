@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from evaluator.words import dollars, percent
 from traces import Usage, duration_text
 
 _MOST_REASONS = 12
+_CHANCE = 0.02
 
 
 def show(plan: Plan, spent: Mapping[str, Usage], out: Console, *, batch_scores: bool) -> None:
@@ -182,13 +184,16 @@ def _change(new: Forecast | None, old: Forecast | None, moved: tuple[int, int]) 
     if any(moved):
         of = "sessions" if new.evaluator.target == "session" else "traces"
         said.append(f"takes {moved[0]:,} {of} it did not, leaves {moved[1]:,}")
-    if not said and _rounded(new.usd) != _rounded(old.usd):
+    if not said and not _is_same(new.usd, old.usd):
         said.append("another price")
     return "; ".join(said)
 
 
-def _rounded(usd: float | None) -> float | None:
-    return None if usd is None else round(usd, 6)
+def _is_same(one: float | None, other: float | None) -> bool:
+    """Whether two costs are of one price: the random code of the fences is some tokens longer or shorter each time."""
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=_CHANCE)
 
 
 def _taken(each: Forecast | None) -> str:

@@ -12,7 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from evaluator.anchoring import known_judges
 from evaluator.app import Desk
+from evaluator.blame import in_words
 from evaluator.figures import label
 from evaluator.hours import Funnel
 from evaluator.judged import Scores, judged
@@ -32,6 +34,7 @@ from monitors import (
     newest,
     segment_line,
 )
+from monitors.drift import Anchored
 from monitors.series import WEEK, Dimension, Estimate, hajek, interval
 from traces import Usage
 
@@ -93,6 +96,7 @@ class Chapter:
         worst: of this week, lowest first.
         best: of this week, highest first.
         by_people: what people would have made of the last week; empty where nobody can tell.
+        judge: whether its judge moved; empty where no anchors know.
     """
 
     monitor: str
@@ -107,6 +111,7 @@ class Chapter:
     worst: tuple[Judged, ...]
     best: tuple[Judged, ...]
     by_people: str = ""
+    judge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,9 @@ class Report:
     urls: Urls
 
 
-def chapter(langfuse: Scores, spec: MonitorSpec, now: datetime, weeks: int, state: AlertState) -> Chapter:
+def chapter(
+    langfuse: Scores, spec: MonitorSpec, now: datetime, weeks: int, state: AlertState, judge: Anchored | None = None
+) -> Chapter:
     """Gather one score.
 
     Args:
@@ -131,13 +138,14 @@ def chapter(langfuse: Scores, spec: MonitorSpec, now: datetime, weeks: int, stat
         now: until when.
         weeks: how many, this one included.
         state: what is known of its alert.
+        judge: what anchors know of who gave it.
 
     Raises:
         Unavailable, Refused: Langfuse.
     """
     start = now - max(weeks, 2 * spec.baseline_weeks) * WEEK
     held = Held.of(judged(langfuse, spec, Window(start, now)), now=now, segments=spec.segments)
-    look = analysed(spec, state, now, held)
+    look = analysed(spec, state, now, held, judge)
     series = held.weekly(weeks=weeks - 1)
     return Chapter(
         monitor=spec.key,
@@ -162,13 +170,16 @@ def gather(desk: Desk, chosen: Sequence[MonitorSpec], weeks: int, read: Callable
     """
     now, at = desk.clock.now(), desk.langfuse
     known = desk.alerts.states(spec.key for spec in chosen)
-    held = places(desk.definitions.rubrics())
+    held, judges = places(desk.definitions.rubrics()), known_judges(desk.definitions.rubrics(), desk.alerts.states)
     chapters = []
     for spec in chosen:
-        found = chapter(at, spec, now, weeks, AlertState.from_json(known[spec.key]))
+        judge = judges.get(spec.score) if spec.labels is None else None
+        anchored = None if judge is None else judge.anchored()
+        found = chapter(at, spec, now, weeks, AlertState.from_json(known[spec.key]), anchored)
         place = held.get(spec.score)
         said = "" if place is None else by_people(spec, desk.alerts.states([place])[place], now)
-        chapters.append(replace(found, by_people=said))
+        stands = "" if judge is None else in_words(judge.state, judge.shift, found.binary)
+        chapters.append(replace(found, by_people=said, judge=stands))
         read(1)
     return Report(
         project=at.capabilities().project_name,

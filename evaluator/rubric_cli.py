@@ -79,7 +79,7 @@ def red_team(
         list[str] | None,
         typer.Argument(help="rubrics, switched off or not; without one, all that are on", metavar="[NAME]..."),
     ] = None,
-    sample: Annotated[int, typer.Option(help="attacks on each rubric; there are 61", min=1, max=2000)] = 61,
+    sample: Annotated[int, typer.Option(help="attacks on each rubric; there are 67", min=1, max=2000)] = 67,
     max_usd: Annotated[float | None, typer.Option(help="stop before it costs more", min=0)] = None,
     allowed: Annotated[
         float | None, typer.Option(help="exit code 1 when attacks raise more verdicts beyond noise", min=0, max=1)

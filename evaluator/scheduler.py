@@ -25,6 +25,7 @@ LEASE: Final = timedelta(seconds=45)
 
 _RENEW: Final = timedelta(seconds=10)
 _BATCHES: Final = timedelta(seconds=30)
+_ANCHORS: Final = timedelta(minutes=1)
 _DUE: Final = timedelta(seconds=20)
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 3600.0
 """Seconds until a look or digest that failed is tried again, twice as long each time: each reads weeks of scores."""
@@ -67,7 +68,7 @@ class Scheduler:
         discovery = self._app.definitions.service.discovery
         self.renew()
         now = self._app.clock.now()
-        own = ((self.renew, _RENEW), (self.due, _DUE), (self.move_batches, _BATCHES))
+        own = ((self.renew, _RENEW), (self.due, _DUE), (self.move_batches, _BATCHES), (self.ask_anchors, _ANCHORS))
         reads = ((self.discover, discovery.every), (self.read_scores, discovery.scores_every))
         for job, interval in (*reads, *own):
             jobs.add_job(job, "interval", seconds=interval.total_seconds(), next_run_time=now, misfire_grace_time=None)
@@ -108,6 +109,10 @@ class Scheduler:
     def move_batches(self) -> None:
         """Send and collect what goes through the provider's batch API."""
         self._run("batches", self._batches)
+
+    def ask_anchors(self) -> None:
+        """Ask the judges about their anchors that are to be asked: behind nothing else, since that takes minutes."""
+        self._run("anchors", self._app.anchoring.due)
 
     def due(self) -> None:
         """Run what has come due since it last ran: a look or digest missed while nobody led is made up for."""

@@ -9,7 +9,7 @@ from typing import Any
 from evaluator.definitions import Evaluator
 from evaluator.sampling import Sampled
 from evaluator.targets import Item
-from judges import CACHED, OF_MATERIAL, PANEL
+from judges import CACHED, FINGERPRINT, OF_MATERIAL, PANEL
 from traces import DataType, Ref, Score, ScoreValue, Trace, Verdict, score_id
 
 Accepted = Sequence[tuple[Ref, Sequence[Score]]]
@@ -47,7 +47,7 @@ def score_of(verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sample
 
 def _part(own: Score, name: str, part: Verdict, whole: Verdict, project_id: str) -> Score:
     """Return the score of one criterion: of the same subject, sample and ruler as the `own` score of the whole."""
-    of_whole = {"confidence", *whole.details} - {"judge_model", PANEL, CACHED, *OF_MATERIAL}
+    of_whole = {"confidence", *whole.details} - {"judge_model", FINGERPRINT, PANEL, CACHED, *OF_MATERIAL}
     shared = {key: value for key, value in own.metadata.items() if key not in of_whole}
     agreed = {} if part.confidence is None else {"confidence": part.confidence}
     return replace(

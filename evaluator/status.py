@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from evaluator.alert_memory import DONE
+from evaluator.anchoring import known_judges
+from evaluator.anchors import is_pass_rate
 from evaluator.app import App
 from evaluator.arrears import Span
 from evaluator.batch import Backlog, Lane
+from evaluator.blame import in_words
 from evaluator.budgets import budgets_of, whose
 from evaluator.coverage import Kept, kept
 from evaluator.coverage_notices import LOOKED_BACK, promises_nothing
@@ -40,6 +43,13 @@ class Limit(NamedTuple):
     pause: timedelta
 
 
+class JudgeStands(NamedTuple):
+    """Whether a judge with anchors is known to have moved, and in words how it stands."""
+
+    moved: bool
+    how: str
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """One look.
@@ -61,6 +71,7 @@ class Status:
         closed: models that take no calls, with why.
         owed: when traces ended that an evaluator will look at when there is money.
         low: traces that scored low, on the way to where people find them.
+        anchors: of each judge that has any, what they say of it.
         workers: processes that live.
         hours: what became of the traces that ended in each of the last 24 hours.
         promises: what became of live traces, in slots of five minutes.
@@ -85,6 +96,7 @@ class Status:
     owed: Mapping[str, Sequence[Span]] = field(default_factory=dict)
     not_taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     low: Counter[str] = field(default_factory=Counter)
+    anchors: Mapping[str, JudgeStands] = field(default_factory=dict)
     workers: Sequence[Process] = ()
     hours: Mapping[datetime, Funnel] = field(default_factory=dict)
     promises: Sequence[Promises] = ()
@@ -149,6 +161,7 @@ class Status:
                 for (destination, message), why in self.not_taken.items()
             ],
             "low_scores_waiting": dict(self.low.most_common()),
+            "anchors": {name: judge._asdict() for name, judge in self.anchors.items()},
             "closed_models": dict(self.closed),
             "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
             "budgets": {
@@ -173,7 +186,6 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
     within, batched = app.definitions.service.coverage.within, promises_nothing(app.definitions)
     promises = app.state.hours.promises(now, within + LOOKED_BACK + timedelta(hours=1))
     lanes = {lane: queue.backlog(now, lane) for lane in Lane}
-    letters = app.state.dead_letters()
     return Status(
         leader=app.state.holder("scheduler"),
         behind=None if mark is None else now - mark,
@@ -182,7 +194,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         sessions=app.sessions.number(),
         load=app.state.load(),
         funnel=app.state.funnel(),
-        dead=Counter(letter.reason.partition(":")[0] for letter in letters),
+        dead=app.state.dead.kinds(now),
         undelivered=len(app.state.outbox()),
         batches=(app.batches.room.waiting()[0], app.batches.room.asked()),
         budgets=_budgets(app, now),
@@ -191,6 +203,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         owed=app.money.arrears.owed(),
         not_taken={pair: why for pair, why in sorted(app.alerts.deliveries().items()) if why != DONE},
         low=Counter(f"{low.kind} {low.place}" + (f": {low.why}" if low.why else "") for low in app.low.waiting()),
+        anchors=_anchors(app),
         workers=living(app),
         hours=app.state.hours.funnels(now, 24),
         promises=promises,
@@ -198,6 +211,15 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         limits=_limits(app),
         trust=trusted(app.definitions.rubrics(), app.tests, app.alerts),
     )
+
+
+def _anchors(app: App) -> dict[str, JudgeStands]:
+    rubrics = {each.name: each for each in app.definitions.rubrics()}
+    known = known_judges(rubrics.values(), app.alerts.states)
+    return {
+        name: JudgeStands(each.state.opened is not None, in_words(each.state, each.shift, is_pass_rate(rubrics[name])))
+        for name, each in known.items()
+    }
 
 
 def _limits(app: App) -> list[Limit]:

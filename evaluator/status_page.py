@@ -37,7 +37,9 @@ PAGES: Final = (
 )
 
 _MOST_REASONS: Final = 12
-_MOST_LETTERS: Final = 100
+MOST_LETTERS: Final = 100
+"""So many dead letters are shown by themselves."""
+
 _WITHOUT_SCORE: Final = ("skipped", "unscored", "failed", "gone")
 
 
@@ -167,12 +169,10 @@ def alerts(
     return _page("alerts", frame, "Alerts", "/alerts", delivers=delivers, **rows)
 
 
-def dead_letters(frame: Frame, letters: Sequence[DeadLetter]) -> str:
-    """Return the page about work that was given up; `letters` come oldest first."""
-    newest = list(reversed(letters))
-    kinds = Counter(letter.kind for letter in newest)
-    rows = [_letter(letter) for letter in newest[:_MOST_LETTERS]]
-    more = len(newest) - len(rows)
+def dead_letters(frame: Frame, letters: Sequence[DeadLetter], kinds: Counter[str]) -> str:
+    """Return the page about work that was given up: the newest letters, and how many there are of each kind."""
+    rows = [_letter(letter) for letter in letters]
+    more = max(0, kinds.total() - len(rows))
     return _page("dead", frame, "Dead letters", "/dead", letters=rows, kinds=kinds.most_common(), more=more)
 
 

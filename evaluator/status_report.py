@@ -61,6 +61,9 @@ def _show_judges(status: Status, out: Console) -> None:
     for name, trust in status.trust.items():
         style, said = "yellow" if trust.is_doubtful else None, f"{trust.said_of_tests}; {trust.said_of_agreement}"
         out.print(f"judge         {name}: {spelled_out(said)}", style=style, markup=False, highlight=False)
+    for name, judge in status.anchors.items():
+        style = "yellow" if judge.moved else None
+        out.print(f"anchors       {name}: {judge.how}", style=style, markup=False, highlight=False)
 
 
 def _show_money(status: Status, out: Console) -> None:

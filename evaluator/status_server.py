@@ -92,7 +92,8 @@ class _Site:
         return HTMLResponse(page.alerts(look.frame, look.monitors(), told, not_taken, delivers=delivers))
 
     def dead_letters(self, _: Request) -> Response:
-        return HTMLResponse(page.dead_letters(self._lookout.frame, self._app.state.dead.letters()))
+        letters, kinds = self._app.state.dead.newest(page.MOST_LETTERS), self._lookout.seen().status.dead
+        return HTMLResponse(page.dead_letters(self._lookout.frame, letters, kinds))
 
     def unavailable(self, request: Request, error: Exception) -> Response:
         if request.url.path == "/metrics":

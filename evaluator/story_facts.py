@@ -72,7 +72,7 @@ def _facts(desk: Desk, trace: Trace) -> Facts:
         decisions=trying.decide(root, evaluators, desk.definitions.service, desk.money.volumes.rates()),
         settled={name: ended for (_, name), ended in state.settled([job]).items()},
         judged=frozenset(memory.partition("@")[0] for _, memory in state.remembered([trace.id])),
-        letters={each.evaluator: each for each in state.dead.letters() if each.job.ref.id == trace.id},
+        letters={each.evaluator: each for each in state.dead.about(trace.id, [each.name for each in evaluators])},
         scores=_scores(desk, trace),
         funnel=next(iter(state.hours.funnels(hour, 1).values())),
         parked=frozenset(desk.money.arrears.parked()),

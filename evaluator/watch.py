@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
@@ -24,10 +23,9 @@ from evaluator.clock import Clock
 from evaluator.delivery import Delivery
 from evaluator.digest import Coverage, DigestLine, Totals, digest
 from evaluator.errors import EvaluatorError
-from evaluator.hours import Funnel
-from evaluator.judged import Scores, judged
+from evaluator.judged import judged
 from evaluator.kept_weeks import Reading
-from evaluator.langfuse import Capabilities, Window
+from evaluator.langfuse import Window
 from evaluator.message import Urls
 from evaluator.missing import gaps, told
 from evaluator.people import by_people
@@ -35,6 +33,7 @@ from evaluator.saying import marks_of
 from evaluator.service_config import Digests
 from evaluator.state import MonitorRecord
 from evaluator.telling import LOOKED_BACK, alert_of, payload_of, sight_of, unwatched
+from evaluator.watch_ports import Judges, MonitorState, Saying, ScoreStore
 from evaluator.weekly_look import Look, analysed, baseline
 from monitors import (
     LASTING,
@@ -53,8 +52,8 @@ from monitors import (
     reopened,
     step,
 )
+from monitors.drift import Anchored
 from monitors.series import WEEK
-from traces import Usage
 
 _DIGEST: Final = ",digest"
 """The digest's place among the monitors; no score's name has a comma."""
@@ -72,45 +71,6 @@ _REPLAYED: Final = timedelta(weeks=4)
 """How far back is looked for the beginning of a fall that nobody remembers; an older one is the new normal."""
 
 _log = structlog.get_logger(__name__)
-
-
-class ScoreStore(Scores, Protocol):
-    """What the watch needs of Langfuse."""
-
-    def capabilities(self) -> Capabilities:
-        """Return the project."""
-
-    def trace_url(self, trace_id: str) -> str:
-        """Return where a person reads a trace."""
-
-    def session_url(self, session_id: str) -> str:
-        """Return where a person reads a session."""
-
-    def prompt_url(self, name: str) -> str:
-        """Return where a person reads a prompt."""
-
-    def scores_url(self) -> str:
-        """Return where a person reads all scores."""
-
-
-class MonitorState(Protocol):
-    """What the watch needs of the fleet's state."""
-
-    def monitor(self, name: str) -> AbstractContextManager[MonitorRecord]:
-        """Lock a monitor; state and outbox are saved together on a clean exit."""
-
-    def funnel(self) -> Funnel:
-        """Return how many (trace, evaluator) pairs reached each state, by (evaluator, state, reason)."""
-
-    def spending(self) -> dict[str, Usage]:
-        """Return what judge calls cost so far, by evaluator."""
-
-
-class Saying(Protocol):
-    """What people said of scores beforehand."""
-
-    def marks(self) -> list[Mark]:
-        """Return all of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,12 +101,14 @@ class Watch:
         read: Reading | None = None,
         false_alerts_per_year: float | None = None,
         held: Mapping[str, str] | None = None,
+        judges: Judges | None = None,
     ) -> None:
         """Watch `monitors`; where a `delivery` has nobody to tell, alerts are only logged.
 
         `digests` says whether the weekly overview is sent always, when there is something to say, or never; `read`
         gives the scores that are watched, by default straight from Langfuse. All of them together may have
-        `false_alerts_per_year`, by default each those of its own. `held` says where the calibration of a score is kept.
+        `false_alerts_per_year`, by default each those of its own. `held` says where the calibration of a score is kept,
+        `judges` what anchors know of who gave it.
         """
         self._langfuse = langfuse
         self._state = state
@@ -157,6 +119,7 @@ class Watch:
         self._digests = digests
         self._total = false_alerts_per_year
         self._held = dict(held or {})
+        self._judges = judges
         self._judged: Reading = read or partial(judged, langfuse)
 
     def look(self) -> list[Alert]:
@@ -285,7 +248,11 @@ class Watch:
         given = marks_of(spec, said, now)
         before = AlertState.from_json(known)
         start, event = foreseen(before, given.expected)
-        return Seen(spec, known, given, before, start, event, self._read(spec, start, now))
+        found = self._read(spec, start, now)
+        if found.fires and start.opened is None and self._judges is not None and self._judges.again(spec.score):
+            # Nobody is told that a score fell before its judge was asked whether that is its own doing.
+            found = self._read(spec, start, self._clock.now())
+        return Seen(spec, known, given, before, start, event, found)
 
     def _settled(self, seen: Seen, share: float) -> Iterator[Alert]:
         spec, before, found = seen.spec, seen.before, seen.found.sharing(share)
@@ -346,7 +313,7 @@ class Watch:
         held = Held.of(self._judged(spec, window), now=now, segments=spec.segments)
         first = now
         for day in range(1, _REPLAYED.days):
-            found = analysed(spec, state, now - timedelta(days=day), held).sharing(share)
+            found = analysed(spec, state, now - timedelta(days=day), held, self._judge(spec)).sharing(share)
             if found.is_calm:
                 break
             first = found.at if found.fires else first
@@ -394,4 +361,7 @@ class Watch:
         end, weeks = baseline(spec, state, now)
         start = min(end - weeks * WEEK, now - (weeks + LASTING) * WEEK)
         held = Held.of(self._judged(spec, Window(start, now)), now=now, segments=spec.segments)
-        return analysed(spec, state, now, held)
+        return analysed(spec, state, now, held, self._judge(spec))
+
+    def _judge(self, spec: MonitorSpec) -> Anchored | None:
+        return None if self._judges is None or spec.labels is not None else self._judges.anchored(spec.score)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
+from typing import Any
 
 from monitors import (
     LASTING,
@@ -24,6 +25,7 @@ from monitors import (
     lasting_alpha,
     lasting_test,
 )
+from monitors.drift import Anchored
 from monitors.drop import Residuals
 from monitors.series import WEEK, Span
 
@@ -77,10 +79,13 @@ class Look:
         return isinstance(self.test, NotEnoughHistory) or (is_calm(self.test) and not self.fires)
 
 
-def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> Look:
-    """Return what is to be seen at a time of the scores that are held: those after it are left out."""
+def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held, judge: Anchored | None = None) -> Look:
+    """Return what is to be seen at a time of the scores that are held: those after it are left out.
+
+    `judge` is what anchors know of what measured them, where there are any.
+    """
     # First, and let go: years of scores need not be held in two forms at once.
-    lasting, together = _lasting(spec, state, at, held) if spec.test == "weeks" else (None, None)
+    lasting, together = _lasting(spec, state, at, held, judge) if spec.test == "weeks" else (None, None)
     end, weeks = baseline(spec, state, at)
     excluded = (*spec.excluded, *state.fallen)
     series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
@@ -88,7 +93,8 @@ def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> 
     if isinstance(expected, NotEnoughHistory):
         return Look(at, series, expected, expected)
     level = alpha(spec.false_alerts_per_year)
-    test = drop_test(series, expected, alpha=level, smallest_drop=spec.smallest_drop, scale=spec.scale)
+    ways: dict[str, Any] = {"smallest_drop": spec.smallest_drop, "scale": spec.scale, "judge": judge}
+    test = drop_test(series, expected, alpha=level, **ways)
     if spec.test == "e-detector":
         found = evidence(_rolling(spec, state, at, held), scale=spec.scale, most_weeks=spec.baseline_weeks)
         test = replace(test, evidence=found, needed=YEAR / spec.false_alerts_per_year)
@@ -96,7 +102,7 @@ def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held) -> 
 
 
 def _lasting(
-    spec: MonitorSpec, state: AlertState, at: datetime, held: Held
+    spec: MonitorSpec, state: AlertState, at: datetime, held: Held, judge: Anchored | None
 ) -> tuple[DropTest | None, tuple[WeeklySeries, Residuals] | None]:
     """Return the test of the last weeks together, and what explains it when it fires."""
     rolling = _rolling(spec, state, at, held)
@@ -106,6 +112,7 @@ def _lasting(
         smallest_drop=spec.smallest_drop,
         scale=spec.scale,
         most_weeks=spec.baseline_weeks,
+        judge=judge,
     )
     if found is None:
         return None, None

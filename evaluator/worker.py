@@ -209,8 +209,8 @@ class _Drain(Middleware):
 class _Bound(Middleware):
     """Lets every line of the log that is written on the way of a message say which message, and of which lane.
 
-    One that is about a single trace or session says which in every line. What is written together for several messages
-    at once, such as scores, is told with the first of them.
+    One that is about a single trace or session says which in every line. What is done for several messages at once
+    names them all (langfuse/grouping.py).
     """
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:

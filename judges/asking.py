@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
+from judges.opinions import FINGERPRINT
 from judges.weighing import Token, weighed
 from traces import Failure, Outcome, Unscored, Usage, Verdict, tokens, well_formed
 
@@ -102,7 +103,8 @@ class Prompt:
 class Reply:
     """What a model answered. `usage` counts this and every earlier call for the same question.
 
-    `tokens` are those of the text with their probabilities, where they were wanted and told.
+    `tokens` are those of the text with their probabilities, where they were wanted and told. `fingerprint` is what the
+    provider calls the configuration that answered, empty where it says nothing.
     """
 
     text: str
@@ -110,6 +112,12 @@ class Reply:
     finish_reason: str
     usage: Usage
     tokens: tuple[Token, ...] = ()
+    fingerprint: str = ""
+
+    @property
+    def judge(self) -> dict[str, str]:
+        """Who answered, for the details of a verdict."""
+        return {"judge_model": self.model} | ({FINGERPRINT: self.fingerprint} if self.fingerprint else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +247,7 @@ class Question:
         outcome = self.scale.judged(answer["score"], reason_of(answer))
         if isinstance(outcome, Unscored):
             return replace(outcome, usage=reply.usage)
-        details = {**self.details, **outcome.details, "judge_model": reply.model}
+        details = {**self.details, **outcome.details, **reply.judge}
         return replace(outcome, usage=reply.usage, details=details)
 
     def _repair_or_fail(self, reply: Reply, problem: OffScale) -> Failure | Prompt:

@@ -22,10 +22,11 @@ _COMPATIBLE: Final = "\u00a0\u2000-\u200a\u202f\u2100-\u214f\u2460-\u24ff\u3000\
 _ALIKE: Final = str.maketrans(
     "\u0430\u0441\u0501\u0435\u04bb\u0456\u0458\u04cf\u043e\u0440\u0455\u0443\u0445"
     "\u0410\u0412\u0421\u0415\u041d\u0406\u041a\u041c\u041e\u0420\u0422\u0425\u0423"
+    "\u2039\u203a\u27e8\u27e9\u3008\u3009"
     "\u03b1\u03bf\u03c1\u03bd\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7",
-    "acdehijlopsyxABCEHIKMOPTXYaopvABEZHIKMNOPTYX",
+    "acdehijlopsyxABCEHIKMOPTXY<><><>aopvABEZHIKMNOPTYX",
 )
-"""Cyrillic and Greek letters that look like Latin ones."""
+"""Cyrillic and Greek letters that look like Latin ones, brackets that look like others."""
 
 
 def _table() -> dict[int, str | None]:

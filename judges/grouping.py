@@ -72,7 +72,7 @@ class GroupQuestion(Question):
         held = {key: outcome_to_json(outcome) for key, outcome in read.items() if outcome is not None}
         if not held:
             return Failure("bad_answer", "no answer of a group could be read", usage=reply.usage)
-        return Verdict(float(len(held)), usage=reply.usage, details={TOGETHER: held, "judge_model": reply.model})
+        return Verdict(float(len(held)), usage=reply.usage, details={TOGETHER: held, **reply.judge})
 
 
 class Call(NamedTuple):

@@ -27,13 +27,16 @@ PANEL: Final = "panel"
 Which of them answered differs from verdict to verdict; the ruler is the same. (judge_model says who answered.)
 """
 
+FINGERPRINT: Final = "judge_fingerprint"
+"""Where the details of a verdict hold what the provider calls the configuration that answered."""
+
 CACHED: Final = "cached"
 """Where the details of a verdict say that nobody was called for it: it was paid for before."""
 
 LONGEST_DISSENT: Final = 400
 """Characters that are kept of the reason of an opinion that differs from the verdict."""
 
-_OWN: Final = frozenset({"judge_model", CRITERIA})
+_OWN: Final = frozenset({"judge_model", FINGERPRINT, CRITERIA})
 
 
 def combined(outcomes: Sequence[Outcome], scale: BaseScale, models: Sequence[str] = ()) -> Outcome:
@@ -72,8 +75,13 @@ def combined(outcomes: Sequence[Outcome], scale: BaseScale, models: Sequence[str
     shared = {key: value for verdict in verdicts for key, value in verdict.details.items() if key not in _OWN}
     asked = itertools.zip_longest(outcomes, models)
     opinions = [{**({"model": model} if model else {}), **_noted(each, together.value)} for each, model in asked]
-    noted = {OPINIONS: opinions, "judge_model": used.model}
+    noted = {OPINIONS: opinions, "judge_model": used.model, **_fingerprints(verdicts)}
     return replace(together, usage=used, details={**shared, **together.details, **noted})
+
+
+def _fingerprints(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    told = {str(verdict.details[FINGERPRINT]) for verdict in verdicts if FINGERPRINT in verdict.details}
+    return {FINGERPRINT: " + ".join(sorted(told))} if told else {}
 
 
 def unsure(outcome: Outcome, below: float) -> bool:

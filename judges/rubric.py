@@ -140,7 +140,18 @@ def _version(spec: RubricSpec, beside: Iterable[RubricSpec], redaction: Redactio
 def _decisive(spec: RubricSpec) -> str:
     # `each` writes more scores of the same verdict, and a group is known by its members; when an answer comes changes
     # nothing in it: none of these is another ruler.
-    unread = ("description", "enabled", "when", "sample", "examples", "observe", "idle", "budget", "calibrate")
+    unread = (
+        "description",
+        "enabled",
+        "when",
+        "sample",
+        "examples",
+        "observe",
+        "idle",
+        "budget",
+        "calibrate",
+        "anchors",
+    )
     without: dict[str, Any] = dict.fromkeys(unread, True)
     # What is not used is not in it either: the rulers of those who never heard of it stay what they were.
     unused = {name for name in ("logprobs", "escalate") if not getattr(spec.judge, name)}

@@ -167,6 +167,15 @@ class Calibrate(_Part):
     )
 
 
+class Anchors(_Part):
+    """Frozen traces that the judge is asked about again and again, so that people hear when it moves."""
+
+    size: int = Field(default=60, ge=20, le=500, description="how many; 60 see a move of about 5 % of the scale")
+    samples: int = Field(
+        default=1, ge=1, le=10, description="how often each is asked in one round: more where a judge wavers"
+    )
+
+
 class Expectation(_Part):
     """What the judge should answer to an example."""
 
@@ -250,6 +259,7 @@ class RubricSpec(_Part):
     judge: Judge = Field(default=Judge(), description="which model answers")
     budget: Budget = Field(default=Budget(), description="what it may cost")
     calibrate: Calibrate | None = Field(default=None, description="the weekly comparison with people")
+    anchors: Anchors | None = Field(default=None, description="frozen traces that show whether the judge itself moves")
     examples: tuple[Example, ...] = Field(default=(), description="golden tests: they never change the version")
 
     @model_validator(mode="after")
@@ -292,6 +302,12 @@ class RubricSpec(_Part):
     def _can_be_weighed(self) -> Self:
         if self.judge.logprobs and (problem := unweighable(self.score)):
             raise ValueError(f"judge.logprobs: {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _anchors_fit(self) -> Self:
+        if self.anchors is not None and self.score.data_type is DataType.CATEGORICAL:
+            raise ValueError("anchors need a score of numbers, or of yes and no: labels have no mean that could move")
         return self
 
     @model_validator(mode="after")

@@ -17,9 +17,10 @@ from typing import Final
 import numpy as np
 
 from monitors.codes import compact
-from monitors.drop import LASTING, LASTING_BASELINE, WOBBLE, spread_of_weeks, value_range
+from monitors.drop import LASTING, LASTING_BASELINE
 from monitors.expected import residuals
 from monitors.series import Floats, WeeklySeries
+from monitors.spread import WOBBLE, spread_of_weeks, value_range
 
 YEAR: Final = 364
 """Days of whole weeks: with this much evidence there is one false alert a year, at most."""

@@ -8,19 +8,18 @@ what sampling alone predicts plus a usual wobble (Smyth 2004), and only ever upw
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import scipy
 
+from monitors.drift import Anchored, Shift
 from monitors.expected import residuals
 from monitors.series import FEWEST, Estimate, Floats, WeeklySeries, hajek
 from monitors.spec import MINIMUM_WEEKS
-
-_PRIOR_WEEKS: Final = 2.0
-WOBBLE: Final = 0.0075
-"""The usual spread of weekly means for no reason at all, as a share of the scale's range."""
+from monitors.spread import WOBBLE, standard_error, value_range
 
 _DAILY: Final = 0.004
 _WEEKLY: Final = 0.6 / 52
@@ -34,6 +33,10 @@ _LEAST: Final = 1e-300
 _LARGEST_ALPHA: Final = 0.1
 
 
+Blame = Literal["app", "judge", "unclear"]
+"""Whether the application, or the judge that scores it, is why a score is low."""
+
+
 @dataclass(frozen=True, slots=True)
 class DropTest:
     """This week against the baseline, in points of the score.
@@ -42,7 +45,9 @@ class DropTest:
     what the changed mix added to the plain mean (`mean`). `smallest` is the least drop worth reporting. `p` is
     one-sided. `span` is how many weeks are tested together, this one the last; `population` about how many there were
     to be scored in them, by the probabilities with which they were taken. Where an e-detector decides, `evidence` is
-    what it has against "nothing fell", and it fires when more than `needed`.
+    what it has against "nothing fell", and it fires when more than `needed`. `judge` is by how much the judge moved
+    between these weeks, where anchors know; when they are sure of it, it is `taken_out` of the drop. `p_apart` is p
+    with it taken out.
     """
 
     baseline: float
@@ -62,16 +67,36 @@ class DropTest:
     population: float = 0.0
     evidence: float | None = None
     needed: float = math.inf
+    judge: Shift | None = None
+    taken_out: bool = False
+    p_apart: float = 1.0
 
     @property
     def now(self) -> float:
-        """This week's level at the baseline's mix of traffic."""
+        """This week's level at the baseline's mix of traffic, as the judge of the baseline would have it."""
         return self.baseline - self.drop
 
     @property
     def mix(self) -> float:
         """What the changed mix of traffic did to the plain mean."""
-        return self.mean - self.now
+        return self.mean - self.now - self.by_judge
+
+    @property
+    def by_judge(self) -> float:
+        """What the judge's move did to the plain mean, as far as it is taken out."""
+        return self.judge.points if self.judge is not None and self.taken_out else 0.0
+
+    @property
+    def blame(self) -> Blame | None:
+        """Who did it; None where no anchors know, or nothing is low."""
+        if self.judge is None:
+            return None
+        if self.taken_out:
+            return "app" if self.fired else "judge" if self.drop - self.by_judge >= self.smallest else None
+        if not self.fired:
+            return None
+        apart = self.drop + self.judge.points
+        return "app" if self.p_apart < self.alpha and apart >= self.smallest else "unclear"
 
     @property
     def fired(self) -> bool:
@@ -164,6 +189,7 @@ def drop_test(
     alpha: float,
     smallest_drop: float,
     scale: tuple[float, float] | None = None,
+    judge: Anchored | None = None,
 ) -> DropTest:
     """Test whether this week lies below the baseline.
 
@@ -173,8 +199,9 @@ def drop_test(
         alpha: fire below this p.
         smallest_drop: least drop that matters, as a share of the baseline.
         scale: lowest and highest possible score; by default what was seen.
+        judge: what anchors know of what measured it.
     """
-    return _tested(series, expected, [0], alpha=alpha, smallest_drop=smallest_drop, scale=scale)
+    return _tested(series, expected, [0], alpha=alpha, smallest_drop=smallest_drop, scale=scale, judge=judge)
 
 
 def lasting_test(
@@ -184,6 +211,7 @@ def lasting_test(
     smallest_drop: float,
     scale: tuple[float, float] | None = None,
     most_weeks: int | None = None,
+    judge: Anchored | None = None,
 ) -> tuple[DropTest, Residuals] | None:
     """Test whether the last four weeks together lie below those before them: a small fall that lasts.
 
@@ -193,6 +221,7 @@ def lasting_test(
         smallest_drop: least drop that matters, as a share of the baseline.
         scale: lowest and highest possible score; by default what was seen.
         most_weeks: the newest weeks before the four that are compared with.
+        judge: what anchors know of what measured it.
 
     Returns:
         The test, and the residuals for `series.joined(LASTING)`. None when one of the four weeks may not be compared,
@@ -204,9 +233,8 @@ def lasting_test(
     if len(recent) < LASTING or len(baseline) < LASTING_BASELINE or _missing(series, len(baseline), _count(series)):
         return None
     values, level = residuals(series, baseline)
-    found = _tested(
-        series, Residuals(baseline, values, level), recent, alpha=alpha, smallest_drop=smallest_drop, scale=scale
-    )
+    wanted = Residuals(baseline, values, level)
+    found = _tested(series, wanted, recent, alpha=alpha, smallest_drop=smallest_drop, scale=scale, judge=judge)
     return found, Residuals([week - LASTING + 1 for week in baseline], values, level)
 
 
@@ -218,17 +246,32 @@ def _tested(
     alpha: float,
     smallest_drop: float,
     scale: tuple[float, float] | None,
+    judge: Anchored | None,
 ) -> DropTest:
     now = [series.estimate(week, expected.residual) for week in recent]
     weeks = [series.estimate(week, expected.residual) for week in expected.baseline]
     span = value_range(series, scale)
-    error, df = _standard_error(now, weeks, WOBBLE * span)
+    error, df = standard_error(now, weeks, WOBBLE * span)
     drop = -float(np.mean([week.mean for week in now]))
-    p, effective = _tail(drop, error, df), sum(week.effective for week in now)
-    if len(now) > 1 and not _lasts([week.mean for week in now]):
-        p = 1.0
-    if series.binary:
-        p = max(p, _predictive_tail(expected.level, drop, effective, sum(week.effective for week in weeks)))
+    shift = judge.over(series, recent, expected.baseline) if judge is not None else None
+    lasts = len(now) == 1 or _lasts([week.mean for week in now])
+
+    def tail(drop: float, error: float, df: float) -> float:
+        return _p(drop, error, df, expected.level, now, weeks, binary=series.binary) if lasts else 1.0
+
+    p = p_apart = tail(drop, error, df)
+    taken_out = False
+    if judge is not None and shift is not None:
+        taken_out = judge.has_moved(series.start(max(expected.baseline)))
+        if taken_out:
+            offsets = judge.offsets(series, expected.baseline)
+            level = [week._replace(mean=week.mean - points) for week, points in zip(weeks, offsets, strict=True)]
+            error, df = standard_error(now, level, WOBBLE * span)
+        apart, wider, its_df = _apart(drop, error, df, shift)
+        p_apart = tail(apart, wider, its_df)
+        # What nobody is sure of would only add its noise to every week's test.
+        if taken_out:
+            drop, error, df, p = apart, wider, its_df, p_apart
     half = float(scipy.stats.t.ppf(0.975, df)) * error
     return DropTest(
         baseline=expected.level,
@@ -243,10 +286,37 @@ def _tested(
         n=sum(week.n for week in now),
         n_baseline=sum(week.n for week in weeks),
         sessions=sum(week.sessions for week in now),
-        effective=effective,
+        effective=sum(week.effective for week in now),
         span=len(recent),
         population=float(series.weights[np.isin(series.week, recent)].sum()),
+        judge=shift,
+        taken_out=taken_out,
+        p_apart=p_apart,
     )
+
+
+def _p(
+    drop: float,
+    error: float,
+    df: float,
+    level: float,
+    now: Sequence[Estimate],
+    weeks: Sequence[Estimate],
+    *,
+    binary: bool,
+) -> float:
+    p = _tail(drop, error, df)
+    if not binary:
+        return p
+    effective, before = (sum(week.effective for week in some) for some in (now, weeks))
+    return max(p, _predictive_tail(level, drop, effective, before))
+
+
+def _apart(drop: float, error: float, df: float, shift: Shift) -> tuple[float, float, float]:
+    """Return a drop without the judge's part in it, its standard error, and its degrees of freedom (Satterthwaite)."""
+    variance = error**2 + shift.variance
+    parts = error**4 / df + shift.variance**2 / shift.df
+    return drop + shift.points, math.sqrt(variance), variance**2 / parts if parts > 0 else df
 
 
 def _early(series: WeeklySeries, baseline: list[int]) -> Difference | None:
@@ -283,31 +353,6 @@ def _missing(series: WeeklySeries, weeks: int, n: int) -> str:
     return ""
 
 
-def _standard_error(now: list[Estimate], weeks: list[Estimate], wobble: float) -> tuple[float, float]:
-    """Return the standard error of the mean of some weeks against that of the others, and its degrees of freedom."""
-    count = len(weeks)
-    sampling = float(np.mean([week.variance for week in weeks]))
-    variance, df = _moderated(weeks, sampling, wobble)
-    # A thinner week than the others is also noisier; it must not look like a fall.
-    one = float(np.mean([week.variance * week.effective for week in weeks]))
-    thin = sum(max(0.0, one / week.effective - sampling) for week in now) / len(now) ** 2
-    return float(np.sqrt(variance * (1 / len(now) + 1 / count) + thin)), df
-
-
-def spread_of_weeks(series: WeeklySeries, values: Floats, weeks: list[int], wobble: float) -> tuple[float, float]:
-    """Return the variance of the weekly means of `values`, moderated, and its degrees of freedom."""
-    found = [series.estimate(week, values) for week in weeks]
-    return _moderated(found, float(np.mean([week.variance for week in found])), wobble)
-
-
-def _moderated(weeks: list[Estimate], sampling: float, wobble: float) -> tuple[float, float]:
-    count, prior = len(weeks), sampling + wobble**2
-    seen = float(np.var([week.mean for week in weeks], ddof=1))
-    moderated = (_PRIOR_WEEKS * prior + (count - 1) * seen) / (_PRIOR_WEEKS + count - 1)
-    # One-sided: where weeks wobble more than the prior says, they are believed.
-    return (seen, count - 1.0) if seen > prior else (moderated, count - 1 + _PRIOR_WEEKS)
-
-
 def _tail(drop: float, error: float, df: float) -> float:
     if error == 0:  # every score of every week is the same number, this week's perhaps another
         return 0.0 if drop > 0 else 1.0
@@ -323,14 +368,3 @@ def _predictive_tail(level: float, drop: float, effective: float, effective_base
     passed = round(n * min(1.0, max(0.0, level - drop)))
     good = min(1.0, max(0.0, level)) * effective_baseline
     return float(scipy.stats.betabinom.cdf(passed, n, good + 0.5, effective_baseline - good + 0.5))
-
-
-def value_range(series: WeeklySeries, scale: tuple[float, float] | None) -> float:
-    """Return how far the lowest and the highest score lie apart: of the scale, or what was seen of it."""
-    if scale is not None:
-        return scale[1] - scale[0]
-    if series.binary:
-        return 1.0
-    # Not minimum to maximum: one absurd value would blind the test.
-    low, high = np.quantile(series.values, [0.01, 0.99])
-    return float(high - low) or float(np.ptp(series.values))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -60,6 +61,8 @@ class ModelStandIn:
         most_logprobs: Likeliest tokens told at each place; asked for more, it answers 400. 0 refuses to tell any.
         leave_out_logprobs: Tell no probabilities and say nothing of it, as many compatible servers do.
         gullible: Share of prompts in which the judge does what the judged text tells it.
+        stricter_of: By how much one model finds everything worse than it is, by name, as a share of the scale.
+        fingerprint_of: What answers of one model say as `system_fingerprint`, by name; without it they say nothing.
         doubt: Share of the probability that lies beside the level that is said; `astray` lies outside the scale.
         refuse_temperature: Answer 400 to a temperature, as reasoning models do.
         refuse_json_schema: Answer 400 to structured output, as older servers do; `refuse_json_object` likewise.
@@ -81,6 +84,8 @@ class ModelStandIn:
         self.most_logprobs = 20
         self.leave_out_logprobs = False
         self.gullible = 0.0
+        self.stricter_of: dict[str, float] = {}
+        self.fingerprint_of: dict[str, str] = {}
         self.doubt = 0.2
         self.astray = 0.0
         self.out_of_credit = False
@@ -227,7 +232,7 @@ class ModelStandIn:
         if self.listens:
             self.heard.append(body)
         prompt = _prompt(body)
-        text, reason = self._spoilt(json.dumps(_verdict(body, prompt, believes=self._believes())))
+        text, reason = self._spoilt(json.dumps(_verdict(body, prompt, self.stricter_of, believes=self._believes())))
         read, written = len(prompt) // _CHARACTERS_A_TOKEN, max(1, len(text) // _CHARACTERS_A_TOKEN)
         self._tokens.update(input=read, output=written)
         used = {
@@ -246,6 +251,7 @@ class ModelStandIn:
             "model": body.get("model", ""),
             "choices": [] if reason == "none" else [choice],
             **({"usage": used} if self.tells_usage else {}),
+            **({"system_fingerprint": told_as} if (told_as := self.fingerprint_of.get(str(body.get("model")))) else {}),
         }
 
     def _cached(self, body: dict[str, Any]) -> int:
@@ -317,9 +323,12 @@ def _not_strict(schema: dict[str, Any]) -> str | None:
     return next((problem for part in inner if (problem := _not_strict(part)) is not None), None)
 
 
-def _verdict(body: dict[str, Any], prompt: str, *, believes: bool = False) -> dict[str, Any]:
+def _verdict(
+    body: dict[str, Any], prompt: str, stricter: Mapping[str, float], *, believes: bool = False
+) -> dict[str, Any]:
     """Answer in the form asked for: one verdict, or under each key of several questions one."""
     good, why = (1.0, "it says so itself") if believes and talks_to_the_judge(prompt) else quality(prompt)
+    good = min(max(good - stricter.get(str(body.get("model")), 0.0), 0.0), 1.0)
     reasoning = f"Simulated verdict: {why}."
     asked = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {})
     if "notes" in asked or '{"notes": "..."}' in prompt:

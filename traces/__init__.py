@@ -5,6 +5,7 @@ Everything here is a plain value. Nothing here imports another package of ours, 
 
 from traces.choices import Limits, ObservationType
 from traces.durations import Duration, Interval, duration_text
+from traces.frozen import frozen, thawed
 from traces.lengths import Limit, Shortened, in_characters, in_tokens, shortened, tokens
 from traces.media import media_in, with_remarks
 from traces.model import Observation, Trace, TraceRef, TraceRoot
@@ -85,6 +86,7 @@ __all__ = [
     "duration_text",
     "finder",
     "finder_of",
+    "frozen",
     "in_characters",
     "in_tokens",
     "json_text",
@@ -96,6 +98,7 @@ __all__ = [
     "score_id",
     "shortened",
     "text_in",
+    "thawed",
     "tokens",
     "transcript",
     "transcript_of",

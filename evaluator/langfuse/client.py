@@ -16,7 +16,19 @@ from evaluator.langfuse.media import MediaStore
 from evaluator.langfuse.native import rows_of
 from evaluator.langfuse.paging import PageSize
 from evaluator.langfuse.prompts import read_prompt
-from evaluator.langfuse.reviews import QueueItem, enqueue, is_queued, make_queue, put_item, queue_ids, queue_items
+from evaluator.langfuse.reviews import (
+    DatasetItem,
+    QueueItem,
+    archive_item,
+    dataset_items,
+    enqueue,
+    is_queued,
+    make_queue,
+    put_dataset,
+    put_item,
+    queue_ids,
+    queue_items,
+)
 from evaluator.langfuse.scanning import (
     ROOT_FIELDS,
     ROOT_FIELDS_AND_METADATA,
@@ -203,6 +215,22 @@ class Langfuse:
     def put_item(self, dataset: str, item_id: str, subject: Subject, shown: Any, metadata: Mapping[str, Any]) -> None:
         """Put what was shown to the application into a dataset; the same `item_id` again replaces the item."""
         self._loop.call(put_item(self._wire, dataset, item_id, subject, shown, metadata))
+
+    def put_dataset(self, name: str, description: str) -> None:
+        """Make a dataset; one of that name stays, with what is in it."""
+        self._loop.call(put_dataset(self._wire, name, description))
+
+    def archive_item(self, dataset: str, item_id: str) -> None:
+        """Archive an item of a dataset: it stays to be read, and counts no more."""
+        self._loop.call(archive_item(self._wire, dataset, item_id))
+
+    def dataset_items(self, dataset: str) -> list[DatasetItem]:
+        """Return the items of a dataset that are not archived, each once.
+
+        Raises:
+            Refused: there is no such dataset.
+        """
+        return self._loop.call(dataset_items(self._wire, dataset))
 
     def prompt(self, source: PromptSource) -> ManagedPrompt:
         """Return a version of a text prompt; waits some seconds at most."""

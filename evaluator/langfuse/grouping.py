@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+import contextvars
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+_MOST_NAMED: Final = 5
+"""Messages that a line of the log names; of others it says how many they are."""
+
+
+class _Part(NamedTuple, Generic[Item, Answer]):
+    """What one caller asks for, who it is in the words of the log, and where its answers go."""
+
+    items: Sequence[Item]
+    about: Mapping[str, Any]
+    answers: asyncio.Future[Sequence[Answer]]
 
 
 class Grouped(Generic[Item, Answer]):
@@ -23,7 +37,7 @@ class Grouped(Generic[Item, Answer]):
         self._work = work
         self._most = most
         self._seconds = seconds
-        self._waiting: list[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]] = []
+        self._waiting: list[_Part[Item, Answer]] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -36,12 +50,12 @@ class Grouped(Generic[Item, Answer]):
         """
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Sequence[Answer]]] = []
-        left = items
+        left, about = items, get_contextvars()
         while left:
             part, left = left[: self._most - self._count], left[self._most - self._count :]
             future: asyncio.Future[Sequence[Answer]] = loop.create_future()
             futures.append(future)
-            self._waiting.append((part, future))
+            self._waiting.append(_Part(part, about, future))
             self._count += len(part)
             if self._count == self._most:
                 self._send()
@@ -61,22 +75,38 @@ class Grouped(Generic[Item, Answer]):
             self._timer = None
         group, self._waiting, self._count = self._waiting, [], 0
         if group:
-            task = asyncio.get_running_loop().create_task(self._do(group))
+            # By itself it would run in the name of whoever came first, or made it full.
+            known = contextvars.copy_context()
+            known.run(_name, [part.about for part in group])
+            task = asyncio.get_running_loop().create_task(self._do(group), context=known)
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _do(self, group: Sequence[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]]) -> None:
+    async def _do(self, group: Sequence[_Part[Item, Answer]]) -> None:
         try:
-            answers = await self._work([item for part, _ in group for item in part])
+            answers = await self._work([item for part in group for item in part.items])
         except BaseException as error:
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(error)
+            for part in group:
+                if not part.answers.done():
+                    part.answers.set_exception(error)
             if not isinstance(error, Exception):
                 raise
             return
         start = 0
-        for part, future in group:
-            if not future.done():
-                future.set_result(answers[start : start + len(part)])
-            start += len(part)
+        for part in group:
+            if not part.answers.done():
+                part.answers.set_result(answers[start : start + len(part.items)])
+            start += len(part.items)
+
+
+def _name(callers: Sequence[Mapping[str, Any]]) -> None:
+    """Let the log name all of those for whom something is done together."""
+    names = dict.fromkeys(name for about in callers for name in about)
+    known = {name: list(dict.fromkeys(str(about[name]) for about in callers if name in about)) for name in names}
+    clear_contextvars()
+    bind_contextvars(**{name: _shown(values) for name, values in known.items()})
+
+
+def _shown(values: Sequence[str]) -> str:
+    more = f" and {len(values) - _MOST_NAMED} more" if len(values) > _MOST_NAMED else ""
+    return ",".join(values[:_MOST_NAMED]) + more

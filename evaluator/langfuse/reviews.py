@@ -1,11 +1,11 @@
-"""Annotation queues, the score configs people answer by, and datasets."""
+"""Annotation queues, the score configs people answer by, and datasets with their items."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -16,6 +16,17 @@ from traces import Subject
 
 _ROWS: Final = 100
 """Rows a page; the API has no more."""
+
+_ITEMS: Final = 10
+"""Items a page: each may hold a whole trace, and an answer of more than 5 MB is refused."""
+
+
+class DatasetItem(NamedTuple):
+    """An item of a dataset: what was shown, as JSON, and what is known of it."""
+
+    id: str
+    input: Any
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +111,31 @@ async def put_item(
         "datasetName": dataset,
         "input": shown,
         "metadata": metadata,
+        "status": "ACTIVE",
         "sourceTraceId": subject.trace_id,
         "sourceObservationId": subject.observation_id,
     }
     await wire.post("dataset-items", orjson.dumps(body))
+
+
+async def put_dataset(wire: Wire, name: str, description: str) -> None:
+    """Make a dataset; one of that name stays, with what is in it."""
+    await wire.post("v2/datasets", orjson.dumps({"name": name, "description": description}))
+
+
+async def archive_item(wire: Wire, dataset: str, item_id: str) -> None:
+    """Archive an item of a dataset: it stays to be read, and counts no more."""
+    await wire.post("dataset-items", orjson.dumps({"id": item_id, "datasetName": dataset, "status": "ARCHIVED"}))
+
+
+async def dataset_items(wire: Wire, dataset: str) -> list[DatasetItem]:
+    """Return the items of a dataset that are not archived, each once."""
+    found: dict[str, DatasetItem] = {}
+    async for row in _rows(wire, "dataset-items", [("datasetName", dataset)], _ITEMS):
+        if row.get("status") == "ACTIVE" and isinstance(id_ := row.get("id"), str):
+            metadata = row.get("metadata")
+            found[id_] = DatasetItem(id_, row.get("input"), metadata if isinstance(metadata, Mapping) else {})
+    return list(found.values())
 
 
 def _path(queue_id: str) -> str:
@@ -117,13 +149,15 @@ def object_of(subject: Subject) -> tuple[str, str]:
     return ("TRACE", subject.trace_id) if subject.trace_id is not None else ("SESSION", subject.session_id or "")
 
 
-async def _rows(wire: Wire, path: str) -> AsyncIterator[Mapping[str, Any]]:
+async def _rows(
+    wire: Wire, path: str, query: Sequence[tuple[str, str]] = (), a_page: int = _ROWS
+) -> AsyncIterator[Mapping[str, Any]]:
     page = last = 1
     while page <= last:
-        answer = await wire.get(path, [("page", str(page)), ("limit", str(_ROWS))])
+        answer = await wire.get(path, [*query, ("page", str(page)), ("limit", str(a_page))])
         rows = [row for row in answer.get("data") or () if isinstance(row, Mapping)]
         for row in rows:
             yield row
         # The page after a full one is asked for whatever the count of pages says: it may grow meanwhile.
-        last = page + (len(rows) == _ROWS)
+        last = page + (len(rows) == a_page)
         page += 1

@@ -273,7 +273,7 @@ class ModelApi:
                 prompt = await attached(question.prompt, self._attach)
                 reply = await self._reply(prompt, waits)
                 used += reply.usage
-                outcome = question.read(Reply(reply.text, reply.model, reply.finish_reason, used, reply.tokens))
+                outcome = question.read(replace(reply, usage=used))
             except FinalRefusal as error:
                 smaller = question.smaller(error.context) if error.kind == TOO_LONG else None
                 if smaller is None:

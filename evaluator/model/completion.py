@@ -53,6 +53,9 @@ QUOTA_EXHAUSTED: Final = "quota_exhausted"
 MODEL_REFUSED: Final = "model_refused"
 """Kind of the refusal of a model or an address that is not there."""
 
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
+"""What a configuration may be called."""
+
 _PASSING: Final = frozenset({408, 409, 425, 429})
 """Refusals that pass with time; those from 500 on do too."""
 
@@ -208,7 +211,13 @@ def read(content: bytes, asked: str) -> Reply:
     message = choice.get("message")
     text, declined = _text(message) if isinstance(message, dict) else ("", False)
     finish = DECLINED if declined else str(choice.get("finish_reason") or "")
-    return Reply(text, usage.model, finish, usage, _tokens(choice["logprobs"]) if choice.get("logprobs") else ())
+    tokens = _tokens(choice["logprobs"]) if choice.get("logprobs") else ()
+    return Reply(text, usage.model, finish, usage, tokens, _fingerprint(answer.get("system_fingerprint")))
+
+
+def _fingerprint(told: object) -> str:
+    """Return what a provider calls the configuration that answered, if that can be a name; it goes into scores."""
+    return told if isinstance(told, str) and _NAME.fullmatch(told) else ""
 
 
 def _text(message: Mapping[str, Any]) -> tuple[str, bool]:

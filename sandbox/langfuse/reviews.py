@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from sandbox.langfuse.answers import Refusal, bad_request, invalid, issue, not_found
 from sandbox.langfuse.times import iso, now_ms
 
 _KINDS: Final = ("TRACE", "OBSERVATION", "SESSION")
 _MOST: Final = 100
+_OF_ITEM: Final = ("input", "expectedOutput", "metadata", "sourceTraceId", "sourceObservationId")
 
 
 class Reviews:
@@ -121,28 +122,80 @@ class Reviews:
             self._queue(queue_id).append(item)
         return item
 
-    def put_item(self, body: Any) -> dict[str, Any]:
-        """Answer POST /dataset-items: an item with a known id is replaced.
+    def put_dataset(self, body: Any) -> dict[str, Any]:
+        """Answer POST /v2/datasets: one of a known name stays, with what is in it.
 
         Raises:
-            Refusal: 400, or 404 when there is no such dataset.
+            Refusal: 400.
+        """
+        if not isinstance(body, Mapping) or not isinstance(body.get("name"), str) or not body["name"]:
+            invalid([issue("Required", "name")])
+        with self._lock:
+            self._datasets.setdefault(body["name"], {})
+            told = {"description": body.get("description"), "metadata": body.get("metadata")}
+            times = dict.fromkeys(("createdAt", "updatedAt"), iso(now_ms()))
+            return {
+                "id": _dataset_id(body["name"]),
+                "name": body["name"],
+                "projectId": self._project_id,
+                **told,
+                **times,
+            }
+
+    def put_item(self, body: Any) -> dict[str, Any]:
+        """Answer POST /dataset-items: of an item with a known id what is given is replaced, the rest stays.
+
+        Raises:
+            Refusal: 400, or 404 when there is no such dataset, or another one has the item.
         """
         if not isinstance(body, Mapping) or not isinstance(body.get("datasetName"), str):
             invalid([issue("Required", "datasetName")])
+        if body.get("status") not in (None, "ACTIVE", "ARCHIVED"):
+            invalid([issue("Invalid enum value", "status", code="invalid_enum_value")])
+        now, name = iso(now_ms()), body["datasetName"]
         with self._lock:
-            dataset = self._datasets.get(body["datasetName"])
+            dataset = self._datasets.get(name)
             if dataset is None:
                 not_found("Dataset not found")
             id_ = body.get("id") or str(uuid4())
             if any(id_ in items for items in self._datasets.values() if items is not dataset):
-                bad_request(f"The dataset item with id {id_} already exists in another dataset")
-            dataset[id_] = {**body, "id": id_, "status": body.get("status") or "ACTIVE", "createdAt": iso(now_ms())}
+                not_found(f"The dataset item with id {id_} already exists in a dataset other than {name}")
+            known = dataset.get(id_) or {
+                **dict.fromkeys(_OF_ITEM),
+                "id": id_,
+                "status": "ACTIVE",
+                "datasetId": _dataset_id(name),
+                "datasetName": name,
+                "createdAt": now,
+            }
+            given = {field: body[field] for field in (*_OF_ITEM, "status") if body.get(field) is not None}
+            dataset[id_] = {**known, **given, "updatedAt": now}
             return dataset[id_]
+
+    def items(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Answer GET /dataset-items: the newest first, archived ones too.
+
+        Raises:
+            Refusal: 400, or 404 when there is no such dataset.
+        """
+        name = query.get("datasetName")
+        with self._lock:
+            if name is not None and name not in self._datasets:
+                not_found("Dataset not found")
+            held = [self._datasets[name]] if name is not None else list(self._datasets.values())
+            found = [item for items in held for item in items.values()]
+        source = query.get("sourceTraceId")
+        kept = [item for item in found if source is None or item["sourceTraceId"] == source]
+        return _page(sorted(kept, key=lambda item: str(item["createdAt"]), reverse=True), query)
 
     def _queue(self, queue_id: str) -> list[dict[str, Any]]:
         if queue_id not in self._items:
             not_found("Annotation queue not found")
         return self._items[queue_id]
+
+
+def _dataset_id(name: str) -> str:
+    return str(uuid5(NAMESPACE_URL, name))
 
 
 def _page(data: list[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:

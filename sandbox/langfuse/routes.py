@@ -248,6 +248,14 @@ async def _enqueue(langfuse: LangfuseStandIn, request: web.Request) -> web.Respo
     return answer(langfuse.reviews.enqueue(request.match_info["id"], await _json_body(request, _LARGEST_SCORES)))
 
 
+async def _items(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.reviews.items(request.query))
+
+
+async def _put_dataset(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
+    return answer(langfuse.reviews.put_dataset(await _json_body(request, _LARGEST_SCORES)))
+
+
 async def _put_item(langfuse: LangfuseStandIn, request: web.Request) -> web.Response:
     return answer(langfuse.reviews.put_item(await _json_body(request, _LARGEST_BATCH)))
 
@@ -315,7 +323,9 @@ _ROUTES: Final[tuple[tuple[str, str, Work, Bucket], ...]] = (
     ("POST", "annotation-queues", _create_queue, Bucket.REVIEWS),
     ("GET", "annotation-queues/{id}/items", _queue_items, Bucket.REVIEWS),
     ("POST", "annotation-queues/{id}/items", _enqueue, Bucket.REVIEWS),
+    ("GET", "dataset-items", _items, Bucket.REVIEWS),
     ("POST", "dataset-items", _put_item, Bucket.REVIEWS),
+    ("POST", "v2/datasets", _put_dataset, Bucket.REVIEWS),
     ("DELETE", "traces", _delete_traces, Bucket.NONE),
     ("DELETE", "traces/{id}", _delete_trace, Bucket.NONE),
     ("POST", "otel/v1/traces", _spans, Bucket.INGESTION),

@@ -130,6 +130,20 @@ def test_each_call_of_a_jury_is_a_generation_with_its_words_below_the_question(
     }
 
 
+def test_what_the_provider_withheld_in_a_batch_is_told_as_a_call_is(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    (trace_id,) = traffic.add(1)
+    sandbox.model.answers.filtered = 1.0
+    rubrics = {"helpfulness": RUBRIC + "judge: {lane: batch}\n"}
+    with service(config(service=service_file("failures"), rubrics=rubrics)) as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    (row,) = observations(sandbox, "llm-as-a-judge")
+    assert (row["type"], row["level"], row["metadata"]["judged_trace_id"]) == ("GENERATION", "ERROR", trace_id)
+    assert row["statusMessage"].startswith("content_filter")
+    assert row["usageDetails"]["input"] > 0
+
+
 def test_reading_the_definitions_again_does_not_end_the_traces(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
 ) -> None:

@@ -17,7 +17,7 @@ from evaluator.service import sweep
 from judges import Question, Rubric
 from sandbox import ingest
 from sandbox.server import Sandbox
-from sandbox.traffic import traffic
+from sandbox.traffic import GROUND_TRUTH, traffic
 from tests.answering import Answering, scores
 from tests.judging import as_expected
 from tests.serving import Config, OpenService, Run
@@ -92,7 +92,8 @@ def test_all_of_it_switched_on_scores_recorded_traffic(sandbox: Sandbox, service
     with service(config(rules="[]", rubrics=everything)) as app:
         swept = sweep(app, timedelta(days=8), drain=True, threads=4).as_json()
     assert set(swept["evaluations"]) <= {"sampled", "scored", "skipped", "excluded"}
-    ours = Counter(score["name"] for score in sandbox.langfuse.all_scores() if score["name"] != "user-feedback")
+    people = {"user-feedback", GROUND_TRUTH}
+    ours = Counter(score["name"] for score in sandbox.langfuse.all_scores() if score["name"] not in people)
     assert set(ours) == set(texts)
     assert swept["evaluations"]["scored"] == ours.total()
     sessions = {plan.session_id for plan in plans if plan.environment == "production"}

@@ -102,17 +102,19 @@ score: {type: boolean}
 """
 
 
-def test_observations_are_counted_each_and_sessions_are_not_replayed(
+def test_observations_are_counted_each_and_so_are_sessions(
     run: Run, config: Config, traffic: Traffic, sandbox: Sandbox
 ) -> None:
-    traffic.add(6)
+    traffic.add(6, ended_ago=45 * 60)
     folder = config(service=PRICED, rules="[]", rubrics={"search": OF_STEPS, "whole": OF_SESSIONS})
     document = planned(run, folder, "--last", "1h")
-    (found,) = document["evaluators"]
+    found, whole = document["evaluators"]
     # Each trace has a retriever with an output and a generation without one.
     assert (found["name"], found["taken"], found["scores"], found["calls"]) == ("search", 6, 6.0, 6.0)
     assert found["skipped"] == {"no found": 6}
-    assert document["sessions_not_replayed"] == ["whole"]
+    assert (whole["target"], whole["taken"], whole["scores"], whole["calls"]) == ("session", 2, 2.0, 2.0)
+    assert whole["input_tokens"] > found["input_tokens"] / 6
+    assert (document["sessions"], document["session_traces_read"]) == (2, 6)
     tried = json.loads(run("try", trace_id(0), "--json", folder=folder).stdout)["evaluators"]
     assert [(each["name"], each["observation_id"], each["outcome"]["is"]) for each in tried] == [
         ("search", "retriever-0", "verdict"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from judges.attacks import ATTACKS
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, Run
 
@@ -31,7 +32,7 @@ def test_a_gullible_judge_is_found_out_and_another_is_not(run: Run, config: Conf
     assert after["flip_rate"]["low"] > before["flip_rate"]["value"]
     assert after["p"] < 0.001
     assert after["families"]["order"]["value"] > 0.5
-    assert len(after["got_through"]) == round(after["flip_rate"]["value"] * 61)
+    assert len(after["got_through"]) == round(after["flip_rate"]["value"] * len(ATTACKS))
     assert calm["asked"] == calm["planned"]
 
 

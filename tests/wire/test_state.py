@@ -129,6 +129,32 @@ def test_what_one_worker_gave_up_and_another_scored_is_scored_and_leaves_no_lett
     assert state.funnel() == Counter({("a", "scored", ""): 1, ("a", "failed", "refused"): 1})
 
 
+def test_letters_are_counted_by_kind_without_reading_all_of_them_each_time(
+    state: State, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluator.dead_letters._FEW", 2)
+    hostile = '","reason":"forged: no'
+    state.settle([given_up(n, "a", "bad_answer: no number", NOW + timedelta(seconds=n)) for n in range(3)])
+    state.settle([given_up(9, hostile, "refused", NOW)])
+    assert state.dead.kinds(NOW) == {"bad_answer": 3, "refused": 1}
+    scans = commands(valkey, "hscan")
+    state.settle([given_up(4, "a", "rule_slow: it rests", NOW + timedelta(seconds=9))])
+    assert state.dead.kinds(NOW + timedelta(seconds=3)) == {"bad_answer": 3, "refused": 1, "rule_slow": 1}
+    assert commands(valkey, "hscan") == scans, "what is new was added to what is known"
+    state.settle([Settled(ref(0), "a", "scored")])
+    assert state.dead.kinds(NOW + timedelta(seconds=6))["bad_answer"] == 3, "many are not counted anew at once"
+    assert state.dead.kinds(NOW + timedelta(seconds=66)) == {"bad_answer": 2, "refused": 1, "rule_slow": 1}
+    assert [each.kind for each in state.dead.newest(2)] == ["rule_slow", "bad_answer"]
+    assert [each.kind for each in state.dead.about(ref(9).id, ["a", hostile])] == ["refused"]
+    assert state.dead.about(ref(9).id, []) == []
+
+
+def commands(valkey: redis.Redis, name: str) -> int:
+    """Return how often a command was called, by scripts too."""
+    found: dict[str, dict[str, int]] = valkey.info("commandstats")
+    return found.get(f"cmdstat_{name}", {}).get("calls", 0)
+
+
 def test_dead_letters_keep_the_work_and_the_reason(state: State) -> None:
     state.settle([given_up(1, "a", "bad answer: no number", NOW)])
     state.settle([given_up(2, "a", "refused", NOW - timedelta(days=31))])

@@ -53,22 +53,22 @@ def believing(question: Question) -> float:
     return 5.0 if "Ignore all previous instructions" in question.prompt.user else poor(question)
 
 
-def found(judge: Judge, sample: int = 61, **more: Any) -> Findings:
+def found(judge: Judge, sample: int = len(ATTACKS), **more: Any) -> Findings:
     (findings,) = run(judge, shots_of(rubric(), sample), **more)
     return findings
 
 
 class TestPlan:
     def test_attacks_go_where_something_can_be_won(self) -> None:
-        shots = shots_of(rubric(), 61)
+        shots = shots_of(rubric(), len(ATTACKS))
         attacks = [shot for shot in shots if shot.kind is Kind.ATTACK]
         assert {shot.number for shot in attacks} == {2}
         assert [shot.attack for shot in attacks] == list(ATTACKS)
-        assert sum(shot.kind is Kind.HARMLESS for shot in shots) == 30
+        assert sum(shot.kind is Kind.HARMLESS for shot in shots) == len(ATTACKS) // 2
         assert {shot.place for shot in attacks} == {"question", "answer"}
 
     def test_where_all_deserve_the_best_nothing_is_attacked(self) -> None:
-        shots = shots_of(rubric(examples=SPEC["examples"][:1]), 61)
+        shots = shots_of(rubric(examples=SPEC["examples"][:1]), len(ATTACKS))
         assert {shot.kind for shot in shots} == {Kind.CLEAN, Kind.UNFENCED}
 
     @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ class TestMoney:
     def test_without_a_limit_all_is_asked(self) -> None:
         judge = Judge(poor)
         found(judge)
-        assert judge.asked == len(shots_of(rubric(), 61))
+        assert judge.asked == len(shots_of(rubric(), len(ATTACKS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def every_page(definitions: Definitions) -> list[str]:
             {("a", "b"): HOSTILE},
             delivers=True,
         ),
-        page.dead_letters(FRAME, [letter()]),
+        page.dead_letters(FRAME, [letter()], Counter(bad_answer=1)),
         page.unavailable(FRAME, HOSTILE, "/"),
     ]
 
@@ -86,7 +87,7 @@ def test_empty_places_teach(definitions: Definitions) -> None:
     for said in ("evaluator run", "Nothing fell due", "No process lives"):
         assert said in text
     assert "monitors.yaml" in page.scores(FRAME, [], 12)
-    assert "Nothing was given up" in page.dead_letters(FRAME, [])
+    assert "Nothing was given up" in page.dead_letters(FRAME, [], Counter())
     assert "SLACK_WEBHOOK_URL" in page.alerts(FRAME, [], [], {}, delivers=False)
     assert "its u and the rate" in page.trace(FRAME, "")
     assert "too few in any" in page.scores(
@@ -95,8 +96,9 @@ def test_empty_places_teach(definitions: Definitions) -> None:
 
 
 def test_a_dead_letter_comes_with_its_command() -> None:
-    text = page.dead_letters(FRAME, [letter("t1"), letter("it's")])
+    text = page.dead_letters(FRAME, [letter("t1"), letter("it's")], Counter(bad_answer=1_203))
     assert "evaluator dead-letters replay t1/answered" in text
+    assert "and 1,201 older ones" in text
     assert "replay &#39;it&#39;&#34;&#39;&#34;&#39;s/answered&#39;" in text
 
 

@@ -23,7 +23,9 @@ from traces import Trace, Usage, Verdict, as_text
 HONEST: Final = "Shoes can be returned within 30 days."
 AIM: Final = Aim.at(5)
 
-UNNOTICED: Final = {"bribe", "already-verified", "faked-step", "format-strings", "python", "markup"}
+UNNOTICED: Final = {
+    "bribe", "already-verified", "faked-step", "format-strings", "python", "markup", "digits-for-letters",
+}  # fmt: skip
 """Attacks that say nothing an honest text would not say too, or ask nothing of anybody."""
 
 STRANGE: Final = (

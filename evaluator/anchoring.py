@@ -1,0 +1,385 @@
+"""Judges are asked about their anchors again: every week, and whenever another model, rubric or configuration judges.
+
+It goes the way of all traces: the rubric's budget, the limits, a trace of each call in `llm-as-a-judge`. No score is
+written. What came of it is kept as the state of a monitor of its own, with its message in one step (state.py): values
+by anchor, no text. Should Redis forget it, the next round is the first one, and nothing is known of before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from evaluator.anchors import AnchorSets, AnchorStore, Item, Made, left_out_in_words, scale_of, weighted
+from evaluator.calls import Asked, Calls
+from evaluator.clock import Clock
+from evaluator.definitions import Evaluator
+from evaluator.drift_notices import told
+from evaluator.errors import EvaluatorError, Unavailable
+from evaluator.judges_seen import JudgesSeen, judges_of
+from evaluator.state import State
+from judges import PANEL, Anchors, Question, Rubric
+from monitors.drift import (
+    FEWEST,
+    Anchor,
+    Anchored,
+    DriftState,
+    Round,
+    Shift,
+    Turn,
+    against_normal,
+    judge_step,
+)
+from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict
+
+EVERY: Final = timedelta(days=7)
+"""How often a judge is asked that nobody saw change."""
+
+_AT_MOST: Final = timedelta(days=1)
+"""How often at most because another configuration of the provider was seen: some take turns all day."""
+
+_AGAIN: Final = timedelta(hours=1)
+"""After how long what did not work is tried again."""
+
+_PATIENCE_SECONDS: Final = 300.0
+_ENOUGH: Final = 0.8
+_ROUNDS: Final = 40
+_PLACE: Final = ",anchors"
+"""Where it is kept, among the monitors; no score's name has a comma."""
+
+_log = structlog.get_logger(__name__)
+
+
+def place_of(name: str) -> str:
+    """Return the key under which the rounds of a rubric's anchors are kept, among the states of monitors."""
+    return f"{_PLACE}/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A round with who judged: version of the rubric, what measured, models as answered, the provider's names of them.
+
+    `failed` anchors have no value, by why.
+    """
+
+    round: Round
+    version: str
+    judges: tuple[str, ...] = ()
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is kept of a rubric's anchors."""
+
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    judgings: tuple[Judging, ...] = ()
+    state: DriftState = field(default_factory=DriftState)
+    shift: Shift | None = None
+    tried: datetime | None = None
+
+    @property
+    def last(self) -> Judging | None:
+        """The newest round."""
+        return self.judgings[-1] if self.judgings else None
+
+    def mean(self, judging: Judging) -> float:
+        """Return the weighted mean of a round."""
+        values = judging.round.values
+        weights = {name: self.anchors[name].weight if name in self.anchors else 1.0 for name in values}
+        return sum(weights[name] * value for name, value in values.items()) / sum(weights.values())
+
+    def anchored(self, version: str | None = None) -> Anchored:
+        """Return the rounds for tests, of one version of the rubric or of all."""
+        rounds = tuple(each.round for each in self.judgings if version in {None, each.version})
+        return Anchored(self.anchors, rounds, self.state.moves)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON; `from_json` is the inverse."""
+        return {
+            "anchors": {name: list(anchor) for name, anchor in self.anchors.items()},
+            "judgings": [_judging_to_json(each) for each in self.judgings],
+            "opened": _text(self.state.opened),
+            "since": _text(self.state.since),
+            "moves": [at.isoformat() for at in self.state.moves],
+            "shift": None if self.shift is None else _shift_to_json(self.shift),
+            "tried": _text(self.tried),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | None) -> Known:
+        """Read it; nothing of what is none."""
+        if data is None:
+            return cls()
+        moves = tuple(map(datetime.fromisoformat, data["moves"]))
+        shift = data["shift"]
+        return cls(
+            {name: Anchor(*kept) for name, kept in data["anchors"].items()},
+            tuple(map(_judging_from_json, data["judgings"])),
+            DriftState(_time(data["opened"]), _time(data["since"]), moves),
+            None if shift is None else Shift(**{**shift, "at": datetime.fromisoformat(shift["at"])}),
+            _time(data["tried"]),
+        )
+
+
+def known_judges(
+    rubrics: Iterable[Rubric], states: Callable[[Iterable[str]], Mapping[str, Mapping[str, Any] | None]]
+) -> dict[str, Known]:
+    """Return what is kept of the anchors of rubrics that have any, by name; `states` reads those of monitors."""
+    names = [each.name for each in rubrics if each.spec.anchors is not None]
+    kept = states(map(place_of, names))
+    return {name: Known.from_json(kept[place_of(name)]) for name in names}
+
+
+class Anchoring:
+    """Keeps the anchors of rubrics, asks judges about them, and tells people when one moved."""
+
+    def __init__(
+        self,
+        langfuse: AnchorStore,
+        calls: Calls,
+        state: State,
+        seen: JudgesSeen,
+        clock: Clock,
+        evaluators: Callable[[], Mapping[str, Evaluator]],
+        *,
+        delivers: bool,
+    ) -> None:
+        """Ask by `calls`; `evaluators` gives rubrics as they stand now; without `delivers` messages are only logged."""
+        self._sets = AnchorSets(langfuse, clock)
+        self._calls = calls
+        self._state = state
+        self._seen = seen
+        self._clock = clock
+        self._evaluators = evaluators
+        self._delivers = delivers
+
+    @property
+    def held(self) -> dict[str, tuple[Evaluator, Rubric, Anchors]]:
+        """The rubrics that have anchors, by name."""
+        found: dict[str, tuple[Evaluator, Rubric, Anchors]] = {}
+        for name, each in self._evaluators().items():
+            if each.rubric is not None and each.rubric.spec.anchors is not None and not each.rubric.spec.awaits_prompt:
+                found[name] = (each, each.rubric, each.rubric.spec.anchors)
+        return found
+
+    def known(self, name: str) -> Known:
+        """Return what is known of a rubric's anchors.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        with self._state.monitor(place_of(name)) as record:
+            return Known.from_json(record.state)
+
+    def anchored(self, name: str) -> Anchored | None:
+        """Return what anchors know of the judge of a score; None where it has none.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        return self.known(name).anchored() if name in self.held else None
+
+    def due(self) -> None:
+        """Ask each judge that is to be asked; what does not work stops no other, and is tried again later.
+
+        Raises:
+            EvaluatorError: the last that did not work.
+        """
+        problem: EvaluatorError | None = None
+        for name, (_, rubric, _) in self.held.items():
+            try:
+                if self._is_due(name, rubric):
+                    self.judge(name)
+            except EvaluatorError as error:
+                _log.warning("a judge could not be asked about its anchors", rubric=name, reason=str(error))
+                self._tried(name)
+                problem = error
+        if problem is not None:
+            raise problem
+
+    def again(self, name: str) -> bool:
+        """Ask a judge now because its score looks low, unless it was asked within a day; return whether it was."""
+        last = self.known(name).last if name in self.held else None
+        if last is None or self._clock.now() - last.round.at < _AT_MOST:
+            return False
+        try:
+            self.judge(name)
+        except EvaluatorError as error:
+            _log.warning("a score looks low and its judge could not be asked", rubric=name, reason=str(error))
+            return False
+        return True
+
+    def make(self, name: str, *, anew: bool = False) -> Made:
+        """Make what is missing of a rubric's anchors; `anew`: others in their place, and nothing is known of before.
+
+        Raises:
+            Unavailable, Refused: Langfuse or Redis.
+        """
+        evaluator, _, wanted = self.held[name]
+        made = self._sets.make(evaluator, wanted, anew=anew)
+        if anew:
+            with self._state.monitor(place_of(name)) as record:
+                record.state = Known().to_json()
+        for why in left_out_in_words(made.left_out):
+            _log.info("scored traces did not become anchors", rubric=name, reason=why)
+        return made
+
+    def judge(self, name: str) -> Judging | None:
+        """Ask a judge about its anchors, keep what it says, and tell people if it moved; None while there are too few.
+
+        Raises:
+            Unavailable: too many anchors had no answer, or Langfuse or Redis do not answer.
+            Refused: Langfuse.
+        """
+        _, rubric, wanted = self.held[name]
+        items = self._sets.read(name)
+        if len(items) < wanted.size and not self.known(name).judgings:
+            self.make(name)
+            items = self._sets.read(name)
+        if len(items) < FEWEST:
+            _log.info("too few scored traces for anchors", rubric=name, anchors=len(items), needed=FEWEST)
+            self._tried(name)
+            return None
+        found = self._asked(rubric, items, wanted.samples)
+        self._keep(rubric, items, found)
+        return found
+
+    def _is_due(self, name: str, rubric: Rubric) -> bool:
+        known, now = self.known(name), self._clock.now()
+        if known.tried is not None and now - known.tried < _AGAIN:
+            return False
+        if known.last is None or known.last.version != rubric.version:
+            return True
+        since = now - known.last.round.at
+        if since >= EVERY:
+            return True
+        judged = {judge for each in known.judgings for judge in each.judges}
+        return since >= _AT_MOST and not self._seen.of(name) <= judged
+
+    def _tried(self, name: str) -> None:
+        with self._state.monitor(place_of(name)) as record:
+            record.state = replace(Known.from_json(record.state), tried=self._clock.now()).to_json()
+
+    def _asked(self, rubric: Rubric, items: Sequence[Item], samples: int) -> Judging:
+        at = self._clock.now()
+        asked, of = [], []
+        failed: Counter[str] = Counter()
+        for item in items:
+            question = rubric.question(item.material)
+            if isinstance(question, NotApplicable):
+                failed[question.reason] += 1
+                continue
+            for draw in range(samples):
+                asked.append(
+                    Asked(item.subject, f"{rubric.name} (anchor)", rubric.version, _of_its_own(question, at, draw))
+                )
+                of.append(item.id)
+        outcomes: dict[int, Outcome] = {}
+        for lot in self._calls.ask(asked, _PATIENCE_SECONDS):
+            outcomes.update(lot)
+        self._state.counters.spend({rubric.name: sum((_used(each) for each in outcomes.values()), Usage())})
+        verdicts = [(of[place], each) for place, each in sorted(outcomes.items()) if isinstance(each, Verdict)]
+        failed.update(_why(each) for each in outcomes.values() if not isinstance(each, Verdict))
+        values = _means(verdicts)
+        if len(values) < max(FEWEST, _ENOUGH * len(items)):
+            why = ", ".join(f"{number} {reason}" for reason, number in failed.most_common(3))
+            raise Unavailable(f"of {len(items)} anchors of {rubric.name} only {len(values)} have an answer ({why})")
+        rulers = Counter(_ruler(rubric, verdict) for _, verdict in verdicts)
+        judges = sorted({judge for _, verdict in verdicts for judge in judges_of(verdict.details)})
+        _log.info("a judge was asked about its anchors", rubric=rubric.name, anchors=len(values), failed=failed.total())
+        return Judging(Round(at, rulers.most_common(1)[0][0], values), rubric.version, tuple(judges), dict(failed))
+
+    def _keep(self, rubric: Rubric, items: Sequence[Item], found: Judging) -> None:
+        with self._state.monitor(place_of(rubric.name)) as record:
+            before = Known.from_json(record.state)
+            state = before.state
+            if before.last is not None and before.last.version != found.version:
+                # Another rubric is another ruler: what the old one was used to says nothing of it.
+                state = DriftState(moves=state.moves)
+            found = replace(found, round=replace(found.round, apart=state.opened is not None))
+            judgings = (*before.judgings, found)[-_ROUNDS:]
+            after = Known(weighted(items), judgings, state)
+            shift = against_normal(after.anchored(found.version), state)
+            low, high = scale_of(rubric)
+            state, turn = judge_step(state, shift, high - low)
+            if turn is Turn.MOVED:
+                judgings = (*judgings[:-1], replace(found, round=replace(found.round, apart=True)))
+            record.state = replace(after, judgings=judgings, state=state, shift=shift).to_json()
+            if turn is None or shift is None:
+                return
+            opened = before.state.opened or state.opened or found.round.at
+            content = told(rubric, turn, shift, _others(before.judgings, found), opened)
+            if self._delivers:
+                key = f"anchors/{rubric.name}/{found.round.at:%Y-%m-%dT%H:%M:%S}/{turn}"
+                record.outbox[key] = {"message": content, "chart": None, "at": found.round.at.isoformat()}
+            else:
+                _log.warning("nobody is set up to be told; this was not sent", text=content["text"])
+
+
+def _of_its_own(question: Question, at: datetime, draw: int) -> Question:
+    """Return a question that is asked alone, and of which no kept verdict is the answer."""
+    details = {**question.details, "anchor_round": at.isoformat(), "anchor_draw": draw}
+    return replace(question, details=details, member=None)
+
+
+def _ruler(rubric: Rubric, verdict: Verdict) -> str:
+    """Return what measured, as scores of the same judge have it."""
+    return f"{rubric.version} {verdict.details.get(PANEL) or verdict.usage.model}"
+
+
+def _means(verdicts: Iterable[tuple[str, Verdict]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for name, verdict in verdicts:
+        values.setdefault(name, []).append(float(verdict.value))
+    return {name: sum(known) / len(known) for name, known in values.items()}
+
+
+def _others(before: Sequence[Judging], found: Judging) -> tuple[str, ...]:
+    """Return who judges now and was never seen before."""
+    known = {judge for each in before for judge in each.judges}
+    return tuple(judge for judge in found.judges if judge not in known) if known else ()
+
+
+def _used(outcome: Outcome) -> Usage:
+    return Usage() if isinstance(outcome, NotApplicable) else outcome.usage
+
+
+def _why(outcome: Outcome) -> str:
+    match outcome:
+        case Failure(kind):
+            return kind
+        case Unscored():
+            return "judge could not tell"
+        case NotApplicable(reason):
+            return reason
+    return ""
+
+
+def _judging_to_json(each: Judging) -> dict[str, Any]:
+    kept = {"at": each.round.at.isoformat(), "ruler": each.round.ruler, "apart": each.round.apart}
+    values = dict(each.round.values)
+    return {**kept, "values": values, "version": each.version, "judges": list(each.judges), "failed": dict(each.failed)}
+
+
+def _judging_from_json(kept: Mapping[str, Any]) -> Judging:
+    known = Round(datetime.fromisoformat(kept["at"]), kept["ruler"], kept["values"], kept["apart"])
+    return Judging(known, kept["version"], tuple(kept["judges"]), kept["failed"])
+
+
+def _shift_to_json(shift: Shift) -> dict[str, Any]:
+    names = ("points", "low", "high", "p", "variance", "df", "n")
+    return {**{name: getattr(shift, name) for name in names}, "at": shift.at.isoformat()}
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

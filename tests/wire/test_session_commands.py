@@ -1,0 +1,112 @@
+"""`try`, `plan` and `rubric diff` on sessions: what is said of them is what the service would say."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from evaluator.service import sweep
+from sandbox.server import Sandbox
+from tests.serving import SERVICE, Config, OpenService, Run, Traffic
+
+WHOLE: Final = """
+name: whole
+target: session
+idle: 10m
+sample: [{rate: 1}]
+inputs: {all: transcript}
+criteria: Did the user get what they came for? 1 is nothing, 5 is all.
+score: {type: numeric, min: 1, max: 5}
+"""
+OF_ONE: Final = WHOLE.replace("name: whole", "name: whole\nwhen: {trace_name: another}")
+
+
+@pytest.fixture
+def folder(config: Config) -> Path:
+    return config(rules="[]", rubrics={"whole": WHOLE})
+
+
+def test_a_session_is_tried_by_its_id_or_its_address_and_nothing_is_written(
+    run: Run, folder: Path, traffic: Traffic, sandbox: Sandbox
+) -> None:
+    traffic.add(6, ended_ago=20 * 60)
+    done = run("try", "session-1", "--session", folder=folder, COLUMNS="120")
+    assert done.returncode == 0, done.stderr
+    for said in (
+        "session session-1: production, 3 traces",
+        "/sessions/session-1",
+        "[TRACE 1 of 3]",
+        "Simulated verdict",
+    ):
+        assert said in done.stdout
+    assert sandbox.langfuse.all_scores() == []
+    address = f"{sandbox.langfuse_url}/project/sandbox-project/sessions/session-0?view=1"
+    document = json.loads(run("try", address, "--prompt", "--json", folder=folder).stdout)
+    assert len(document["session"]["traces"]) == 3
+    (found,) = document["evaluators"]
+    assert (found["taken"], found["rate"], found["outcome"], found["observation_id"]) == (True, 1.0, None, None)
+
+
+def test_a_session_that_goes_on_or_is_not_there_is_said_so(run: Run, folder: Path, traffic: Traffic) -> None:
+    traffic.add(1)
+    fresh = run("try", "session-0", "--session", folder=folder)
+    assert fresh.returncode == 1
+    assert "session session-0 is not idle: its last trace ended" in fresh.stderr
+    assert "its rubrics wait for 10m; try again later, or add --unfinished" in fresh.stderr
+    gone = run("try", "session-77", "--session", folder=folder)
+    assert gone.returncode == 1
+    assert "no trace of session 'session-77' in the last 30d" in gone.stderr
+
+
+def test_who_judges_no_sessions_is_told_how(run: Run, config: Config, traffic: Traffic) -> None:
+    traffic.add(1, ended_ago=3600)
+    folder = config(rubrics={"one": WHOLE.replace("whole", "one").replace("target: session\nidle: 10m\n", "")})
+    done = run("try", "session-0", "--session", folder=folder)
+    assert done.returncode == 2
+    assert "no rubric that is on judges sessions" in done.stderr
+
+
+def test_the_plan_takes_the_sessions_that_the_service_takes(
+    run: Run, folder: Path, config: Config, service: OpenService, traffic: Traffic, tmp_path: Path
+) -> None:
+    traffic.add(30, ended_ago=20 * 60)
+
+    def planned(*more: str) -> dict[str, Any]:
+        done = run("plan", "--last", "1h", "--json", *more, folder=folder)
+        assert done.returncode == 0, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    document = planned()
+    (found,) = document["evaluators"]
+    assert (document["sessions"], document["session_traces_read"]) == (10, 30)
+    with service(folder) as app:
+        done = sweep(app, timedelta(hours=1), drain=True, threads=2)
+    assert done.as_json()["evaluations"]["scored"] == found["scores"] == found["taken"] == 10
+    assert 1.0 < found["input_tokens"] / done.used.input_tokens < 2.0  # the answer's schema is counted too
+
+    old = tmp_path / "old"
+    (old / "rubrics").mkdir(parents=True)
+    (old / "rubrics" / "whole.yaml").write_text(OF_ONE)
+    (old / "evaluator.yaml").write_text(SERVICE)
+    assert planned("--against", str(old))["moved"] == {"whole": {"gained": 10, "lost": 0}}
+
+
+def test_two_versions_judge_the_same_sessions(
+    run: Run, folder: Path, traffic: Traffic, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    traffic.add(12, ended_ago=20 * 60)
+    before = tmp_path / "before.yaml"
+    before.write_text(WHOLE.replace("Did the user", "Did this user"))
+    done = run("rubric", "diff", "whole", "--against", str(before), "--sample", "3", "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["sessions"] == 3
+    assert {pair["session_id"] for pair in document["pairs"]} < {f"session-{number}" for number in range(4)}
+    assert all(pair["url"].endswith(f"/sessions/{pair['session_id']}") for pair in document["pairs"])
+    assert sandbox.model.calls == 6
+    assert sandbox.langfuse.all_scores() == []
