@@ -138,7 +138,7 @@ def contest(
     scales = [shared_scale(rubric.spec.score, said, pass_at) for rubric in (first, second)]
     rows: list[tuple[Pair, Labelled, Labelled]] = []
     for pair, each in zip(comparison.pairs, traces, strict=True):
-        one, other = (_item(side(pair), each, scale, pass_at) for side, scale in zip(SIDES, scales, strict=True))
+        one, other = (read_by(side(pair), each, scale, pass_at) for side, scale in zip(SIDES, scales, strict=True))
         if one is not None and other is not None:
             rows.append((pair, one, other))
     if not rows:
@@ -151,7 +151,8 @@ def contest(
     return Contest(comparison, (before, after), *_difference(before, after), tuple(told))
 
 
-def _item(outcome: Outcome, each: LabelledTrace, scale: SharedScale, pass_at: float | None) -> Labelled | None:
+def read_by(outcome: Outcome, each: LabelledTrace, scale: SharedScale, pass_at: float | None) -> Labelled | None:
+    """Return what a judge and people said of a trace, on one scale; None where one of both said nothing."""
     if not isinstance(outcome, Verdict):
         return None
     value = outcome.value if isinstance(outcome.value, str) else float(outcome.value)

@@ -15,11 +15,13 @@ from evaluator.arguments import NOT_ASKED, duration
 from evaluator.errors import ConfigError, Problem, Unavailable
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
+from evaluator.tune_cli import tune
 
 if TYPE_CHECKING:
     from judges import Price, Rubric
 
 rubric = typer.Typer(name="rubric", help="Test rubrics before they judge.", no_args_is_help=True, rich_markup_mode=None)
+rubric.command("tune")(tune)
 
 _out = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)

@@ -333,6 +333,9 @@ def _verdict(
     asked = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("properties", {})
     if "notes" in asked or '{"notes": "..."}' in prompt:
         return {"notes": f"Simulated notes on {len(prompt):,} characters: {why}."}
+    if "cases" in asked:
+        case = {"disagreement": 1, "case": "A simulated kind of case", "because": "people decided so"}
+        return {"reasoning": "Simulated: nothing was understood.", "anchors": [], "cases": [case]}
     if "score" in asked:
         return {"reasoning": reasoning, "score": _by_schema(asked["score"], good)}
     if asked:
