@@ -22,8 +22,8 @@ from evaluator.watch import SIGHT
 from evaluator.words import rates, seen
 
 _NOBODY: Final = (
-    "not set: alerts are only logged; set SLACK_WEBHOOK_URL, or SLACK_BOT_TOKEN and SLACK_CHANNEL, or another "
-    "destination (docs/alerts.md)"
+    "nobody is set up to be told, alerts are only logged: set SLACK_WEBHOOK_URL, or SLACK_BOT_TOKEN and SLACK_CHANNEL, "
+    "or another destination (docs/alerts.md)"
 )
 
 
@@ -52,6 +52,8 @@ def check(settings: Settings, out: Console, *, offline: bool = False) -> bool:
             *_destinations(app),
         )
         results = [_try(out, name, probe, app) for name, probe in probes]
+        if not app.destinations:
+            out.print(f"[yellow]note[/yellow] {_NOBODY}", highlight=False)
         if results[0]:
             _print_sight(app, out)
         return all(results)
@@ -131,7 +133,7 @@ def _models(definitions: Definitions) -> list[tuple[str, Callable[[App], str]]]:
 def _destinations(app: App) -> list[tuple[str, Callable[[App], str]]]:
     """Return a probe for each place where alerts go."""
     if not app.destinations:
-        return [("Slack", lambda _: _NOBODY)]
+        return []
     return [(each.name, partial(_probed, each)) for each in app.destinations]
 
 

@@ -10,10 +10,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from evaluator.alert_cli import alert
 from evaluator.anchors_cli import anchors
@@ -39,7 +40,25 @@ if TYPE_CHECKING:
     from evaluator.reloading import Reload
     from evaluator.service import Swept
 
+_ORDER: Final = (
+    *("demo", "sandbox", "init", "check", "plan", "try", "sweep", "run", "scheduler", "worker"),
+    *("status", "top", "why", "dead-letters", "backfill"),
+    *("rules", "rubric", "calibrate", "label", "anchors", "backtest", "alert", "digest", "report", "import", "schema"),
+)
+"""In which order commands are listed: as people meet them. One that is not here comes last."""
+
+
+class _InOrder(TyperGroup):
+    """Lists commands as people meet them, and not as modules were read."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
 cli = typer.Typer(
+    cls=_InOrder,
     name="evaluator",
     help="Online evaluation for LLM applications traced in Langfuse.",
     no_args_is_help=True,

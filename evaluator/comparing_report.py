@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.comparing import Comparison, Interval, Pair
+from evaluator.figures import dollars
 from evaluator.parts import ids_of, named
 from evaluator.telemetry import spelled_out
-from evaluator.words import answer_of, dollars, is_priced, percent, reason_of, shortened, usd
+from evaluator.words import answer_of, is_priced, percent, reason_of, shortened, usd
 from judges import Rubric
 from traces import Outcome, Session, Trace, Usage, Verdict, outcome_to_json
 

@@ -100,8 +100,29 @@ def serve_sandbox(replay: Path | None, weeks: int, port: int) -> None:
         command += ["--replay", str(replay)]
     if weeks:
         command += ["--traffic", str(weeks)]
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - our own interpreter and module
+    told = subprocess.PIPE if sys.stdout.isatty() else None  # a program reads the line of the stand-ins as it is
+    with contextlib.suppress(KeyboardInterrupt), subprocess.Popen(command, stdout=told, text=True) as process:  # noqa: S603 - our own interpreter and module
+        if process.stdout is not None and (line := process.stdout.readline()):
+            sys.stdout.write(said_of(_outside(line)))
+            sys.stdout.flush()
+        sys.exit(process.wait())
+
+
+def said_of(outside: Outside) -> str:
+    """Return what a person types in another terminal to use the stand-ins."""
+    return (
+        "The stand-ins are up; Ctrl-C ends them. In another terminal:\n\n"
+        f"export LANGFUSE_BASE_URL={outside.langfuse_url}\n"
+        f"export LANGFUSE_PUBLIC_KEY={outside.public_key} LANGFUSE_SECRET_KEY={outside.secret_key}\n"
+        f"export OPENAI_BASE_URL={outside.model_url} OPENAI_API_KEY=sk-sandbox\n"
+        f"export SLACK_WEBHOOK_URL={outside.slack_url}\n\n"
+        "then: evaluator init, evaluator check, evaluator sweep --since 24h --drain\n"
+    )
+
+
+def _outside(line: str) -> Outside:
+    said = json.loads(line)
+    return Outside(**{field.name: said[field.name] for field in fields(Outside)})
 
 
 @contextlib.contextmanager
@@ -111,9 +132,8 @@ def _stand_ins() -> Iterator[Outside]:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise Unavailable("the stand-ins do not start: try `python -m sandbox`")
-        said = json.loads(line)
         try:
-            yield Outside(**{field.name: said[field.name] for field in fields(Outside)})
+            yield _outside(line)
         finally:
             process.terminate()
 

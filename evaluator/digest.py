@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from evaluator.blame import blamed
 from evaluator.blocks import Message, context, entities, escaped, plain, post, section
-from evaluator.figures import by_mix, change, day, dimension, early, percent_change, value
+from evaluator.figures import by_mix, change, day, dimension, dollars, early, percent_change, value
 from evaluator.message import trend
 from evaluator.missing import MANY, MISSING
 from monitors import Contribution, DropTest, NotEnoughHistory, WeekMean
@@ -186,5 +186,5 @@ def _covered(coverage: Coverage) -> str:
         by_state[state] += number
     since = "" if coverage.since is None else f"Since {day(coverage.since)}: "
     ended = ", ".join(f"{by_state[state]:,} {state}" for state in _TOLD if by_state[state])
-    cost = f"; {coverage.usd:,.2f} USD on judges" if coverage.usd else ""
+    cost = f"; {dollars(coverage.usd)} USD on judges" if coverage.usd else ""
     return f"{since}{by_state[_SAMPLED]:,} evaluations sampled{': ' if ended else ''}{ended}{cost}."

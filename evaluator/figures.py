@@ -15,6 +15,11 @@ def value(points: float, binary: bool) -> str:
     return f"{100 * points:.1f} %" if binary else f"{points:,.2f}"
 
 
+def dollars(amount: float) -> str:
+    """Return an amount of US dollars, to the cent, or finer where it is small."""
+    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.4f}"
+
+
 def label(one: float, binary: bool) -> str:
     """Return a single score: of pass and fail the word."""
     return ("pass" if one else "fail") if binary else f"{one:.4g}"

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaluator.figures import dollars
 from evaluator.forecast import ASSUMED_OUTPUT, Demand, Forecast, demands, forecasts
 from evaluator.planning import Plan
 from evaluator.telemetry import spelled_out
-from evaluator.words import dollars, percent
+from evaluator.words import percent
 from traces import Usage, duration_text
 
 _MOST_REASONS = 12

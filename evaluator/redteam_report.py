@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluator.comparing import Interval
+from evaluator.figures import dollars
 from evaluator.redteam import Findings, Kind, Shot
 from evaluator.telemetry import spelled_out
-from evaluator.words import answer_of, dollars, percent
+from evaluator.words import answer_of, percent
 
 _SURE: Final = 0.05
 _SHOWN: Final = 10

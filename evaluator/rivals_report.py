@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.calibration_report import figures, worded
+from evaluator.figures import dollars
 from evaluator.parts import ids_of, named
 from evaluator.rivals import SIDES, Contest, Flip
 from evaluator.telemetry import spelled_out
-from evaluator.words import answer_of, dollars, percent, reason_of, shortened
+from evaluator.words import answer_of, percent, reason_of, shortened
 from traces import Session, Trace, outcome_to_json
 
 _MOST_SHOWN: Final = 5

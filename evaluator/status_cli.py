@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from evaluator.arguments import duration
+from evaluator.errors import ConfigError, Problem
 from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
@@ -91,22 +92,26 @@ def _serve(port: int | None) -> None:
     from evaluator.status_server import served_beside
 
     with (
-        _opened(port) as app,
+        _opened(port, serve=True) as app,
         until_told_to_stop() as told,
         beating(app, "status") as pulse,
         served_beside(app, pulse) as address,
     ):
+        if address is None:
+            raise ConfigError([Problem("EVALUATOR_STATUS_PORT", "is 0, so nothing is served: give --port too")])
         _out.print(f"the status page is at {address}; Ctrl-C ends it", markup=False, highlight=False)
         told.wait()
 
 
 @contextlib.contextmanager
-def _opened(port: int | None = None) -> Iterator[App]:
+def _opened(port: int | None = None, *, serve: bool = False) -> Iterator[App]:
     from evaluator.app import open_app
 
     settings = load_settings()
-    if port is not None:
-        settings = settings.model_copy(update={"evaluator_status_port": port})
+    if serve:
+        # Said once more, it is one that somebody asks for: to go on without the page would be of no use.
+        wanted = settings.evaluator_status_port if port is None else port
+        settings = settings.model_copy(update={"evaluator_status_port": wanted})
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     with open_app(settings) as app:
         yield app

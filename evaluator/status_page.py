@@ -16,7 +16,7 @@ from markupsafe import Markup
 from evaluator.dead_letters import DeadLetter
 from evaluator.definitions import Definitions
 from evaluator.drawing import HourBar, hourly_chart, limits, spark_chart, weekly_chart
-from evaluator.figures import day, dimension, value
+from evaluator.figures import day, dimension, dollars, value
 from evaluator.hours import Funnel
 from evaluator.report import Breakdown, SegmentRow
 from evaluator.status import Status, span_text
@@ -232,6 +232,7 @@ def _environment() -> Environment:
         dimension=dimension,
         value=value,
         shortened=shortened,
+        dollars=dollars,
         weekly_chart=weekly_chart,
         spark_chart=spark_chart,
         line_limits=_line_limits,

@@ -58,9 +58,14 @@ def show(status: Status, out: Console, health: Health | None = None) -> None:
 
 
 def _show_judges(status: Status, out: Console) -> None:
-    for name, trust in status.trust.items():
-        style, said = "yellow" if trust.is_doubtful else None, f"{trust.said_of_tests}; {trust.said_of_agreement}"
+    known = {name: trust for name, trust in status.trust.items() if trust.is_known}
+    for name, trust in known.items():
+        style = "yellow" if trust.is_doubtful else None
+        said = f"golden tests {trust.said_of_tests}; people: {trust.said_of_agreement}"
         out.print(f"judge         {name}: {spelled_out(said)}", style=style, markup=False, highlight=False)
+    if others := [name for name in status.trust if name not in known]:
+        said = "nothing is known of them yet: evaluator rubric test asks their golden examples"
+        out.print(f"judges        {', '.join(others)}: {said}", style="dim", markup=False, highlight=False)
     for name, judge in status.anchors.items():
         style = "yellow" if judge.moved else None
         out.print(f"anchors       {name}: {judge.how}", style=style, markup=False, highlight=False)

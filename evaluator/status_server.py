@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -173,7 +174,7 @@ def _listener(settings: Settings) -> socket.socket | None:
     try:
         return listen(host, port)
     except OSError as error:
-        why = f"port {port} of {host} cannot be had ({error.strerror})"
+        why = f"port {port} of {host} cannot be had ({os.strerror(error.errno or 0)})"
         if "evaluator_status_port" in settings.model_fields_set:
             raise ConfigError([Problem("EVALUATOR_STATUS_PORT", f"{why}; set another one, or 0 for none")]) from None
         _log.warning("no status page here, set EVALUATOR_STATUS_PORT to have one", reason=why)

@@ -77,6 +77,11 @@ class Trust:
         return self.test is not None and bool(self.version) and self.test.version != self.version
 
     @property
+    def is_known(self) -> bool:
+        """Whether it was ever tested, or held against people."""
+        return self.test is not None or (self.agreement is not None and self.agreement.at is not None)
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether something is known that speaks against it."""
         fails = self.test is not None and self.test.failed > 0 and not self.is_stale

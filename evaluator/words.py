@@ -63,11 +63,6 @@ def usd(used: Usage, *, priced: bool = True) -> str:
     return f"{used.usd:.5f}" if priced else "no price"
 
 
-def dollars(amount: float) -> str:
-    """Return an amount of US dollars, to the cent, or finer where it is small."""
-    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.4f}"
-
-
 def shortened(text: str, longest: int = SHORT) -> str:
     """Return a text of at most `longest` characters; … stands where it was cut."""
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"

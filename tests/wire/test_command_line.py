@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from evaluator.cli import _ORDER
+from evaluator.demo import Outside, said_of
 from sandbox.server import Sandbox
 from tests.serving import Config, Run, Traffic
 
@@ -210,6 +213,31 @@ def test_a_recorded_run_is_served_by_the_sandbox_and_swept(
         "task-success": 3,
     }
     assert {bool(score["value"]) for score in scores if score["name"] == "no-errors"} == {False}
+
+
+def test_the_page_that_is_asked_for_by_itself_is_served_or_says_why_not(run: Run, config: Config) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("status", "--serve", "--port", port, folder=config())
+    assert done.returncode == 2
+    assert f"port {port} of 127.0.0.1 cannot be had (Address already in use); set another one" in done.stderr
+    done = run("status", "--serve", folder=config())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothing is served: give --port too" in done.stderr
+
+
+def test_commands_are_listed_as_people_meet_them(run: Run) -> None:
+    listed = re.findall(r"^  ([a-z-]+) ", run("--help").stdout.partition("Commands:")[2], flags=re.MULTILINE)
+    assert listed[:4] == ["demo", "sandbox", "init", "check"]
+    assert tuple(listed) == _ORDER, "a new command has its place in the list"
+
+
+def test_people_are_told_what_to_type_to_use_the_stand_ins() -> None:
+    said = said_of(Outside("http://l", "http://m/v1", "http://s", "http://api/", "pk", "sk"))
+    assert "export LANGFUSE_BASE_URL=http://l\n" in said
+    assert "LANGFUSE_PUBLIC_KEY=pk LANGFUSE_SECRET_KEY=sk" in said
 
 
 @pytest.fixture

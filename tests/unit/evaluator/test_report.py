@@ -155,6 +155,11 @@ def test_a_score_of_many_values_is_binned_and_a_boolean_passes_or_fails() -> Non
     ]
     found = gathered(made)
     assert [bar.label for bar in found.bars] == ["fail", "pass"]
+    made.langfuse.held = [
+        recorded(float(i > 0), START - timedelta(hours=i + 1), f"t{i}", data_type="BOOLEAN") for i in range(20)
+    ]
+    rows = [row for part in gathered(made).breakdowns for row in part.rows]
+    assert max(row.high for row in rows if row.high is not None) == 1, "no pass rate is above 1"
     said = read(printed(found)).said
     assert "66.7 % over the period" in said
     assert "fail · t" in said

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from evaluator import status_page as page
 from evaluator.definitions import Definitions, load
 from evaluator.golden import Trial, summaries
 from evaluator.kept_tests import KeptTest
 from evaluator.status_page import Frame
+from evaluator.status_report import show
 from evaluator.trust import Agreement, Trust
 from evaluator.verdict import health_of
 from judges.calibration import Figure
@@ -90,6 +93,16 @@ def test_what_speaks_against_a_judge_is_marked(definitions: Definitions) -> None
     health = health_of(status(trust={"helpfulness": trust}), definitions.service, NOW)
     assert [each.todo for each in health.troubles] == ["evaluator calibrate helpfulness shows where they differ"]
     assert trust.is_doubtful
+
+
+def test_in_a_terminal_those_of_which_nothing_is_known_share_a_line() -> None:
+    out = Console(file=io.StringIO(), width=200)
+    never = Trust("v1", 5, None, Agreement("quality", None))
+    show(status(trust={"tone": never, "helpfulness": Trust("v1", 5, WELL, AGREES), "other": never}), out)
+    assert isinstance(out.file, io.StringIO)
+    (known, others) = [line for line in out.file.getvalue().splitlines() if line.startswith("judge")]
+    assert known.startswith("judge         helpfulness: golden tests 5 of 5 as expected on 29 Nov 2026; people: weigh")
+    assert others.startswith("judges        tone, other: nothing is known of them yet: evaluator rubric test")
 
 
 def test_a_test_of_another_version_says_nothing_against_this_one(definitions: Definitions) -> None:

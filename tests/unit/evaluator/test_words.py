@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from evaluator.definitions import Evaluator
+from evaluator.figures import dollars
 from evaluator.words import (
     answer_of,
     conditions,
-    dollars,
     is_priced,
     percent,
     reason_of,
