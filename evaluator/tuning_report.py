@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from evaluator import rivals_report
+from evaluator.figures import dollars
 from evaluator.rivals import Contest
 from evaluator.telemetry import spelled_out
 from evaluator.tuning import Change, Lessons
-from evaluator.words import dollars, reason_of
+from evaluator.words import reason_of
 from traces import Outcome, Session, Trace, Usage
 
 NAMES: Final = ("as it is", "proposed")
