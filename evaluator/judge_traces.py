@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from evaluator.model import Journal, Sent
+from evaluator.model import Journal, Sent, attempt_of, titled
 from judges import PartPrompt, Prompt, Question, Reply, answers_of
 from traces import Failure, Outcome, Subject, Unscored, Usage, Verdict, json_text, well_formed
 
@@ -129,7 +129,7 @@ class JudgeTraces:
     def _add(self, sent: Sent, journal: Journal, moments: tuple[int, int], parent: Span) -> None:
         """Write one call below its question."""
         began, ended = moments
-        span = self._begun(_title(sent, journal), began, parent)
+        span = self._begun(titled(sent, journal)[:_LONGEST_NAME], began, parent)
         reply = sent.reply
         level = ("ERROR" if reply is None else "WARNING") if sent.failed else ""
         span.set_attributes(
@@ -191,30 +191,13 @@ class JudgeTraces:
         return provider
 
 
-def _title(sent: Sent, journal: Journal) -> str:
-    """Return what a call is called among those of its question: its model, and how it differs from the others."""
-    several = len({each.opinion for each in journal}) > 1
-    attempt = _attempt(sent, journal)
-    of = [f"opinion {sent.opinion + 1}"] if several else []
-    of += [f"part {len(sent.prompt.notes) + 1}"] if isinstance(sent.prompt, PartPrompt) else []
-    of += ["repair"] if sent.prompt.repair else []
-    of += [f"attempt {attempt}"] if attempt > 1 else []
-    return ", ".join([sent.prompt.model, *of])[:_LONGEST_NAME]
-
-
 def _place(sent: Sent, journal: Journal) -> dict[str, Any]:
-    told: dict[str, Any] = {"opinion": sent.opinion + 1, "attempt": _attempt(sent, journal)}
+    told: dict[str, Any] = {"opinion": sent.opinion + 1, "attempt": attempt_of(sent, journal)}
     if isinstance(sent.prompt, PartPrompt):
         told["part"] = len(sent.prompt.notes) + 1
     if sent.reply is not None and sent.reply.finish_reason:
         told["finish_reason"] = sent.reply.finish_reason
     return told | ({"repair": True} if sent.prompt.repair else {})
-
-
-def _attempt(sent: Sent, journal: Journal) -> int:
-    """Return how often a prompt was sent, this call included."""
-    same = [each for each in journal if each.prompt is sent.prompt]
-    return 1 + next(at for at, each in enumerate(same) if each is sent)
 
 
 def _keys() -> type[LangfuseOtelSpanAttributes]:

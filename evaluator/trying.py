@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import unquote
@@ -16,8 +16,8 @@ from evaluator.errors import EvaluatorError, Gone
 from evaluator.filter_scores import with_scores, with_session_scores
 from evaluator.first_outcomes import first_outcome, rule_outcome
 from evaluator.gathering import until_finished
-from evaluator.golden import Asks
 from evaluator.langfuse import Window, is_excluded
+from evaluator.model import Journal, ModelApi
 from evaluator.parts import parts
 from evaluator.past_sessions import Visit, whole
 from evaluator.sampling import Choice, Rate, Sampler, Tier, position
@@ -62,13 +62,17 @@ class Decision:
 
 @dataclass(slots=True)
 class Tried:
-    """One evaluator on a trace, an observation or a session: its question, if it has one, its outcome, once asked."""
+    """One evaluator on a trace, an observation or a session: its question, if it has one, its outcome, once asked.
+
+    `sent` is every call that was made for it.
+    """
 
     evaluator: Evaluator
     decision: Decision
     part: Trace | Session
     question: Question | None
     outcome: Outcome | None
+    sent: Journal = field(default_factory=Journal)
 
 
 def find(desk: Desk, given: str, since: timedelta) -> Trace:
@@ -212,12 +216,13 @@ def _seconds(span: timedelta) -> timedelta:
     return timedelta(seconds=max(round(span.total_seconds()), 0))
 
 
-def ask(model: Asks, tried: Sequence[Tried]) -> None:
+def ask(model: ModelApi, tried: Sequence[Tried]) -> None:
     """Ask the judges of those that have a question."""
     asking = [each for each in tried if each.question is not None]
     if not asking:
         return
-    for lot in model.ask([each.question for each in asking if each.question is not None]):
+    questions = [each.question for each in asking if each.question is not None]
+    for lot in model.ask(questions, journals=[each.sent for each in asking]):
         for at, outcome in lot:
             asking[at].outcome = outcome
 

@@ -10,12 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from evaluator.model import Journal, Sent, titled
 from evaluator.parts import ids_of
 from evaluator.telemetry import spelled_out
 from evaluator.trying import Decision, Tried
 from evaluator.words import answer_of, is_priced, reason_of, usage_of, usd
 from judges import Prompt, Question
-from traces import Failure, NotApplicable, Outcome, Session, Trace, Verdict, outcome_to_json
+from traces import Failure, NotApplicable, Outcome, Session, Trace, Usage, Verdict, outcome_to_json
 
 
 def show(found: Trace | Session, url: str, tried: Sequence[Tried], out: Console) -> None:
@@ -65,6 +66,8 @@ def _show_rubric(each: Tried, out: Console) -> None:
     if each.outcome is not None:
         out.print()
         _show_outcome(each.outcome, out)
+    if len(each.sent) > 1 or isinstance(each.outcome, Failure):
+        _show_calls(each.sent, out)
 
 
 def _step(each: Tried) -> str:
@@ -112,6 +115,16 @@ def _show_outcome(outcome: Outcome, out: Console) -> None:
     out.print(table)
 
 
+def _show_calls(sent: Journal, out: Console) -> None:
+    """Print each call with what came back word for word: of a jury, of a repair, of an answer that is of no use."""
+    for each in sent:
+        took = "" if each.ended is None else f", {each.ended - each.began:.1f} s"
+        why = f": {each.failed}" if each.failed else ""
+        out.print(f"\n[{titled(each, sent)}{took}{spelled_out(why)}]", style="cyan", markup=False, highlight=False)
+        if each.reply is not None:
+            out.print("\n".join(map(spelled_out, each.reply.text.split("\n"))), markup=False, highlight=False)
+
+
 def as_json(found: Trace | Session, url: str, tried: Sequence[Tried]) -> dict[str, Any]:
     """Return everything as plain JSON."""
     about: dict[str, Any] = {"id": found.id, "environment": found.environment, "url": url}
@@ -136,6 +149,21 @@ def _as_json(each: Tried) -> dict[str, Any]:
         "rate": decision.rate,
         "prompt": None if each.question is None else _prompt(each.question.prompt, each.question),
         "outcome": None if each.outcome is None else outcome_to_json(each.outcome),
+        "calls": [_call(call, each.sent) for call in each.sent],
+    }
+
+
+def _call(sent: Sent, among: Journal) -> dict[str, Any]:
+    used = Usage() if sent.reply is None else sent.reply.usage
+    return {
+        "name": titled(sent, among),
+        "model": used.model or sent.model,
+        "seconds": None if sent.ended is None else round(sent.ended - sent.began, 3),
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "usd": round(used.usd, 8),
+        "failed": sent.failed,
+        "reply": None if sent.reply is None else sent.reply.text,
     }
 
 

@@ -9,7 +9,7 @@ from evaluator.model.api import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.model.batches import BatchApi
 from evaluator.model.breaker import Breaker
 from evaluator.model.endpoint import Endpoint, Served
-from evaluator.model.journal import Journal, Sent
+from evaluator.model.journal import Journal, Sent, attempt_of, titled
 from evaluator.model.panel import CLOSED, UNFUNDED
 
 __all__ = [
@@ -25,4 +25,6 @@ __all__ = [
     "ModelApi",
     "Sent",
     "Served",
+    "attempt_of",
+    "titled",
 ]

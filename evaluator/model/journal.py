@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from judges import Prompt, Reply
+from judges import PartPrompt, Prompt, Reply
 
 
 @dataclass(slots=True)
@@ -81,3 +81,20 @@ def of_no_use(why: str) -> None:
     page = _page.get()
     if page is not None and page.last is not None:
         page.last.failed = why
+
+
+def titled(sent: Sent, journal: Journal) -> str:
+    """Return what a call is called among those of its question: its model, and how it differs from the others."""
+    several = len({each.opinion for each in journal}) > 1
+    attempt = attempt_of(sent, journal)
+    of = [f"opinion {sent.opinion + 1}"] if several else []
+    of += [f"part {len(sent.prompt.notes) + 1}"] if isinstance(sent.prompt, PartPrompt) else []
+    of += ["repair"] if sent.prompt.repair else []
+    of += [f"attempt {attempt}"] if attempt > 1 else []
+    return ", ".join([sent.prompt.model, *of])
+
+
+def attempt_of(sent: Sent, journal: Journal) -> int:
+    """Return how often a prompt had been sent, this call included."""
+    same = [each for each in journal if each.prompt is sent.prompt]
+    return 1 + next(at for at, each in enumerate(same) if each is sent)

@@ -101,7 +101,8 @@ def test_what_is_not_told_is_asked_for(run: Run, config: Config, arguments: list
     assert said in done.stderr
 
 
-def test_nothing_labelled_is_said(run: Run, config: Config) -> None:
+def test_nothing_labelled_is_said_with_what_to_do(run: Run, config: Config) -> None:
     done = run("rubric", "compare", "helpfulness", "--model", "big", "--against", "none", folder=config())
-    assert done.returncode == 0, done.stderr
-    assert "nothing can be said" in done.stdout
+    assert done.returncode == 2
+    assert "nobody gave a score 'none' to a trace that helpfulness judges in the last 90d" in done.stderr
+    assert "evaluator label helpfulness" in done.stderr

@@ -145,3 +145,21 @@ def test_what_is_never_evaluated_is_said(config: Config, traffic: Traffic, desk:
     with desk(config(service="discovery: {quiet_for: 1s, exclude_environments: [staging]}")) as opened:
         tried = trying.attempt(opened, trying.find(opened, trace, timedelta(days=1)), opened.definitions.evaluators)
     assert {each.decision.state for each in tried} == {"excluded"}
+
+
+def test_what_each_juror_said_and_what_could_not_be_read_is_shown(
+    run: Run, config: Config, traffic: Traffic, sandbox: Sandbox
+) -> None:
+    (trace,) = traffic.add(1)
+    folder = config(rubrics={"helpfulness": RUBRIC + "judge: {model: gpt-5.4-mini, jury: [gpt-5.4]}\n"}, rules="[]")
+    calls = json.loads(run("try", trace, "--json", folder=folder).stdout)["evaluators"][0]["calls"]
+    assert sorted((call["name"], call["failed"]) for call in calls) == [
+        ("gpt-5.4, opinion 2", ""),
+        ("gpt-5.4-mini, opinion 1", ""),
+    ]
+    assert all(call["seconds"] >= 0 and json.loads(call["reply"])["score"] for call in calls)
+    sandbox.model.answers.malformed = 1.0
+    done = run("try", trace, folder=folder)
+    assert "[gpt-5.4, opinion 2, repair, " in done.stdout
+    assert "it could not be read, and was asked for once more" in done.stdout
+    assert done.stdout.count("The score would be about {four} out of") == 4
