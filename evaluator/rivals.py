@@ -14,6 +14,7 @@ from evaluator.app import Desk
 from evaluator.calibration import distance
 from evaluator.comparing import CONFIDENCE, Comparison, Pair, compare
 from evaluator.definitions import Evaluator
+from evaluator.errors import ConfigError, Problem
 from evaluator.golden import Asks
 from evaluator.labels import About, labels_of, said_in
 from evaluator.langfuse import Window
@@ -23,7 +24,7 @@ from judges import Rubric
 from judges.agreement import Value
 from judges.calibration import Agreement, Figure, Labelled, agreement
 from judges.shared_scale import SharedScale, shared_scale
-from traces import Outcome, RecordedScore, Trace, Usage, Verdict
+from traces import Outcome, RecordedScore, Trace, Usage, Verdict, duration_text
 
 _BEFORE: Final = timedelta(days=90)
 """How long before its label a trace may have started."""
@@ -86,6 +87,7 @@ def labelled_traces(desk: Desk, evaluator: Evaluator, against: str, since: timed
     """Return traces (or observations) that people labelled, chosen by a hash: the same labels give the same sample.
 
     Raises:
+        ConfigError: there is none; what to do.
         Unavailable, Refused: Langfuse.
     """
     now = desk.clock.now()
@@ -98,6 +100,13 @@ def labelled_traces(desk: Desk, evaluator: Evaluator, against: str, since: timed
         found.extend(_fetched(desk, evaluator, {about: labels[about] for about in lot}, window))
         if len(found) >= most:
             return found[:most]
+    if not found:
+        name, last = evaluator.name, duration_text(since)
+        what = f"nobody gave a score {against!r} to a trace that {name} judges in the last {last}"
+        more = (
+            f"name another score, look further back with --since 365d, or ask people for some: evaluator label {name}"
+        )
+        raise ConfigError([Problem(f"--against {against}", f"{what}: {more}")])
     return found
 
 

@@ -215,12 +215,6 @@ def compare_with_people(
     names = rivals.names_of(first, second)
     with open_desk(settings, definitions.with_prices_of(old)) as desk:
         traces = rivals.labelled_traces(desk, evaluator, label, back, sample)
-        if not traces:
-            what = (
-                f"nobody gave a score {label!r} to a trace that {name} judges in the last {since}: name another score"
-            )
-            more_of = f"look further back with --since 365d, or ask people for some: evaluator label {name}"
-            raise ConfigError([Problem(f"--against {label}", f"{what}: {more_of}")])
         with counting("answers", 2 * len(traces), _errors, desk.clock.monotonic) as more:
             found = rivals.contest(desk.model, first, second, traces, pass_at=pass_at, progress=more)
         document = rivals_report.as_json(found, names, lambda part: url_of(part, desk.langfuse)) if as_json else None
