@@ -147,6 +147,8 @@ class Evaluation:
 
     def _unsettled(self, jobs: Sequence[Job]) -> list[Job]:
         done = self._state.settled(jobs)
+        if not done:
+            return list(jobs)
         left = [
             replace(job, samples=tuple(s for s in job.samples if (job.ref.id, s.evaluator) not in done)) for job in jobs
         ]

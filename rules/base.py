@@ -93,6 +93,8 @@ def _number(number: float | None) -> dict[str, float]:
 
 
 def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest and text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()  # as nearly always, and all the rest would change nothing
     # Four times as much as can be shown: a megabyte is not worth splitting for one line.
     line = " ".join(well_formed(text[: longest * 4]).replace("\x00", " ").split())
     cut = len(line) > longest or len(text) > longest * 4

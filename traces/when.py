@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -147,7 +148,7 @@ class When(BaseModel):
             return False
         return self.score is None or self.score.matches(root)
 
-    @property
+    @cached_property
     def needs_whole(self) -> tuple[str, ...]:
         """The conditions that only the whole trace decides."""
         return tuple(name for name in ("cost", "observation") if getattr(self, name) is not None)
