@@ -1,9 +1,9 @@
 """`evaluator backfill`: what finished in the past is decided about anew, behind live traffic, and goes on where it was.
 
-An hour of traffic is one step, the oldest first. Before its traces are handed over, Langfuse is asked what it holds of
-them (standing.py): a pair that has its score is left alone, so a step that is done twice pays for nothing twice. Only a
-few messages wait on the backfill lane at a time. How far it has come is kept in Redis, for those who are interrupted,
-whose money ends, or who wanted only so many:
+An hour of traffic is one step, the oldest first; a session belongs to the hour in which its last trace ended. Before
+anything is handed over, Langfuse is asked what it holds of it (standing.py): a pair that has its score is left alone,
+so a step that is done twice pays for nothing twice. Only a few messages wait on the backfill lane at a time. How far it
+has come is kept in Redis, for those who are interrupted, whose money ends, or who wanted only so many:
 
 | key | type | kept for | holds | if it vanishes |
 |---|---|---|---|---|
@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, cast
 
 import orjson
@@ -37,6 +38,7 @@ from evaluator.sampling import Sampler
 from evaluator.service import until_empty
 from evaluator.standing import standing
 from evaluator.worker import Queue
+from traces import TraceRoot
 
 _STEP: Final = timedelta(hours=1)
 _KEPT: Final = timedelta(days=30)
@@ -154,6 +156,11 @@ class Backfill:
         self._app = app
         self._queue = queue
         self._request = request
+        self._traced = [each for each in request.evaluators if each.idle is None]
+        self._idle: dict[timedelta, list[Evaluator]] = {}
+        for each in request.evaluators:
+            if each.idle is not None:
+                self._idle.setdefault(each.idle, []).append(each)
         self._positions = Positions(client, app.settings.evaluator_namespace)
         self._weeks = KeptWeeks(client, app.settings.evaluator_namespace, app.langfuse, app.clock)
         self._left = limit
@@ -192,17 +199,27 @@ class Backfill:
         if self._is_idle():
             self._safe = self._progress.at
         window = Window(self._progress.at, min(self._progress.at + _STEP, self._request.window.end))
-        found = self._discovery.revisit(window, self._sampler, self._missing, counts=not self._request.fixed)
+        counts, sessions = not self._request.fixed, dict[str, None]()
+
+        def seen(roots: Sequence[TraceRoot]) -> None:
+            if self._idle:
+                sessions.update((root.session_id, None) for root in roots if root.session_id)
+
+        sampler = partial(self._sampler, self._traced)
+        found = self._discovery.revisit(window, sampler, self._missing, counts=counts, seen=seen)
+        if sessions and self._left != 0:
+            decide = {idle: partial(self._sampler, each) for idle, each in self._idle.items()}
+            self._discovery.revisit_sessions(sessions, window, decide, self._missing, counts=counts)
         if self._left == 0:
             return
         self._progress.traces += found.traces
         self._progress.at = window.end
         self._positions.save(self._request, self._progress)
 
-    def _sampler(self, coming: int) -> Sampler:
+    def _sampler(self, evaluators: Sequence[Evaluator], coming: int) -> Sampler:
         if self._request.fixed:
-            return Sampler(self._request.evaluators, self._app.definitions.service.sampling.salt)
-        return self._app.money.rations.sampler(self._request.evaluators, 1.0, coming, live=False)
+            return Sampler(evaluators, self._app.definitions.service.sampling.salt)
+        return self._app.money.rations.sampler(evaluators, 1.0, coming, live=False)
 
     def _missing(self, jobs: Sequence[Job]) -> list[Job]:
         """Return what of some jobs is to be handed over; scores that stand are written with the higher probability."""

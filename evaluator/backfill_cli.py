@@ -80,14 +80,7 @@ def _chosen(definitions: Definitions, names: list[str]) -> list[Evaluator]:
     known = {each.name: each for each in definitions.evaluators}
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(Problem("--evaluator", f"{name!r} is none; {nearest(name, known)}") for name in unknown)
-    if sessions := [name for name in names if known[name].target == "session"]:
-        what = f"{', '.join(sessions)}: sessions are taken when they are idle; `evaluator sweep --since` takes old ones"
-        raise ConfigError([Problem("--evaluator", what)])
-    chosen = [known[name] for name in dict.fromkeys(names)] or list(known.values())
-    for each in chosen:
-        if each.target == "session":
-            _errors.print(f"note: {each.name} judges sessions and is left out", markup=False, highlight=False)
-    return [each for each in chosen if each.target != "session"]
+    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
 
 
 def _request(app: App, chosen: list[Evaluator], since: str, until: str, rate: float | None) -> Request:
@@ -159,7 +152,8 @@ def _show(found: Estimate, request: Request, at: Progress) -> None:
         _say(f"{found.raised:,} scores stay and are written again with the inclusion probability of this rate")
     for each in found.forecasts:
         if each.sampled:
-            _say(f"  {each.evaluator.name}: {each.sampled:,} traces, {each.calls:,.0f} judge calls")
+            what = "sessions" if each.evaluator.target == "session" else "traces"
+            _say(f"  {each.evaluator.name}: {each.sampled:,} {what}, {each.calls:,.0f} judge calls")
     cost = "nobody knows the price" if found.usd is None else f"{found.usd:,.2f} USD"
     _say(f"{found.evaluated:,} traces, about {found.calls:,.0f} judge calls, {cost}")
     _say(f"about {_span(found.seconds)}, for {found.because}; longer while live traffic waits")

@@ -21,7 +21,7 @@ from evaluator.batch import NOTHING_WAITS, Backlog, Enqueue, Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.filter_scores import late_claim, with_scores
-from evaluator.idle_sessions import IdleSessions
+from evaluator.idle_sessions import SESSIONS_A_MESSAGE, Deciding, IdleSessions
 from evaluator.langfuse import Langfuse, Window
 from evaluator.overload import Pace, next_share
 from evaluator.owing import Owing
@@ -165,6 +165,7 @@ class Discovery:
         missing: Callable[[Sequence[Job]], Sequence[Job]],
         *,
         counts: bool,
+        seen: Callable[[Sequence[TraceRoot]], None] = lambda _: None,
     ) -> Found:
         """Decide about everything that ended in `window` anew, whoever has claimed it.
 
@@ -173,9 +174,34 @@ class Discovery:
             sampler: gives who takes what, told how many traces are about to be decided.
             missing: returns what of some jobs is to be handed over.
             counts: whether what is taken comes out of the budgets of lines of `sample`.
+            seen: told of all roots, as they are read.
         """
         with self._spans.span("sweep", {"evaluator.sweep": "backfill"}) as span:
-            return _told(span, self._revisit(window, sampler, missing, counts=counts))
+            return _told(span, self._revisit(window, sampler, missing, counts=counts, seen=seen))
+
+    def revisit_sessions(
+        self,
+        session_ids: Iterable[str],
+        window: Window,
+        decide: Deciding,
+        missing: Callable[[Sequence[Job]], Sequence[Job]],
+        *,
+        counts: bool,
+    ) -> Found:
+        """Decide anew about sessions whose last trace ended in `window`, as `revisit` does about traces.
+
+        One that still goes on, or may, is left to live discovery.
+        """
+        mark = self._state.watermark() or self._clock.now() - self._definitions.service.discovery.quiet_for
+        found = Found()
+        with self._spans.span("sweep", {"evaluator.sweep": "backfill of sessions"}) as span:
+            jobs = self._sessions.ended_in(session_ids, window, mark, decide, counts=counts)
+            while lot := list(itertools.islice(jobs, self._definitions.service.batch_size)):
+                left = missing(lot)
+                for start in range(0, len(left), SESSIONS_A_MESSAGE):
+                    self._put(left[start : start + SESSIONS_A_MESSAGE])
+                found += Found(sampled=sum(len(job.samples) for job in left), sessions=len(left))
+            return _told(span, found)
 
     def _revisit(
         self,
@@ -184,9 +210,11 @@ class Discovery:
         missing: Callable[[Sequence[Job]], Sequence[Job]],
         *,
         counts: bool,
+        seen: Callable[[Sequence[TraceRoot]], None],
     ) -> Found:
         found, size = Found(), self._definitions.service.batch_size
         for page in self._pages(window):
+            seen(page)
             roots = with_scores(page, self._definitions, self._langfuse, self._clock.now())
             decide = sampler(len(roots))
             jobs: list[Job] = []

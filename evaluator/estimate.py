@@ -81,7 +81,7 @@ def estimate(
         return found.done
 
     asked = replace(desk, definitions=replace(desk.definitions, evaluators=tuple(evaluators)))
-    plan = replay(asked, window, content=content, told=told, done=done)
+    plan = replay(asked, window, content=content, told=told, done=done, sessions=True)
     found = tuple(forecasts(plan.now, desk.state.spending()))
     every = sum(plan.now.evaluated.values())
     part = 1.0 if limit is None or every <= limit else limit / every

@@ -7,7 +7,7 @@ due, so Redis holds no more than ids and times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -18,9 +18,9 @@ from evaluator.batch import Enqueue, Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.filter_scores import with_session_scores
-from evaluator.langfuse import Langfuse, SessionRoots
+from evaluator.langfuse import Langfuse, SessionRoots, Window
 from evaluator.rations import Rations
-from evaluator.sampling import Sampled, Sampler
+from evaluator.sampling import Choice, Sampled, Sampler
 from evaluator.session_state import SessionState, Waiting
 from evaluator.state import State
 from traces import SessionRef, TraceRoot, duration_text, well_formed
@@ -31,6 +31,10 @@ SESSIONS_A_MESSAGE: Final = 5
 _AT_ONCE: Final = 200
 
 _log = structlog.get_logger(__name__)
+
+
+Deciding = Mapping[timedelta, Callable[[int], Sampler]]
+"""By idle time what gives who takes which sessions, told how many are about to be decided."""
 
 
 class Taken(NamedTuple):
@@ -95,6 +99,32 @@ class IdleSessions:
             _log.info("idle sessions taken", sessions=found.sessions, sampled=found.sampled)
         return found
 
+    def ended_in(
+        self, session_ids: Iterable[str], window: Window, until: datetime, decide: Deciding, *, counts: bool
+    ) -> Iterator[Job]:
+        """Give the jobs of sessions whose last trace ended in `window`, as they are now, whoever has claimed them.
+
+        Args:
+            session_ids: of traces that ended in it; the sessions of others did not end there.
+            window: of end times.
+            until: everything that ended before is known; a session must have been idle for long enough by then.
+            decide: gives by idle time who takes what, told how many sessions are about to be decided.
+            counts: whether what is taken comes out of the budgets of lines of `sample`.
+        """
+        for lot in _lots(session_ids):
+            found = self._read(dict.fromkeys(lot, window.end - self._service.sessions.longest))
+            ended = {i: known for i, known in found.items() if window.start <= _ended(known) < window.end}
+            for idle, sampler_of in decide.items():
+                rested = {i: known for i, known in ended.items() if _ended(known) + idle <= until}
+                sampler = sampler_of(len(rested))
+                for session_id, known in rested.items():
+                    choices = sampler.choose_session(session_id, known.roots)
+                    if counts and self._rations.are_needed:
+                        self._rations.note(choices)
+                    if samples := _taken(choices):
+                        yield Job(_ref(session_id, known, idle), samples)
+            self._rations.count(live=False)
+
     def _take(
         self, lot: Sequence[Waiting], until: datetime, share: float, enqueue: Enqueue, handed: datetime | None
     ) -> tuple[Taken, int]:
@@ -139,8 +169,7 @@ class IdleSessions:
             if self._rations.are_needed:
                 self._rations.note(choices)
             decided[ref] = tuple(f"{choice.evaluator}/{choice.state}/" for choice in choices)
-            samples = tuple(choice.decision for choice in choices if isinstance(choice.decision, Sampled))
-            if samples:
+            if samples := _taken(choices):
                 yield Job(ref, samples)
 
     def _is_shown(self, waiting: Waiting, found: SessionRoots | None, until: datetime) -> bool:
@@ -151,8 +180,12 @@ class IdleSessions:
         return until - waiting.ended - waiting.idle > self._service.discovery.max_wait
 
     def _roots(self, lot: Sequence[Waiting]) -> dict[str, SessionRoots]:
+        return self._read({each.session_id: each.ended - self._service.sessions.longest for each in lot})
+
+    def _read(self, since: Mapping[str, datetime]) -> dict[str, SessionRoots]:
+        """Return sessions as they are now, of each the traces that started from a time on, with their scores."""
         found = self._langfuse.session_roots(
-            {each.session_id: each.ended - self._service.sessions.longest for each in lot},
+            since,
             most=self._service.sessions.most_traces,
             exclude_environments=self._service.discovery.exclude_environments,
         )
@@ -160,6 +193,17 @@ class IdleSessions:
         every = with_session_scores(roots, self._definitions, self._langfuse, self._clock.now())
         by_id = {root.ref.id: root for root in every}
         return {i: known._replace(roots=tuple(by_id[r.ref.id] for r in known.roots)) for i, known in found.items()}
+
+
+def _taken(choices: Iterable[Choice]) -> tuple[Sampled, ...]:
+    return tuple(choice.decision for choice in choices if isinstance(choice.decision, Sampled))
+
+
+def _lots(session_ids: Iterable[str]) -> Iterator[list[str]]:
+    """Give ids as Langfuse takes them, some hundreds at a time; those that no Redis or Langfuse could hold are none."""
+    known = [each for each in dict.fromkeys(session_ids) if well_formed(each) == each]
+    for start in range(0, len(known), _AT_ONCE):
+        yield known[start : start + _AT_ONCE]
 
 
 def _ref(session_id: str, found: SessionRoots, idle: timedelta) -> SessionRef:

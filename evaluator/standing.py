@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from evaluator.batch import Job
 from evaluator.definitions import Evaluator
 from evaluator.langfuse import Langfuse, Window
 from evaluator.sampling import LATE, Sampled
-from traces import DataType, RecordedScore, Score, Subject, score_id
+from traces import DataType, RecordedScore, Score, SessionRef, Subject, TraceRef, score_id
 
 _AROUND: Final = timedelta(days=1)
 """A score's time is the end of its trace, which may be some time after that of its root."""
@@ -74,20 +74,33 @@ def standing(langfuse: Langfuse, evaluators: Iterable[Evaluator], jobs: Sequence
 def _held(
     langfuse: Langfuse, evaluators: Iterable[Evaluator], jobs: Sequence[Job]
 ) -> Mapping[tuple[str, str], list[RecordedScore]]:
-    """Return our scores of traces and their observations, by trace and name; those of others have other ids."""
+    """Return our scores by the id of the job's subject and name; those of others have other ids."""
     names = sorted({name for evaluator in evaluators for name in evaluator.scores})
-    refs = {job.ref.id: job.ref for job in jobs}
-    window = Window(min(r.started for r in refs.values()), max(r.ended for r in refs.values()) + _AROUND)
+    refs = [job.ref for job in jobs]
+    traces = {ref.id: [ref.id] for ref in refs if isinstance(ref, TraceRef)}
+    sessions: dict[str, list[str]] = {}
+    for ref in refs:
+        if isinstance(ref, SessionRef):
+            sessions.setdefault(ref.session_id, []).append(ref.id)
+    window = Window(min(ref.started for ref in refs), max(ref.ended for ref in refs) + _AROUND)
     project = langfuse.capabilities().project_id
     held: dict[tuple[str, str], list[RecordedScore]] = {}
-    for page in langfuse.scores(window, names=names, trace_ids=list(refs)):
+    asked: tuple[dict[str, Any], ...] = (
+        {"trace_ids": list(traces)} if traces else {},
+        {"session_ids": list(sessions)} if sessions else {},
+    )
+    for page in (page for ids in asked if ids for page in langfuse.scores(window, names=names, **ids)):
         for score in page:
-            if score.trace_id and score.id == score_id(project, _subject(score), score.name):
-                held.setdefault((score.trace_id, score.name), []).append(score)
+            of = sessions.get(score.session_id or "") if score.trace_id is None else traces.get(score.trace_id)
+            if of and score.id == score_id(project, _subject(score), score.name):
+                for ref_id in of:
+                    held.setdefault((ref_id, score.name), []).append(score)
     return held
 
 
 def _subject(score: RecordedScore) -> Subject:
+    if score.trace_id is None:
+        return Subject(session_id=score.session_id)
     return Subject(trace_id=score.trace_id, observation_id=score.observation_id)
 
 
