@@ -7,14 +7,16 @@ by anchor, no text. Should Redis forget it, the next round is the first one, and
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from evaluator.anchor_rounds import ROUNDS, Judging, Known, place_of
 from evaluator.anchors import AnchorSets, AnchorStore, Item, Made, left_out_in_words, scale_of, weighted
 from evaluator.calls import Asked, Calls
 from evaluator.clock import Clock
@@ -26,11 +28,9 @@ from evaluator.state import State
 from judges import PANEL, Anchors, Question, Rubric
 from monitors.drift import (
     FEWEST,
-    Anchor,
     Anchored,
     DriftState,
     Round,
-    Shift,
     Turn,
     against_normal,
     judge_step,
@@ -46,94 +46,13 @@ _AT_MOST: Final = timedelta(days=1)
 _AGAIN: Final = timedelta(hours=1)
 """After how long what did not work is tried again."""
 
-_PATIENCE_SECONDS: Final = 300.0
+_AT_ONCE: Final = 20
+_PATIENCE_SECONDS: Final = 60.0
+"""So many questions are asked together, and wait so long at most: who stops the service waits for no more."""
+
 _ENOUGH: Final = 0.8
-_ROUNDS: Final = 40
-_PLACE: Final = ",anchors"
-"""Where it is kept, among the monitors; no score's name has a comma."""
 
 _log = structlog.get_logger(__name__)
-
-
-def place_of(name: str) -> str:
-    """Return the key under which the rounds of a rubric's anchors are kept, among the states of monitors."""
-    return f"{_PLACE}/{name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Judging:
-    """A round with who judged: version of the rubric, what measured, models as answered, the provider's names of them.
-
-    `failed` anchors have no value, by why.
-    """
-
-    round: Round
-    version: str
-    judges: tuple[str, ...] = ()
-    failed: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is kept of a rubric's anchors."""
-
-    anchors: Mapping[str, Anchor] = field(default_factory=dict)
-    judgings: tuple[Judging, ...] = ()
-    state: DriftState = field(default_factory=DriftState)
-    shift: Shift | None = None
-    tried: datetime | None = None
-
-    @property
-    def last(self) -> Judging | None:
-        """The newest round."""
-        return self.judgings[-1] if self.judgings else None
-
-    def mean(self, judging: Judging) -> float:
-        """Return the weighted mean of a round."""
-        values = judging.round.values
-        weights = {name: self.anchors[name].weight if name in self.anchors else 1.0 for name in values}
-        return sum(weights[name] * value for name, value in values.items()) / sum(weights.values())
-
-    def anchored(self, version: str | None = None) -> Anchored:
-        """Return the rounds for tests, of one version of the rubric or of all."""
-        rounds = tuple(each.round for each in self.judgings if version in {None, each.version})
-        return Anchored(self.anchors, rounds, self.state.moves)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON; `from_json` is the inverse."""
-        return {
-            "anchors": {name: list(anchor) for name, anchor in self.anchors.items()},
-            "judgings": [_judging_to_json(each) for each in self.judgings],
-            "opened": _text(self.state.opened),
-            "since": _text(self.state.since),
-            "moves": [at.isoformat() for at in self.state.moves],
-            "shift": None if self.shift is None else _shift_to_json(self.shift),
-            "tried": _text(self.tried),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any] | None) -> Known:
-        """Read it; nothing of what is none."""
-        if data is None:
-            return cls()
-        moves = tuple(map(datetime.fromisoformat, data["moves"]))
-        shift = data["shift"]
-        return cls(
-            {name: Anchor(*kept) for name, kept in data["anchors"].items()},
-            tuple(map(_judging_from_json, data["judgings"])),
-            DriftState(_time(data["opened"]), _time(data["since"]), moves),
-            None if shift is None else Shift(**{**shift, "at": datetime.fromisoformat(shift["at"])}),
-            _time(data["tried"]),
-        )
-
-
-def known_judges(
-    rubrics: Iterable[Rubric], states: Callable[[Iterable[str]], Mapping[str, Mapping[str, Any] | None]]
-) -> dict[str, Known]:
-    """Return what is kept of the anchors of rubrics that have any, by name; `states` reads those of monitors."""
-    names = [each.name for each in rubrics if each.spec.anchors is not None]
-    kept = states(map(place_of, names))
-    return {name: Known.from_json(kept[place_of(name)]) for name in names}
 
 
 class Anchoring:
@@ -158,6 +77,15 @@ class Anchoring:
         self._clock = clock
         self._evaluators = evaluators
         self._delivers = delivers
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Ask nothing more; a round on its way is given up, and repeated by whoever comes next."""
+        self._stopped.set()
+
+    def start(self) -> None:
+        """Ask, again after `stop`."""
+        self._stopped.clear()
 
     @property
     def held(self) -> dict[str, tuple[Evaluator, Rubric, Anchors]]:
@@ -198,7 +126,8 @@ class Anchoring:
                     self.judge(name)
             except EvaluatorError as error:
                 _log.warning("a judge could not be asked about its anchors", rubric=name, reason=str(error))
-                self._tried(name)
+                if not self._stopped.is_set():
+                    self._tried(name)
                 problem = error
         if problem is not None:
             raise problem
@@ -242,6 +171,8 @@ class Anchoring:
         if len(items) < wanted.size and not self.known(name).judgings:
             self.make(name)
             items = self._sets.read(name)
+        # Two who made them at once may have made more: what a round costs is bounded all the same.
+        items = sorted(items, key=lambda item: item.id)[: wanted.size]
         if len(items) < FEWEST:
             _log.info("too few scored traces for anchors", rubric=name, anchors=len(items), needed=FEWEST)
             self._tried(name)
@@ -281,8 +212,11 @@ class Anchoring:
                 )
                 of.append(item.id)
         outcomes: dict[int, Outcome] = {}
-        for lot in self._calls.ask(asked, _PATIENCE_SECONDS):
-            outcomes.update(lot)
+        for start in range(0, len(asked), _AT_ONCE):
+            if self._stopped.is_set():
+                raise Unavailable("the service is stopping")
+            for lot in self._calls.ask(asked[start : start + _AT_ONCE], _PATIENCE_SECONDS):
+                outcomes.update((start + place, outcome) for place, outcome in lot)
         self._state.counters.spend({rubric.name: sum((_used(each) for each in outcomes.values()), Usage())})
         verdicts = [(of[place], each) for place, each in sorted(outcomes.items()) if isinstance(each, Verdict)]
         failed.update(_why(each) for each in outcomes.values() if not isinstance(each, Verdict))
@@ -301,9 +235,9 @@ class Anchoring:
             state = before.state
             if before.last is not None and before.last.version != found.version:
                 # Another rubric is another ruler: what the old one was used to says nothing of it.
-                state = DriftState(moves=state.moves)
+                state = DriftState()
             found = replace(found, round=replace(found.round, apart=state.opened is not None))
-            judgings = (*before.judgings, found)[-_ROUNDS:]
+            judgings = (*before.judgings, found)[-ROUNDS:]
             after = Known(weighted(items), judgings, state)
             shift = against_normal(after.anchored(found.version), state)
             low, high = scale_of(rubric)
@@ -359,27 +293,3 @@ def _why(outcome: Outcome) -> str:
         case NotApplicable(reason):
             return reason
     return ""
-
-
-def _judging_to_json(each: Judging) -> dict[str, Any]:
-    kept = {"at": each.round.at.isoformat(), "ruler": each.round.ruler, "apart": each.round.apart}
-    values = dict(each.round.values)
-    return {**kept, "values": values, "version": each.version, "judges": list(each.judges), "failed": dict(each.failed)}
-
-
-def _judging_from_json(kept: Mapping[str, Any]) -> Judging:
-    known = Round(datetime.fromisoformat(kept["at"]), kept["ruler"], kept["values"], kept["apart"])
-    return Judging(known, kept["version"], tuple(kept["judges"]), kept["failed"])
-
-
-def _shift_to_json(shift: Shift) -> dict[str, Any]:
-    names = ("points", "low", "high", "p", "variance", "df", "n")
-    return {**{name: getattr(shift, name) for name in names}, "at": shift.at.isoformat()}
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -49,6 +49,7 @@ _AHEAD: Final = timedelta(minutes=1)
 _LARGEST: Final = 400_000
 """Bytes of a frozen trace: ten of them are read at once, and Langfuse answers with 5 MB at most."""
 
+_NO_TEXT: Final = "it holds what is no text"
 _LEVELS: Final = 5
 _LOTS: Final = 20
 _SEGMENTS: Final = ("prompt_version", "trace_name", "model")
@@ -259,10 +260,11 @@ def _unfit(rubric: Rubric, material: Trace | Session) -> str:
     if isinstance(question, NotApplicable):
         return f"there is nothing to judge: {question.reason}"
     try:
-        size = len(orjson.dumps(frozen(material)))
+        text = orjson.dumps(frozen(material))
     except (TypeError, ValueError):
-        return "it is no text that Langfuse would take"
-    return "it is too large" if size > _LARGEST else ""
+        return _NO_TEXT
+    # Postgres, where Langfuse keeps items, has no NUL in JSON.
+    return _NO_TEXT if rb"\u0000" in text else "it is too large" if len(text) > _LARGEST else ""
 
 
 def _candidate(score: RecordedScore, rubric: Rubric, salt: str) -> Candidate:
@@ -304,8 +306,10 @@ def _ids(subject: Subject) -> dict[str, str | None]:
 def _read(item: DatasetItem) -> Item:
     known = item.metadata
     subject = Subject(known.get("trace_id"), known.get("observation_id"), known.get("session_id"))
-    material = thawed(item.input)
-    return Item(item.id, material, subject, int(known["level"]), float(known["share"]), str(known["session"]))
+    share = float(known["share"])
+    if not 0 < share <= 1:
+        raise ValueError(f"{share:g} is no share")
+    return Item(item.id, thawed(item.input), subject, int(known["level"]), share, str(known["session"]))
 
 
 def left_out_in_words(left_out: Mapping[str, int]) -> Iterable[str]:

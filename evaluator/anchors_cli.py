@@ -16,7 +16,7 @@ from evaluator.settings import load_settings
 from evaluator.telemetry import configure_logs
 
 if TYPE_CHECKING:
-    from evaluator.anchoring import Known
+    from evaluator.anchor_rounds import Known
     from evaluator.definitions import Definitions
     from judges import Rubric
 

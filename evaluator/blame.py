@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluator.figures import change, day
 from monitors import DropTest
-from monitors.drift import DriftState, Shift
+from monitors.drift import Anchored, DriftState, Shift
 
 
 def spanned(shift: Shift, binary: bool) -> str:
@@ -23,6 +23,14 @@ def in_words(state: DriftState, shift: Shift | None, binary: bool) -> str:
     if state.opened is not None:
         return f"the judge moved on {day(state.opened)}: {says}"
     return f"the judge did not move: {says}"
+
+
+def remeasured(judge: Anchored | None, old: str | None, new: str | None, binary: bool) -> str:
+    """Say what another ruler makes of the same traces, as a sentence behind another; empty where no anchors know."""
+    shift = judge.between(old or "", new or "") if judge is not None else None
+    if shift is None:
+        return ""
+    return f" On {shift.n} frozen traces the new one gives {spanned(shift, binary)} against the old one."
 
 
 def blamed(test: DropTest, binary: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.anchoring import known_judges
+from evaluator.anchor_rounds import known_judges
 from evaluator.app import Desk
 from evaluator.blame import in_words
 from evaluator.figures import label

@@ -67,6 +67,7 @@ class Scheduler:
         jobs = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
         discovery = self._app.definitions.service.discovery
         self.renew()
+        self._app.anchoring.start()
         now = self._app.clock.now()
         own = ((self.renew, _RENEW), (self.due, _DUE), (self.move_batches, _BATCHES), (self.ask_anchors, _ANCHORS))
         reads = ((self.discover, discovery.every), (self.read_scores, discovery.scores_every))
@@ -77,6 +78,7 @@ class Scheduler:
             yield
         finally:
             self._discovery.stop()
+            self._app.anchoring.stop()
             jobs.shutdown(wait=True)
             with contextlib.suppress(EvaluatorError):
                 self._app.state.release("scheduler", self._owner)

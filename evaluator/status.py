@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from evaluator.alert_memory import DONE
-from evaluator.anchoring import known_judges
+from evaluator.anchor_rounds import known_judges
 from evaluator.anchors import is_pass_rate
 from evaluator.app import App
 from evaluator.arrears import Span

@@ -18,6 +18,7 @@ import structlog
 
 from evaluator.alert_budget import Budget
 from evaluator.alert_memory import Mark
+from evaluator.blame import remeasured
 from evaluator.blocks import Message
 from evaluator.clock import Clock
 from evaluator.delivery import Delivery
@@ -262,6 +263,9 @@ class Watch:
         alert = None if event is None else alert_of(spec.key, found, event, before, after, seen.given, self._project)
         if alert is not None:
             alert = replace(alert, by_people=self._by_people(spec))
+        if alert is not None and event is Event.REMEASURED:
+            said = remeasured(self._judge(spec), before.version, after.version, found.series.binary)
+            alert = replace(alert, note=alert.note + said)
         with self._state.monitor(spec.key) as record:
             if record.state != seen.known:
                 # Another scheduler looked in the meantime; its finding counts, and the next look is tomorrow.
@@ -311,9 +315,9 @@ class Watch:
         weeks = spec.baseline_weeks + len(spec.excluded) + LASTING
         window = Window(now - _REPLAYED - weeks * WEEK, now)
         held = Held.of(self._judged(spec, window), now=now, segments=spec.segments)
-        first = now
+        first, judge = now, self._judge(spec)
         for day in range(1, _REPLAYED.days):
-            found = analysed(spec, state, now - timedelta(days=day), held, self._judge(spec)).sharing(share)
+            found = analysed(spec, state, now - timedelta(days=day), held, judge).sharing(share)
             if found.is_calm:
                 break
             first = found.at if found.fires else first

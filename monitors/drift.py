@@ -116,6 +116,14 @@ class Anchored:
         found = paired(self.anchors, _levels(rounds, before.levels), _levels(rounds, now.levels), rounds[-1].at)
         return None if found is None else _widened(found, self._timing(rounds, now.inside - before.inside))
 
+    def between(self, old: str, new: str) -> Shift | None:
+        """Return by how much one ruler gives more than another to the same traces; None where not both judged them."""
+        sides = [[each for each in self.rounds if each.ruler == ruler] for ruler in (old, new)]
+        if not all(sides):
+            return None
+        before, after = (_levels(known, np.full(len(known), 1 / len(known))) for known in sides)
+        return paired(self.anchors, before, after, sides[1][-1].at)
+
     def offsets(self, series: WeeklySeries, weeks: Sequence[int]) -> list[float]:
         """Return by how much the judge gave more in each of some weeks than in all of them, in points."""
         rounds = self._known(series)

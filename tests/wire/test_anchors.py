@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import redis
 
-from evaluator.anchoring import Known
+from evaluator.anchor_rounds import Known
 from evaluator.anchors import dataset_of
 from evaluator.app import App
 from evaluator.errors import Unavailable
