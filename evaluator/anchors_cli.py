@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,7 +61,7 @@ def anchors(
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
     else:
         for each in rubrics:
-            _show(each, known[each.name])
+            _show(each, known[each.name], short)
     if short:
         raise typer.Exit(NOT_ASKED)
 
@@ -74,14 +75,19 @@ def _chosen(definitions: Definitions, names: list[str]) -> list[Rubric]:
     return found
 
 
-def _show(rubric: Rubric, known: Known) -> None:
-    from evaluator.anchors import is_pass_rate
+def _show(rubric: Rubric, known: Known, short: Collection[str]) -> None:
+    from evaluator.anchors import FROM, is_pass_rate
     from evaluator.blame import in_words
+    from monitors.drift import FEWEST
 
     binary = is_pass_rate(rubric)
     _out.print(f"{rubric.name}: {in_words(known.state, known.shift, binary)}", markup=False, highlight=False)
-    if not known.judgings:
+    if rubric.name in short:
+        needed = f"{FEWEST} of the last {FROM.days} days are needed, at most two a session"
+        _out.print(f"  not asked: too few scored traces; {needed}", markup=False, highlight=False)
+    elif not known.judgings:
         _out.print("  not asked yet: the scheduler does, or --judge", markup=False, highlight=False)
+    if not known.judgings:
         return
     table = Table("round, UTC", "anchors", "mean", "version", "judges", box=None, pad_edge=False)
     for each in known.judgings[-_ROUNDS:]:

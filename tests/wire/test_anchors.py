@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -15,9 +16,12 @@ import redis
 from evaluator.anchor_rounds import Known
 from evaluator.anchors import dataset_of
 from evaluator.app import App
+from evaluator.batch import Backlog
 from evaluator.errors import Unavailable
+from evaluator.scheduler import Scheduler
 from evaluator.service import sweep
 from sandbox.server import Sandbox
+from tests.labelling import load, ours
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Run, Traffic, WrongClock, everything
 
 ANCHORED: Final = RUBRIC.replace("max: 5}", "max: 5, step: 0.1}") + "anchors: {size: 30}\n"
@@ -241,7 +245,7 @@ def test_the_command_makes_anchors_asks_and_shows_the_rounds(
     folder = config(rules="[]", rubrics={"helpfulness": ANCHORED, "plain": RUBRIC.replace("helpfulness", "plain")})
     assert "has no anchors; add `anchors: {}`" in run("anchors", "plain", folder=folder).stderr
     few = run("anchors", "--judge", folder=folder)
-    assert (few.returncode, "not asked yet" in few.stdout) == (3, True)
+    assert (few.returncode, "too few scored traces; 10 of the last 28 days" in few.stdout) == (3, True)
     traffic.add(30)
     with service(folder) as app:
         sweep(app, timedelta(hours=1), drain=True, threads=2)
@@ -254,3 +258,82 @@ def test_the_command_makes_anchors_asks_and_shows_the_rounds(
     assert (told["dataset"], told["anchors"], len(told["rounds"])) == (DATASET, 20, 1)
     status = [item["status"] for item in sandbox.langfuse.reviews.dataset(DATASET)]
     assert status.count("ACTIVE") == 20
+
+
+PARTS: Final = """
+name: found
+target: observation
+observe: {type: RETRIEVER}
+sample: [{rate: 1}]
+inputs: {documents: $.observation.output}
+criteria: Are these documents of any use?
+score: {type: boolean}
+anchors: {size: 20, samples: 2}
+"""
+TALKS: Final = """
+name: talk
+target: session
+sample: [{rate: 1}]
+inputs: {conversation: transcript}
+criteria: Does the conversation end well?
+score: {type: numeric, min: 0, max: 10}
+anchors: {size: 20}
+"""
+
+
+def test_steps_and_sessions_are_anchors_too(
+    sandbox: Sandbox, service: OpenService, config: Config, traffic: Traffic
+) -> None:
+    rubrics = {"found": PARTS, "talk": TALKS}
+    traces = traffic.add(45)
+    for n, trace in enumerate(traces):
+        load(sandbox, [ours(n, n % 2, name="found", kind="BOOLEAN", traceId=trace, observationId=f"retriever-{n}")])
+    for n in range(15):
+        load(sandbox, [{**ours(100 + n, n % 10, name="talk"), "traceId": None, "sessionId": f"session-{n}"}])
+    with service(config(rules="[]", rubrics=rubrics)) as app:
+        for name, items in (("found", 20), ("talk", 15)):
+            found = app.anchoring.judge(name)
+            assert found is not None
+            assert (len(found.round.values), found.failed) == (items, {})
+        assert sandbox.model.calls == 2 * 20 + 15
+    steps = sandbox.langfuse.reviews.dataset(dataset_of("found"))
+    assert all(item["sourceObservationId"].startswith("retriever-") for item in steps)
+    assert {item["metadata"]["level"] for item in steps} == {0, 4}
+    talks = sandbox.langfuse.reviews.dataset(dataset_of("talk"))
+    assert all(len(item["input"]["traces"]) == 3 for item in talks)
+
+
+def test_another_version_of_the_rubric_is_told_with_what_both_make_of_the_same_texts(
+    weeks: Weeks, sandbox: Sandbox, service: OpenService, config: Config
+) -> None:
+    weeks.first()
+    weeks.app.watch.look()
+    folder = config(
+        rules="[]",
+        rubrics={"helpfulness": ANCHORED.replace("1 is useless", "1 helps nobody")},
+        monitors=MONITOR,
+    )
+    sandbox.model.stricter_of[MODEL] = 0.2
+    with service(folder) as app:
+        weeks.app = app
+        weeks.second()
+        app.anchoring.due()
+        (said,) = weeks.look()
+    assert "measured differently now" in said
+    assert re.search(r"On 30 frozen traces the new one gives .0\.\d\d \(95 % .* against the old one", said)
+
+
+def test_the_scheduler_has_judges_asked_and_a_stop_waits_for_no_round(weeks: Weeks, sandbox: Sandbox) -> None:
+    weeks.first(history=False)
+    weeks.at(timedelta())
+    app = weeks.app
+    scheduler = Scheduler(app, app.discovery(lambda _: None), lambda _: Backlog())
+    scheduler.ask_anchors()
+    assert len(known(weeks).judgings) == 1  # it does not lead
+    scheduler.renew()
+    app.anchoring.stop()
+    scheduler.ask_anchors()
+    assert len(known(weeks).judgings) == 1
+    app.anchoring.start()
+    scheduler.ask_anchors()
+    assert len(known(weeks).judgings) == 2
