@@ -121,6 +121,8 @@ def main() -> None:
     judges(np.random.default_rng(7))
     print()
     falls(np.random.default_rng(8))
+    print()
+    noise(np.random.default_rng(9))
 
 
 def judges(rng: np.random.Generator) -> None:
@@ -151,6 +153,26 @@ def falls(rng: np.random.Generator) -> None:
         plain, told = Counter(each for each, _ in found), Counter(each for _, each in found)
         cells = [f"{told[what] / 10:.1f} %" for what in ("app", "unclear", "judge", "nothing")]
         print(f"| {app:.0%} | {judge:.0%} | fell: {plain['fell'] / 10:.1f} % | {' | '.join(cells)} |", flush=True)
+
+
+def noise(rng: np.random.Generator) -> None:
+    """Print what it would cost to take the judge's part out of every week, known to have moved or not."""
+    print("| wavers by | app falls | seen | if the judge's part were always taken out |")
+    print("|---:|---:|---:|---:|")
+    for wavers in (0.05, 0.1):
+        for app in (0.0, 0.05, 0.1):
+            fired: Counter[str] = Counter()
+            for _ in range(1000):
+                moved, last = rng.uniform(0, 7, 2)
+                level = _levels(rng, 60)
+                ages = [last + 7 * k for k in range(BASELINE, -1, -1)]
+                made = [Round(NOW - timedelta(days=a), RULER, marks(rng, level, wavers, 0.0, 1)) for a in ages]
+                of = _series(rng, wavers, 300, lambda age, moved=moved, app=app: app * SCALE * (age < moved))
+                fired["plain"] += _tested(of, None).fired
+                fired["always"] += _tested(of, Anchored(anchors(60), tuple(made), (NOW,))).fired
+            print(
+                f"| {wavers:.0%} | {app:.0%} | {fired['plain'] / 10:.1f} % | {fired['always'] / 10:.1f} % |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -103,12 +103,14 @@ def known_judges(
 
 def _judging_to_json(each: Judging) -> dict[str, Any]:
     kept = {"at": each.round.at.isoformat(), "ruler": each.round.ruler, "apart": each.round.apart}
+    kept["since"] = _text(each.round.since)
     values = dict(each.round.values)
     return {**kept, "values": values, "version": each.version, "judges": list(each.judges), "failed": dict(each.failed)}
 
 
 def _judging_from_json(kept: Mapping[str, Any]) -> Judging:
-    known = Round(datetime.fromisoformat(kept["at"]), kept["ruler"], kept["values"], kept["apart"])
+    at, since = datetime.fromisoformat(kept["at"]), _time(kept.get("since"))
+    known = Round(at, kept["ruler"], kept["values"], kept["apart"], since)
     return Judging(known, kept["version"], tuple(kept["judges"]), kept["failed"])
 
 

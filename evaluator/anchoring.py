@@ -191,7 +191,7 @@ class Anchoring:
         if since >= EVERY:
             return True
         judged = {judge for each in known.judgings for judge in each.judges}
-        return since >= _AT_MOST and not self._seen.of(name) <= judged
+        return since >= _AT_MOST and not self._seen.of(name).keys() <= judged
 
     def _tried(self, name: str) -> None:
         with self._state.monitor(place_of(name)) as record:
@@ -230,13 +230,15 @@ class Anchoring:
         return Judging(Round(at, rulers.most_common(1)[0][0], values), rubric.version, tuple(judges), dict(failed))
 
     def _keep(self, rubric: Rubric, items: Sequence[Item], found: Judging) -> None:
+        seen = self._seen.of(rubric.name)
         with self._state.monitor(place_of(rubric.name)) as record:
             before = Known.from_json(record.state)
             state = before.state
             if before.last is not None and before.last.version != found.version:
                 # Another rubric is another ruler: what the old one was used to says nothing of it.
                 state = DriftState()
-            found = replace(found, round=replace(found.round, apart=state.opened is not None))
+            since = _since(before.judgings, found, seen)
+            found = replace(found, round=replace(found.round, apart=state.opened is not None, since=since))
             judgings = (*before.judgings, found)[-ROUNDS:]
             after = Known(weighted(items), judgings, state)
             shift = against_normal(after.anchored(found.version), state)
@@ -278,6 +280,12 @@ def _others(before: Sequence[Judging], found: Judging) -> tuple[str, ...]:
     """Return who judges now and was never seen before."""
     known = {judge for each in before for judge in each.judges}
     return tuple(judge for judge in found.judges if judge not in known) if known else ()
+
+
+def _since(before: Sequence[Judging], found: Judging, seen: Mapping[str, datetime]) -> datetime | None:
+    """Return since when those judge who judged for the first time in a round, where that was after the round before."""
+    times = [seen[judge] for judge in _others(before, found) if judge in seen]
+    return min(times) if times and before[-1].round.at < min(times) <= found.round.at else None
 
 
 def _used(outcome: Outcome) -> Usage:

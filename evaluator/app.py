@@ -136,7 +136,8 @@ def open_app(
         api = stack.enter_context(contextlib.closing(opening.batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
         weeks = KeptWeeks(client, namespace, langfuse, clock)
-        judges = JudgesSeen(client, namespace, [each.name for each in definitions.rubrics() if each.spec.anchors])
+        anchored = [each.name for each in definitions.rubrics() if each.spec.anchors]
+        judges = JudgesSeen(client, namespace, anchored)
         batched, hears = (
             Batched(room, seen, clock.now, money.batches),
             opening.listener(state, low, weeks, judges, events),

@@ -1,14 +1,15 @@
-"""Who judged lately, by rubric: noted by workers, so that a scheduler sees when somebody new does.
+"""Who judged lately and since when, by rubric: noted by workers, so that a scheduler sees when somebody new does.
 
 | key | type | kept for | holds | if it vanishes |
 |---|---|---|---|---|
-| N:judges:RUBRIC | set | 90 days | models that answered, and the provider's name of each setup | seen again |
+| N:judges:RUBRIC | zset | 90 days | models that answered, with the provider's setup, by first trace | seen again |
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import redis
@@ -18,6 +19,8 @@ from judges import FINGERPRINT
 from traces import Score
 
 _KEPT: Final = timedelta(days=90)
+_EARLIER: Final = 60.0
+"""Seconds by which a trace must have ended earlier to be worth a word: a sweep goes from the newest to the oldest."""
 
 
 class JudgesSeen:
@@ -27,26 +30,27 @@ class JudgesSeen:
         """Note only those who judge by these `rubrics`."""
         self._redis = client
         self._prefix = f"{namespace}:judges:"
-        self._known: dict[str, set[str]] = {name: set() for name in rubrics}
+        self._known: dict[str, dict[str, float]] = {name: {} for name in rubrics}
 
     def written(self, scores: Sequence[Score]) -> None:
-        """Note who gave scores that Langfuse accepted; Redis hears of each of them once a process."""
+        """Note who gave scores that Langfuse accepted; Redis hears of each once a process, and of earlier traces."""
         for score in scores:
             known = self._known.get(score.name)
             if known is None:
                 continue
-            new = judges_of(score.metadata) - known
+            ended = score.timestamp.timestamp()
+            new = {judge: ended for judge in judges_of(score.metadata) if ended < known.get(judge, math.inf) - _EARLIER}
             if new:
                 with reachable():
-                    self._redis.sadd(self._prefix + score.name, *new)
+                    self._redis.zadd(self._prefix + score.name, new, lt=True)
                     self._redis.expire(self._prefix + score.name, _KEPT)
                 known |= new
 
-    def of(self, rubric: str) -> set[str]:
-        """Return who judged by a rubric."""
+    def of(self, rubric: str) -> dict[str, datetime]:
+        """Return who judged by a rubric, and when the earliest trace ended that they judged."""
         with reachable():
-            found = cast("set[bytes]", self._redis.smembers(self._prefix + rubric))
-        return {each.decode() for each in found}
+            found = cast("list[tuple[bytes, float]]", self._redis.zrange(self._prefix + rubric, 0, -1, withscores=True))
+        return {name.decode(): datetime.fromtimestamp(at, UTC) for name, at in found}
 
 
 def judges_of(details: Mapping[str, Any]) -> set[str]:

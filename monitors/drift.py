@@ -37,6 +37,7 @@ _REMEMBERED: Final = 8
 _EXACT: Final = 12
 _KNOWN: Final = 1 / 3
 _DAY: Final = timedelta(days=1)
+_MOMENT: Final = timedelta(minutes=1)
 
 
 class Anchor(NamedTuple):
@@ -50,13 +51,15 @@ class Anchor(NamedTuple):
 class Round:
     """One judging of the anchors: their values by id. `ruler` names what measured, as `Judged.version` does.
 
-    `apart` says that it was made while the judge was known to have moved: it is no part of what is normal.
+    `apart` says that it was made while the judge was known to have moved: it is no part of what is normal. `since` is
+    from which traces on somebody new judges, after the round before and not later than this one; None where nobody did.
     """
 
     at: datetime
     ruler: str
     values: Mapping[str, float]
     apart: bool = False
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class Anchored:
     def _known(self, series: WeeklySeries) -> list[Round]:
         """Return the rounds by the judge that measured a series, up to its end."""
         known = [each for each in self.rounds if each.ruler == series.version and each.at <= series.now]
-        return known if series.age is not None else []
+        return _with_steps(known) if series.age is not None else []
 
     def _timing(self, rounds: Sequence[Round], inside: Floats) -> float:
         """Return the variance that comes of not knowing when between two rounds the judge moved."""
@@ -243,6 +246,16 @@ def _shares(series: WeeklySeries, weeks: Sequence[int], rounds: Sequence[Round])
         levels += np.array([weight @ np.interp(when, -ages, one) for one in np.eye(len(rounds))])
         inside += np.array([weight[(when >= -a) & (when < -b)].sum() for a, b in pairwise(ages)])
     return _Shares(levels / len(weeks), inside / len(weeks))
+
+
+def _with_steps(rounds: Sequence[Round]) -> list[Round]:
+    """Return rounds with those repeated between which the moment of the change is known: there the line is a step."""
+    stepped: list[Round] = []
+    for each in rounds:
+        if each.since is not None and stepped and stepped[-1].at < each.since < each.at:
+            stepped += [replace(stepped[-1], at=each.since - _MOMENT), replace(each, at=each.since)]
+        stepped.append(each)
+    return stepped
 
 
 def _levels(rounds: Sequence[Round], shares: NDArray[np.float64]) -> dict[str, float]:

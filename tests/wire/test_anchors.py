@@ -122,7 +122,10 @@ def test_a_judge_that_changed_within_the_week_is_taken_out_from_the_moment_its_n
     weeks.app.anchoring.due()
     (said,) = weeks.look()
     assert "New among those who judge: `gpt-5.4-mini fp_new`." in said
-    assert known(weeks).judgings[-1].judges == (f"{MODEL} fp_new",)
+    last = known(weeks).judgings[-1]
+    assert last.judges == (f"{MODEL} fp_new",)
+    assert last.round.since is not None
+    assert last.round.since <= last.round.at
     scores = [row for row in sandbox.langfuse.all_scores() if row["name"] == "helpfulness"]
     assert {row["metadata"].get("judge_fingerprint") for row in scores} == {"fp_old", "fp_new"}
 

@@ -206,6 +206,20 @@ def test_a_move_between_two_rounds_may_have_been_at_any_moment_and_the_interval_
     assert found.judge.low < -0.6 * 3 / 7 < found.judge.high
 
 
+def test_where_the_moment_of_the_change_is_known_the_line_is_a_step() -> None:
+    """The judge moved three days ago and said so by a new name; rounds were seven days ago and now."""
+    made = weekly(*[0.0] * 12)
+    values_now = {name: value - 0.6 for name, value in made[-1].values.items()}
+    last = Round(NOW, RULER, values_now)
+    of = series(lower=0.6, since_days=3)
+    line = fall(of, Anchored(anchors(), (*made, last), (NOW,)))
+    step = fall(of, Anchored(anchors(), (*made, replace(last, since=NOW - 3 * DAY)), (NOW,)))
+    assert line.judge is not None
+    assert step.judge is not None
+    assert step.judge.points == pytest.approx(-0.6 * 3 / 7, abs=0.05)
+    assert step.judge.high - step.judge.low < 0.6 * (line.judge.high - line.judge.low)
+
+
 def test_small_falls_that_last_are_compared_without_the_judges_part_too() -> None:
     of = series(lower=0.25, since_days=28)
     judge = Anchored(anchors(), weekly(*[0.0] * 9, 0.25, 0.25, 0.25, 0.25), (NOW - 25 * DAY,))
