@@ -271,3 +271,13 @@ class TestRead:
     def test_what_is_no_completion_may_be_one_next_time(self, content: bytes) -> None:
         with pytest.raises(Unavailable):
             read(content, "gpt")
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"), [("fp_44709d6fcb", "fp_44709d6fcb"), (None, ""), (7, ""), ("a" * 81, ""), ("<b>\n", ""), ("", "")]
+)
+def test_the_providers_name_of_its_setup_is_kept_when_it_can_be_a_name(told: Any, kept: str) -> None:
+    body = json.loads(choice({"content": "x"})) | {"system_fingerprint": told}
+    reply = read(json.dumps(body).encode(), "gpt")
+    assert reply.fingerprint == kept
+    assert reply.judge == {"judge_model": "gpt-2026", **({"judge_fingerprint": kept} if kept else {})}

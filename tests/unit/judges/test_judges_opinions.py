@@ -290,3 +290,10 @@ class TestEscalation:
         found = escalated(first, second)
         assert type(found) is type(second)
         assert usage_of([found]).calls == 2
+
+
+def test_all_setups_that_gave_an_opinion_are_named() -> None:
+    told = ((3.0, "b"), (4.0, "a"), (3.0, "b"))
+    opinions = [Verdict(value, usage=USED, details={"judge_fingerprint": setup}) for value, setup in told]
+    assert verdict(opinions, FIVE).details["judge_fingerprint"] == "a + b"
+    assert "judge_fingerprint" not in verdict(says(3.0, 4.0), FIVE).details
