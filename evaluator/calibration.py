@@ -166,14 +166,16 @@ def calibrate(
 
 
 def _drawn(queue: LabelQueue | None, *, random: bool) -> Drawn:
-    """Return how likely a labelled subject was to be drawn; where people draw themselves, all are alike."""
+    """Return which labelled subjects were drawn: all where people draw themselves, else those of the queue."""
+    if random:
+        return Drawn(lambda _: True)
+    if queue is None:
+        return Drawn(lambda _: False)
 
-    def chance(score: RecordedScore) -> float | None:
-        if random:
-            return 1.0
-        return queue.probability(score.timestamp) or None if queue is not None and queue.drew(about(score)) else None
+    def chance(score: RecordedScore) -> float:
+        return queue.probability(score.timestamp)
 
-    return chance
+    return Drawn(lambda score: queue.drew(about(score)) and chance(score) > 0, chance)
 
 
 def _judge(score: RecordedScore | None) -> str:

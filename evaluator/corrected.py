@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -13,13 +13,18 @@ from evaluator.labels import LabelStore, Pair
 from evaluator.langfuse import Window
 from judges.calibration import Agreement, Labelled
 from judges.shared_scale import SharedScale
-from monitors.correction import Corrected, Scored, by_few, by_labels, by_rates
+from monitors.correction import Chances, Corrected, Scored, by_few, by_labels, by_rates
 from monitors.series import WEEK
 from traces import RecordedScore
 
-Drawn = Callable[[RecordedScore], float | None]
 
-_EVEN: Final[Mapping[str, float]] = {}
+class Drawn(NamedTuple):
+    """Which of the labelled were drawn at random, and how likely a score was to be; all were alike without `chance`."""
+
+    drew: Callable[[RecordedScore], bool]
+    chance: Callable[[RecordedScore], float] | None = None
+
+
 _AHEAD: Final = timedelta(minutes=1)
 _ENOUGH: Final = 10
 """Failures, and passes, among this week's labels from which on normal theory holds."""
@@ -42,8 +47,7 @@ def corrected(
         found: how far they agree.
         scale: on which both are read.
         now: the end of the week.
-        drawn: how likely a labelled subject was to be drawn for labelling, beside others of its week; None where it was
-            not drawn at random: only drawn ones stand for the week.
+        drawn: which labelled subjects were drawn at random from what was scored: only these stand for the week.
 
     Raises:
         Unavailable, Refused: Langfuse.
@@ -61,13 +65,14 @@ def corrected(
     ]
     if not week:
         return None
-    chances = {score.id: chance for score, _ in week if score.id in known and (chance := drawn(score)) is not None}
-    if chances:
-        labelled = [(score, value) for score, value in week if score.id in chances]
+    labelled = [(score, value) for score, value in week if score.id in known and drawn.drew(score)]
+    if labelled:
+        asked = {score.id for score, _ in labelled}
+        others = [(score, value) for score, value in week if score.id not in asked]
         said = np.array([_mean(known[score.id]) for score, _ in labelled])
-        rest = _columns([(score, value) for score, value in week if score.id not in chances])
         few = scale.is_binary and min(float(said.sum()), float((1 - said).sum())) < _ENOUGH
-        made = (by_few if few else by_labels)(said, _columns(labelled, chances), rest)
+        by = by_few if few else by_labels
+        made = by(said, _columns(labelled), _columns(others), _chances(labelled, others, drawn))
         if made is not None:
             return made
     return _by_rates(week, found) if scale.is_binary else None
@@ -81,13 +86,21 @@ def _by_rates(week: Sequence[tuple[RecordedScore, float]], found: Agreement) -> 
     return by_rates(_columns(week), (1 - wrongly, of_fails), passes)
 
 
-def _columns(scores: Sequence[tuple[RecordedScore, float]], chances: Mapping[str, float] = _EVEN) -> Scored:
+def _chances(
+    labelled: Sequence[tuple[RecordedScore, float]], rest: Sequence[tuple[RecordedScore, float]], drawn: Drawn
+) -> Chances | None:
+    chance = drawn.chance
+    if chance is None:
+        return None
+    return Chances(*(np.array([chance(score) for score, _ in part], dtype=float) for part in (labelled, rest)))
+
+
+def _columns(scores: Sequence[tuple[RecordedScore, float]]) -> Scored:
     known = [evidence(score, value, None) for score, value in scores]
     codes = {name: code for code, name in enumerate(dict.fromkeys(each.session for each in known))}
-    weights = [each.weight / chances.get(score.id, 1.0) for each, (score, _) in zip(known, scores, strict=True)]
     return Scored(
         np.array([each.value for each in known], dtype=float),
-        np.array(weights, dtype=float),
+        np.array([each.weight for each in known], dtype=float),
         np.array([codes[each.session] for each in known], dtype=np.int64),
     )
 

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final, NamedTuple, Protocol
 
-from evaluator.errors import Refused
+import structlog
+
+from evaluator.errors import ConfigError, Refused
 from evaluator.labels import About
 from evaluator.langfuse import QueueItem, object_of
 from evaluator.sampling import position
@@ -26,6 +28,8 @@ _PAUSE: Final = timedelta(minutes=30)
 
 FRAME: Final = timedelta(days=7)
 """How far back a draw looks, unless it is told otherwise."""
+
+_log = structlog.get_logger(__name__)
 
 Object = tuple[str, str]
 """What a queue calls a subject: the kind of object and its id."""
@@ -108,10 +112,10 @@ def read_queue(langfuse: QueueStore, name: str, salt: str) -> LabelQueue | None:
     """
     try:
         id_ = langfuse.queue_ids().get(name)
-        items = [] if id_ is None else langfuse.queue_items(id_)
-    except Refused:
+    except (Refused, ConfigError) as error:  # no such endpoint, or not in this plan: then there is no queue either
+        _log.info("annotation queues cannot be read", reason=str(error))
         return None
-    return None if id_ is None else queue_of(id_, name, salt, items)
+    return None if id_ is None else queue_of(id_, name, salt, langfuse.queue_items(id_))
 
 
 def queue_of(id_: str, name: str, salt: str, items: Sequence[QueueItem]) -> LabelQueue:

@@ -164,7 +164,7 @@ class Labelling:
         said = f"Labels for the judge {self._rubric.name}: evaluator label {self._rubric.name}"
         try:
             id_ = self._langfuse.make_queue(self._name, said, config)
-        except Refused as error:
+        except (Refused, ConfigError) as error:
             problem = _BY_HAND.format(reason=f"Langfuse does not let it be made ({error})", against=self._against)
             raise ConfigError([Problem(self._name, problem)]) from None
         return queue_of(id_, self._name, self._salt, [])

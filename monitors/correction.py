@@ -43,7 +43,14 @@ class Scored(NamedTuple):
     sessions: Ints
 
 
-def by_labels(said: Floats, labelled: Scored, rest: Scored) -> Corrected | None:
+class Chances(NamedTuple):
+    """How likely each of the labelled was to be drawn for labelling, and each of the others."""
+
+    labelled: Floats
+    rest: Floats
+
+
+def by_labels(said: Floats, labelled: Scored, rest: Scored, drawn: Chances | None = None) -> Corrected | None:
     """Correct a mean by labels of a known-probability sample of the same week: PPI++ (Angelopoulos et al. 2023).
 
     theta = lam mean(rest) + mean(said - lam labelled), with the lam that gives the least variance: 0 where the judge
@@ -53,6 +60,7 @@ def by_labels(said: Floats, labelled: Scored, rest: Scored) -> Corrected | None:
         said: what people said of the labelled subjects, on the judge's scale.
         labelled: what the judge gave those.
         rest: what it gave the others.
+        drawn: where not all were equally likely to be drawn: labelled ones stand for all like them, and so do others.
 
     Returns:
         None with fewer than 10 labels, of fewer than two sessions, or without others.
@@ -60,6 +68,7 @@ def by_labels(said: Floats, labelled: Scored, rest: Scored) -> Corrected | None:
     if said.size < FEWEST or not rest.values.size or np.unique(labelled.sessions).size < 2:
         return None
     everything = _together(labelled, rest)
+    labelled, rest = _counted(labelled, rest, drawn)
     lam = _lam(said, labelled, everything, 1 + _effective(labelled.weights) / _effective(rest.weights))
     others = hajek(rest.values, rest.weights, rest.sessions)
     error = hajek(said - lam * labelled.values, labelled.weights, labelled.sessions)
@@ -70,7 +79,7 @@ def by_labels(said: Floats, labelled: Scored, rest: Scored) -> Corrected | None:
     return Corrected("this week's labels (PPI++)", hajek(*everything).mean, mean, mean - half, mean + half, said.size)
 
 
-def by_few(said: Floats, labelled: Scored, rest: Scored) -> Corrected | None:
+def by_few(said: Floats, labelled: Scored, rest: Scored, drawn: Chances | None = None) -> Corrected | None:
     """Return the pass rate of the labels alone with its exact interval (Clopper and Pearson): for few failures.
 
     Where hardly any label is a failure, normal theory promises too much (85 % where it says 90, measured). With weights
@@ -78,12 +87,13 @@ def by_few(said: Floats, labelled: Scored, rest: Scored) -> Corrected | None:
     """
     if not said.size:
         return None
+    raw = hajek(*_together(labelled, rest)).mean
+    labelled, _ = _counted(labelled, rest, drawn)
     share, n = labelled.weights / labelled.weights.sum(), _effective(labelled.weights)
     mean = float(share @ said)
     passed, tail = mean * n, (1 - LEVEL) / 2
     low = float(scipy.stats.beta.ppf(tail, passed, n - passed + 1)) if passed > 0 else 0.0
     high = float(scipy.stats.beta.ppf(1 - tail, passed + 1, n - passed)) if passed < n else 1.0
-    raw = hajek(*_together(labelled, rest)).mean
     return Corrected("this week's labels alone (exact interval)", raw, mean, low, high, said.size)
 
 
@@ -126,6 +136,16 @@ def _lam(said: Floats, labelled: Scored, everything: Scored, both: float) -> flo
     together = float(share @ ((labelled.values - share @ labelled.values) * said))
     spread = float(whole @ (everything.values - whole @ everything.values) ** 2)
     return float(np.clip(together / (both * spread), 0, 1)) if spread > 0 else 0.0
+
+
+def _counted(labelled: Scored, rest: Scored, drawn: Chances | None) -> tuple[Scored, Scored]:
+    """Return both parts as they stand for the whole: by one over how likely each was to be in its part."""
+    if drawn is None:
+        return labelled, rest
+    return (
+        labelled._replace(weights=labelled.weights / drawn.labelled),
+        rest._replace(weights=rest.weights / (1 - drawn.rest)),
+    )
 
 
 def _together(one: Scored, other: Scored) -> Scored:

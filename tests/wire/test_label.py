@@ -13,7 +13,7 @@ import redis
 
 from evaluator.app import App
 from evaluator.calibration import CHOSEN
-from evaluator.errors import ConfigError, Refused, Unavailable
+from evaluator.errors import ConfigError, Problem, Refused, Unavailable
 from evaluator.label_queue import LabelQueue, place_of, queue_of, read_queue
 from evaluator.labelling import Board, Labelling
 from evaluator.labelling_report import as_json, kappa_line, mean_line, reason
@@ -200,6 +200,19 @@ def test_people_who_say_yes_or_no_are_asked_for_yes_or_no(sandbox: Sandbox, serv
     assert config.data_type == "BOOLEAN"
 
 
+def test_sessions_are_asked_about_as_sessions(sandbox: Sandbox, service: OpenService) -> None:
+    about = {"traceId": None}
+    load(sandbox, [{**ours(n, n % 5 + 1), **about, "sessionId": f"talk {n}"} for n in range(30)])
+    with service() as app:
+        labelling(app).ask(board(app, 6))
+        asked = {(item["objectType"], item["objectId"]) for item in sandbox.langfuse.reviews.queued(QUEUE)}
+        load(sandbox, [{**annotated(n, 3), **about, "sessionId": f"talk {n}"} for n in range(30)])
+        found = board(app, 0)
+    assert {kind for kind, _ in asked} == {"SESSION"}
+    assert asked <= {("SESSION", f"talk {n}") for n in range(30)}
+    assert (found.drawn.done, found.chosen.done) == (found.drawn.asked, found.chosen.asked)
+
+
 def at(minutes: float) -> datetime:
     return datetime(2026, 11, 1, tzinfo=UTC) + timedelta(minutes=minutes)
 
@@ -240,6 +253,7 @@ class Closed:
 
 
 def test_a_langfuse_without_queues_has_none_and_one_that_is_down_is_not_taken_for_it() -> None:
-    assert read_queue(Closed(Refused("404")), QUEUE, SALT) is None
+    for closed in (Refused("404"), ConfigError([Problem("LANGFUSE_SECRET_KEY", "403: not in this plan")])):
+        assert read_queue(Closed(closed), QUEUE, SALT) is None
     with pytest.raises(Unavailable):
         read_queue(Closed(Unavailable("no answer")), QUEUE, SALT)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
-from monitors.correction import Corrected, Scored, by_few, by_labels, by_rates
+from monitors.correction import Chances, Corrected, Scored, by_few, by_labels, by_rates
 
 # Forty people's labels and a judge's scores of the same, and what ppi-python 0.2.3 (ppi_mean_ci, alpha .05, normal)
 # makes of them with 400 more scores: 3.2452, from 3.0242 to 3.4665.
@@ -176,3 +176,22 @@ def test_the_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
             assert isinstance(found, Corrected)
             held[name] += found.low <= 0.7 <= found.high
     assert all(270 < number <= 300 for number in held.values()), held
+
+
+def test_unequal_chances_to_be_drawn_leave_the_mean_where_it_is_and_the_interval_holds_it() -> None:
+    rng = np.random.default_rng(8)
+    held, off = 0, []
+    for _ in range(300):
+        truth = rng.normal(3, 0.8, 600)
+        early = np.arange(600) < 300
+        judge = truth + np.where(early, 0.1, 0.9) + rng.normal(0, 0.5, 600)  # too kind in the second half
+        chance = np.where(early, 0.4, 0.1)
+        taken = rng.random(600) < chance
+        both = even(judge[taken]), even(judge[~taken], 600)
+        found = by_labels(truth[taken], *both, Chances(chance[taken], chance[~taken]))
+        assert found is not None
+        assert found.raw == pytest.approx(judge.mean())
+        held += found.low < 3 < found.high
+        off.append(found.mean - 3)
+    assert abs(np.mean(off)) < 3 * np.std(off) / 300**0.5
+    assert binomtest(held, 300, 0.95).pvalue > 0.001
