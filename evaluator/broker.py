@@ -30,7 +30,7 @@ from evaluator.spans import Attribute, Spans
 TRACEPARENT: Final = "traceparent"
 """The option of a message that says which span put it on the queue. Workers that know none do not mind it."""
 
-_DELAYED: Final = ".DQ"
+DELAYED: Final = ".DQ"
 """How Dramatiq ends the name of a queue of delayed messages."""
 
 _TIDY_SECONDS: Final = 1.0
@@ -63,7 +63,7 @@ class Broker(RedisBroker):
 
         Dramatiq does so again after each broken connection, and forgets the delayed messages it had in hand.
         """
-        if queue_name.endswith(_DELAYED):
+        if queue_name.endswith(DELAYED):
             self._in_hand[queue_name].clear()
         with self._told_as_away():
             held = cast("set[bytes]", self.client.smembers(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"))

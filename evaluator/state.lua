@@ -119,9 +119,10 @@ return found
 
 -- reopen
 -- KEYS: funnel, dead, dead:at, bucket...
--- ARGV: the reason of what had no money, JSON [[bucket index, trace id, evaluator, 1 when its score is to be replaced], ...]
+-- ARGV: the reason of what had no money, JSON [[bucket index, trace id, evaluator, whether its score is to be replaced,
+--   whether it waits on the queue already], ...]
 -- Returns for each: 1 when it may be evaluated anew, 0 when it has ended for good: with a score that stays, or without.
--- One that had ended is counted as if it had not; one of which nothing is known is counted as sampled. The funnel of the
+-- One that had ended is counted as if it had not; one of which nothing is known is counted as sampled, unless it waits. The funnel of the
 -- hour and what is told to /metrics stand beside these keys.
 local answers = {}
 local function count(bucket, evaluator, state, number)
@@ -141,8 +142,8 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
   local failed = state and string.find(state, 'failed', 1, true) == 1
   answers[place] = 1
   if not state then
-    count(bucket, evaluator, 'sampled', 1)
-  elseif failed or (state == 'scored' and one[4] == 1) or state == 'skipped/' .. ARGV[1] then
+    if not one[5] then count(bucket, evaluator, 'sampled', 1) end
+  elseif failed or (state == 'scored' and one[4]) or state == 'skipped/' .. ARGV[1] then
     redis.call('HDEL', bucket, pair)
     count(bucket, evaluator, state, -1)
     redis.call('HDEL', KEYS[2], pair)

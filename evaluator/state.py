@@ -68,6 +68,7 @@ _MOST_TOLD: Final = 200
 _HOUR: Final = timedelta(hours=1)
 _HOURS_SECONDS: Final = int(HOURS_KEPT.total_seconds())
 _PROMISES_SECONDS: Final = int(PROMISES_KEPT.total_seconds())
+Pairs = Collection[tuple[str, str]]
 _IS_FREE: Final = b"0"[0].__eq__
 
 
@@ -220,20 +221,21 @@ class State:
         self.dead.forget_old([s.letter.at for s in settled if s.letter])
         return fresh
 
-    def reopen(self, jobs: Sequence[Job], replaced: Collection[tuple[str, str]], unpaid: str) -> list[Job]:
+    def reopen(self, jobs: Sequence[Job], replaced: Pairs, unpaid: str, waiting: Pairs = frozenset()) -> list[Job]:
         """Take back the terminal states of pairs that are to be evaluated anew; return what may be handed over of jobs.
 
         Args:
             jobs: whose pairs.
             replaced: those whose score is to be replaced; what is scored stays so otherwise.
             unpaid: the reason of pairs that were skipped for want of money.
+            waiting: pairs that are on the queue already: they were counted as sampled.
         """
         places: dict[str, int] = {}
-        rows = [
-            [places.setdefault(self._bucket("settled", job.ref), len(places) + 1), *pair, int(pair in replaced)]
-            for job in jobs
-            for pair in ((job.ref.id, sampled.evaluator) for sampled in job.samples)
-        ]
+        rows: list[tuple[int, str, str, bool, bool]] = []
+        for job in jobs:
+            place = places.setdefault(self._bucket("settled", job.ref), len(places) + 1)
+            pairs = ((job.ref.id, sampled.evaluator) for sampled in job.samples)
+            rows += [(place, *pair, pair in replaced, pair in waiting) for pair in pairs]
         if not rows:
             return []
         keys = [self._key("funnel"), *self.dead.keys, *places]

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from evaluator.app import App
 from evaluator.backfill import Backfill, Backfilled, Positions, Request, at_rate
-from evaluator.batch import Lane
+from evaluator.batch import Lane, from_message
 from evaluator.catching_up import MOST_WAITING
 from evaluator.cli import cli
 from evaluator.langfuse import Window
 from evaluator.sampling import position
 from evaluator.service import sweep
-from evaluator.worker import open_queue, working
+from evaluator.worker import Queue, open_queue, working
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic, WrongClock, everything, trace_id
 
@@ -122,6 +122,33 @@ def test_what_failed_is_done_again_and_what_was_skipped_is_not(
         assert app.state.dead_letters() == []
         assert app.state.funnel()["helpfulness", "failed", "bad_answer"] == 0
     assert len(probabilities(sandbox)) == 3
+
+
+def test_what_waits_for_a_worker_already_is_not_counted_twice(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, valkey: redis.Redis, config: Config
+) -> None:
+    config(rules="[]")
+    traffic.add(4, ended_ago=300)
+    traffic.add(2, first=4, ended_ago=300)
+    with service() as app:
+        queue = open_queue(app)
+        finder = app.discovery(queue.put)
+        finder.since(app.clock.now() - HOUR)
+        (job, *_) = from_message(message_of(queue, Lane.LIVE)["args"][0])
+        queue.put([job], timedelta(seconds=1), Lane.PATIENT)  # delayed, and a duplicate besides
+        assert queue.pairs() == {(trace_id(n), "helpfulness") for n in range(6)}
+        run(app, valkey, request(app))
+        assert queue.size() == 0
+        assert app.state.funnel() == Counter({("helpfulness", "sampled", ""): 6, ("helpfulness", "scored", ""): 6})
+    assert len(probabilities(sandbox)) == 6
+    assert sandbox.langfuse.counts()["duplicates"] == 0
+
+
+def message_of(queue: Queue, lane: Lane) -> dict[str, Any]:
+    """Return one message of a lane as Redis holds it."""
+    (data, *_) = queue.broker.client.hvals(f"{queue.broker.namespace}:{lane}.msgs")
+    message: dict[str, Any] = json.loads(data)
+    return message
 
 
 @pytest.mark.usefixtures("only_judge")
