@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -16,6 +17,7 @@ _SPARK_WIDE, _SPARK_HIGH = 132, 26
 _RANGE_WIDE, _RANGE_HIGH = 132, 16
 _HOURS_HIGH: Final = 150
 _MOST_DATES: Final = 7
+_MOST_LEVELS: Final = 5
 
 
 class Scale(NamedTuple):
@@ -41,8 +43,7 @@ def weekly_chart(line: Sequence[WeekMean], binary: bool, label: str) -> Markup:
         Scale(low, high, _HIGH - _BOTTOM, _TOP),
     )
     parts = [f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="{escape(label)}">']
-    for share in (0, 0.5, 1):
-        level = low + share * (high - low)
+    for level in round_levels(low, high):
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y(level):.1f}" y2="{y(level):.1f}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y(level) + 4:.1f}" text-anchor="end">{value(level, binary)}</text>')
     every = -(-len(line) // _MOST_DATES)
@@ -144,24 +145,34 @@ def limits(*lines: Sequence[WeekMean], binary: bool = False) -> tuple[float, flo
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
+def round_levels(low: float, high: float) -> list[float]:
+    """Return two to five round numbers between two ends, evenly apart: steps of 1, 2 or 5 times a power of ten."""
+    span = high - low
+    power = 10.0 ** math.floor(math.log10(span))
+    step = next(step for step in (power / 5, power / 2, power, 2 * power) if span / step < _MOST_LEVELS)
+    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
 def _drawn(line: Sequence[WeekMean], x: Scale, y: Scale) -> Iterator[str]:
-    """Give the band and the line of each stretch of weeks that have a mean."""
-    for stretch in _stretches(line):
-        above = [f"{x(place):.1f},{y(high):.1f}" for place, (_, high, _) in stretch]
-        below = [f"{x(place):.1f},{y(low):.1f}" for place, (low, _, _) in reversed(stretch)]
+    """Give the bands of weeks with an interval, then the line of those with a mean; each ends where one has none."""
+    for stretch in _stretches((week.low, week.high) for week in line):
+        above = [f"{x(place):.1f},{y(ends[1]):.1f}" for place, ends in stretch]
+        below = [f"{x(place):.1f},{y(ends[0]):.1f}" for place, ends in reversed(stretch)]
         yield f'<polygon class="band" points="{" ".join(above + below)}"/>'
-        points = " ".join(f"{x(place):.1f},{y(mean):.1f}" for place, (_, _, mean) in stretch)
+    for stretch in _stretches((week.mean,) for week in line):
+        points = " ".join(f"{x(place):.1f},{y(mean):.1f}" for place, (mean,) in stretch)
         yield f'<polyline class="line" points="{points}"/>'
 
 
-def _stretches(line: Sequence[WeekMean]) -> Iterator[list[tuple[int, tuple[float, float, float]]]]:
-    stretch: list[tuple[int, tuple[float, float, float]]] = []
-    for place, week in enumerate(line):
-        if week.mean is None or week.low is None or week.high is None:
-            if stretch:
-                yield stretch
+def _stretches(weeks: Iterable[tuple[float | None, ...]]) -> Iterator[list[tuple[int, list[float]]]]:
+    """Give each run of weeks of which all is known, with their places."""
+    stretch: list[tuple[int, list[float]]] = []
+    for place, week in enumerate(weeks):
+        known = [number for number in week if number is not None]
+        if len(known) == len(week):
+            stretch.append((place, known))
+        elif stretch:
+            yield stretch
             stretch = []
-        else:
-            stretch.append((place, (week.low, week.high, week.mean)))
     if stretch:
         yield stretch

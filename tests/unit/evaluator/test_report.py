@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evaluator.drawing import Scale, limits, spark_chart, weekly_chart
+from evaluator.drawing import Scale, limits, round_levels, spark_chart, weekly_chart
 from evaluator.message import Urls
 from evaluator.report import Chapter, Report, chapter
 from evaluator.report_page import conditions, page, sentence
@@ -258,3 +261,25 @@ def test_a_gap_breaks_the_line_and_what_is_outside_lies_on_the_edge() -> None:
     assert limits(list(weeks(0.95)), binary=True) == pytest.approx((0.85, 1.0))
     assert Scale(0, 1, 10, 20)(5) == 20
     assert "polyline" not in spark_chart([], 0, 1)
+
+
+def test_a_week_without_an_interval_is_on_the_line_all_the_same() -> None:
+    line = list(weeks(4.0, 4.1, 3.9))
+    line[1] = replace(line[1], n=1, low=None, high=None)
+    drawn = weekly_chart(line, False, "weeks")
+    assert drawn.count("<polyline") == 1
+    assert drawn.count("<polygon") == 2
+
+
+@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
+def test_an_axis_has_a_few_round_levels_within_its_ends(low: float, span: float) -> None:
+    levels = round_levels(low, low + span)
+    assert 2 <= len(levels) <= 5
+    assert low - 1e-6 * span <= levels[0] <= levels[-1] <= low + span * (1 + 1e-6)
+    steps = {f"{after - before:.1e}" for before, after in pairwise(levels)}
+    assert {step[:3] for step in steps} <= {"1.0", "2.0", "5.0"}
+
+
+def test_the_levels_of_a_scale_of_five_are_those_people_think_in() -> None:
+    assert round_levels(3.23, 5.19) == [3.5, 4.0, 4.5, 5.0]
+    assert round_levels(0, 1) == [0.0, 0.5, 1.0]
