@@ -13,7 +13,7 @@ from evaluator.labels import LabelStore, Pair
 from evaluator.langfuse import Window
 from judges.calibration import Agreement, Labelled
 from judges.shared_scale import SharedScale
-from monitors.correction import Chances, Corrected, Scored, by_few, by_labels, by_rates
+from monitors.correction import FEWEST, Chances, Corrected, Scored, by_few, by_labels, by_rates
 from monitors.series import WEEK
 from traces import RecordedScore
 
@@ -66,7 +66,7 @@ def corrected(
     if not week:
         return None
     labelled = [(score, value) for score, value in week if score.id in known and drawn.drew(score)]
-    if labelled:
+    if len(labelled) >= FEWEST:
         asked = {score.id for score, _ in labelled}
         others = [(score, value) for score, value in week if score.id not in asked]
         said = np.array([_mean(known[score.id]) for score, _ in labelled])

@@ -81,7 +81,7 @@ def reason(asked: Asked) -> str:
         case Why.DOUBT:
             return f"confidence {1 - doubt:.2f}"
     about = f" of {stratum.segment}" if stratum.segment else ""
-    return f"{asked.known.labelled:,} of {asked.known.scored:,} with {stratum.level}{about} are labelled"
+    return f'{asked.known.labelled:,} of {asked.known.scored:,} that got "{stratum.level}"{about} are labelled'
 
 
 def kappa_line(board: Board, width: float) -> str:

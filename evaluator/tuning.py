@@ -46,6 +46,7 @@ class Disagreement:
     """A trace on which the judge and people differ: by `apart` of the scale, with what a model is shown of it."""
 
     each: LabelledTrace
+    outcome: Outcome
     said: Value
     apart: float
     lesson: Lesson
@@ -192,7 +193,7 @@ def _disagreement(
     ours = outcome.value if isinstance(outcome, Verdict) else item.ours
     words = ", ".join(dict.fromkeys(_said(value, scale) for value in values))
     lesson = Lesson(shown, worded(ours), texts[0], words, texts[1:])
-    return Disagreement(each, values[0], apart, lesson)
+    return Disagreement(each, outcome, values[0], apart, lesson)
 
 
 def _inputs(rubric: Rubric, trace: Trace, redaction: Redaction) -> dict[str, str]:
@@ -210,10 +211,11 @@ def _said(value: Value, scale: SharedScale) -> str:
 
 
 def _example(rubric: Rubric, found: Disagreement, scale: SharedScale, redaction: Redaction) -> Example | None:
-    """Return a disagreement as a golden example; None where it is too long for a file, or nothing can be expected."""
+    """Return a disagreement as a golden example; None where it is too long for a file, or its judge passes already."""
     inputs = _inputs(rubric, found.each.trace, redaction)
     expected = _expected(rubric, found.said, scale)
-    if expected is None or sum(map(len, inputs.values())) > _LONGEST_EXAMPLE:
+    long = sum(map(len, inputs.values())) > _LONGEST_EXAMPLE
+    if expected is None or expected.met_by(found.outcome) or long:
         return None
     told = next(iter(found.lesson.comments), "")
     why = f"A person said {_said(found.said, scale)}{': ' if told else ''}{told}"

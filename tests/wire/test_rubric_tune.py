@@ -76,6 +76,9 @@ def test_a_proposal_that_helps_is_shown_as_a_diff_and_proved_on_labels_it_never_
     assert found["contest"]["agreement"][1]["weighted kappa"][0] == 1
     assert found["anchors"] == {"1": "settles nothing"}
     assert re.search(rf"^\+\s+{re.escape(found['cases'][0])}$", found["diff"], re.MULTILINE)
+    (example,) = found["examples"]
+    assert example["expect"] == {"at_most": 2}  # the judge gave 4 where people gave 1
+    assert example["description"].startswith("A person said 1: Comment on ")
     (asked,) = tuned
     learned = {int(number) for number in re.findall(r"Order (\d+) can be returned", asked)}
     tested = {int(flip["trace_id"], 16) for flip in found["contest"]["flips"]}

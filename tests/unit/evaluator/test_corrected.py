@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -122,3 +123,26 @@ def test_what_was_chosen_and_what_nobody_asked_for_correct_nothing(
     assert found.corrected is None
     assert found.found is not None
     assert found.found.n == 30
+
+
+def test_nine_labels_drawn_this_week_are_too_few_and_older_ones_go_on_correcting() -> None:
+    at = NOW - timedelta(days=1)
+    scores = [scored(n, 5.0 if n % 4 else 1.0, at) for n in range(200)]
+    drawn = [n for n in range(200) if is_drawn(place_of((f"{n:032x}", None, None), SALT))]
+    given = [replace(label(n, float(n % 3 > 0)), data_type="BOOLEAN") for n in range(200)]
+
+    def by(number: int) -> str:
+        told = [each for n, each in enumerate(given) if n not in drawn[number:]]
+        found = calibrate(
+            Recorded([*scores, *told]),
+            RUBRIC,
+            "quality",
+            since=NOW - timedelta(days=90),
+            now=NOW + timedelta(seconds=1),
+            rng=np.random.default_rng(0),
+            queue=queue([(NOW, drawn[:number])]),
+        ).corrected
+        return "" if found is None else found.by
+
+    assert "this week" not in by(9)
+    assert "this week" in by(10)
