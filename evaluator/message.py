@@ -179,9 +179,7 @@ def _segment(row: Contribution, test: DropTest, binary: bool, new: str) -> str:
         course = f"{new}, {now}; {row.share:.0%} of traffic"
     else:
         course = f"{value(row.mean_before, binary)} → {now}; {row.share:.0%} of traffic ({row.share_before:.0%} before)"
-    # What the judge gives less it gives less everywhere: segments add up to the fall with it.
-    fall = test.drop - test.by_judge
-    part = f", {row.points / -fall:.0%} of the fall" if fall > 0 else ""
+    part = f", {row.points / -test.drop:.0%} of the fall" if test.drop > 0 else ""
     interval = f"{change(row.low, binary, sign=True)} to {change(row.high, binary, sign=True)}"
     return f"{escaped(row.value)}: {course}{part} ({change(row.points, binary, sign=True)}, 95 % {interval})"
 

@@ -13,17 +13,20 @@ from evaluator.weekly_look import Look
 from monitors import (
     Alert,
     AlertState,
+    Attribution,
     DropTest,
     Event,
     Marks,
     NotEnoughHistory,
     Segment,
+    WeeklySeries,
     alert_id,
     attribute,
     chart,
     detectable,
     first_seen,
     segment_line,
+    without_judge,
 )
 from monitors.drop import Residuals
 
@@ -39,7 +42,6 @@ def alert_of(
     """Return what people are told of a look that changed a monitor's state."""
     test = found.fell if event is Event.FELL else found.test
     series, expected = found.explains if event is Event.FELL else (found.series, found.expected)
-    explained = event in _EXPLAINED
     return Alert(
         id=alert_id(project, monitor, found.at) if event is Event.REMEASURED else after.id,
         event=event,
@@ -49,12 +51,18 @@ def alert_of(
         binary=found.series.binary,
         line=found.series.line(),
         test=test if isinstance(test, DropTest) and event is not Event.EXPECTED else None,
-        attribution=attribute(series, expected) if explained and isinstance(expected, Residuals) else None,
+        attribution=_explanation(series, expected, test) if event in _EXPLAINED else None,
         note=_note(found, before, after, given, event),
         told=before.told,
         update=after.updates,
-        changes=first_seen(found.series) if explained else (),
+        changes=first_seen(found.series) if event in _EXPLAINED else (),
     )
+
+
+def _explanation(
+    series: WeeklySeries, expected: Residuals | NotEnoughHistory, test: DropTest | NotEnoughHistory
+) -> Attribution | None:
+    return attribute(series, without_judge(series, expected, test)) if isinstance(expected, Residuals) else None
 
 
 def unwatched(monitor: str, before: AlertState, now: datetime) -> Alert:

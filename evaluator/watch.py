@@ -52,6 +52,7 @@ from monitors import (
     foreseen,
     reopened,
     step,
+    without_judge,
 )
 from monitors.drift import Anchored
 from monitors.series import WEEK
@@ -352,7 +353,7 @@ class Watch:
         line = replace(line, by_people=self._by_people(spec))
         if line.moved >= 0 or isinstance(found.expected, NotEnoughHistory):
             return line
-        rows = attribute(found.series, found.expected).rows
+        rows = attribute(found.series, without_judge(found.series, found.expected, found.test)).rows
         return replace(line, who=rows[0] if rows else None)
 
     def _by_people(self, spec: MonitorSpec) -> str:

@@ -15,6 +15,7 @@ from monitors.drop import (
     expect,
     lasting_alpha,
     lasting_test,
+    without_judge,
 )
 from monitors.holm import Claim, shares
 from monitors.marks import Expected, Marks, Snooze, marks, moment
@@ -71,4 +72,5 @@ __all__ = [
     "sparkline",
     "step",
     "weekly",
+    "without_judge",
 ]

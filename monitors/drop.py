@@ -319,6 +319,13 @@ def _apart(drop: float, error: float, df: float, shift: Shift) -> tuple[float, f
     return drop + shift.points, math.sqrt(variance), variance**2 / parts if parts > 0 else df
 
 
+def without_judge(series: WeeklySeries, expected: Residuals, test: DropTest | NotEnoughHistory) -> Residuals:
+    """Return residuals without what the judge gives more or less this week, as far as it is taken out of the test."""
+    if not isinstance(test, DropTest) or not test.by_judge:
+        return expected
+    return expected._replace(residual=expected.residual - np.where(series.week == 0, test.by_judge, 0.0))
+
+
 def _early(series: WeeklySeries, baseline: list[int]) -> Difference | None:
     """Return this week against the few before it: Welch's interval, with sessions as what is independent."""
     rows = np.isin(series.week, baseline)

@@ -20,6 +20,7 @@ from evaluator.langfuse import Capabilities, SessionRoots, Window
 from evaluator.service_config import Digests
 from evaluator.state import MonitorRecord
 from evaluator.watch import Watch
+from evaluator.watch_ports import Judges
 from monitors import Alert, MonitorSpec
 from traces import RecordedScore, TraceRoot, Usage
 
@@ -205,6 +206,7 @@ class House:
         slack: bool = True,
         digests: Digests = "changes",
         total: float | None = None,
+        judges: Judges | None = None,
     ) -> None:
         self.langfuse, self.state, self.slack, self.clock = FakeLangfuse(), FakeState(), FakeSlack(), HandClock()
         self.memory = FakeMemory()
@@ -212,14 +214,14 @@ class House:
         self.to: list[FakeSlack] = [self.slack] if slack else []
         self.digests: Digests = digests
         self.total = total
+        self.judges = judges
         self.watch = self.started()
 
     def started(self) -> Watch:
         delivery = Delivery(self.state, self.memory, self.to, self.clock)
         at, total = self.langfuse, self.total
-        return Watch(
-            at, self.state, self.specs, delivery, self.memory, self.clock, self.digests, false_alerts_per_year=total
-        )
+        around = (at, self.state, self.specs, delivery, self.memory, self.clock, self.digests)
+        return Watch(*around, false_alerts_per_year=total, judges=self.judges)
 
     def wipe(self) -> None:
         """Redis forgets everything, and the service starts anew."""

@@ -14,7 +14,7 @@ import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitors import WeeklySeries, drop_test, expect, lasting_test
+from monitors import WeeklySeries, attribute, drop_test, expect, lasting_test, without_judge
 from monitors.anchors import Candidate, chosen
 from monitors.drift import (
     Anchor,
@@ -27,7 +27,7 @@ from monitors.drift import (
     judge_step,
     paired,
 )
-from monitors.drop import DropTest
+from monitors.drop import DropTest, Residuals
 from monitors.series import WEEK
 from tests.weeks import NOW, world
 
@@ -163,6 +163,17 @@ def test_both_may_have_moved() -> None:
     assert found.fired
     assert (found.blame, found.taken_out) == ("app", True)
     assert found.drop == pytest.approx(0.7, abs=0.15)
+
+
+def test_segments_add_up_to_the_apps_part_of_the_fall_alone() -> None:
+    last = replace(weekly(*[0.0] * 12, 0.5)[-1], at=NOW - 6.9 * DAY)
+    of = series(lower=1.2)
+    found = fall(of, Anchored(anchors(), (*weekly(*[0.0] * 12), last), (NOW,)))
+    expected = expect(of)
+    assert isinstance(expected, Residuals)
+    rest = attribute(of, without_judge(of, expected, found))
+    assert rest.rest + sum(row.points for row in rest.rows) == pytest.approx(-found.drop)
+    assert without_judge(of, expected, fall(of)) is expected
 
 
 def test_a_kinder_judge_hides_no_fall() -> None:
