@@ -18,6 +18,7 @@ _RANGE_WIDE, _RANGE_HIGH = 132, 16
 _HOURS_HIGH: Final = 150
 _MOST_DATES: Final = 7
 _MOST_LEVELS: Final = 5
+_NEARLY: Final = 1e-6
 
 
 class Scale(NamedTuple):
@@ -149,8 +150,10 @@ def round_levels(low: float, high: float) -> list[float]:
     """Return two to five round numbers between two ends, evenly apart: steps of 1, 2 or 5 times a power of ten."""
     span = high - low
     power = 10.0 ** math.floor(math.log10(span))
-    step = next(step for step in (power / 5, power / 2, power, 2 * power) if span / step < _MOST_LEVELS)
-    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    step = next(
+        step for step in (power / 5, power / 2, power, 2 * power, 5 * power) if span / step < _MOST_LEVELS - _NEARLY
+    )
+    return [number * step for number in range(math.ceil(low / step - _NEARLY), math.floor(high / step + _NEARLY) + 1)]
 
 
 def _drawn(line: Sequence[WeekMean], x: Scale, y: Scale) -> Iterator[str]:

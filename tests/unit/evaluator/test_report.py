@@ -275,7 +275,7 @@ def test_a_week_without_an_interval_is_on_the_line_all_the_same() -> None:
 def test_an_axis_has_a_few_round_levels_within_its_ends(low: float, span: float) -> None:
     levels = round_levels(low, low + span)
     assert 2 <= len(levels) <= 5
-    assert low - 1e-6 * span <= levels[0] <= levels[-1] <= low + span * (1 + 1e-6)
+    assert low - 1e-5 * span <= levels[0] <= levels[-1] <= low + span * (1 + 1e-5)
     steps = {f"{after - before:.1e}" for before, after in pairwise(levels)}
     assert {step[:3] for step in steps} <= {"1.0", "2.0", "5.0"}
 
