@@ -19,6 +19,8 @@ from evaluator.model.concurrency import Slots
 from evaluator.paces import Paces
 
 _LOOK_SECONDS: Final = 1.0
+_LONGEST_LOOK: Final = 2.0
+"""Seconds the first call of a model waits for what the fleet knows."""
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +53,7 @@ class Pacing:
             self._look_at = 0.0
             self._look_soon()
             if self._looking is not None:
-                await asyncio.wait([self._looking])
+                await asyncio.wait([self._looking], timeout=_LONGEST_LOOK)
         elif self._now() >= self._look_at:
             self._look_soon()
         return slots
