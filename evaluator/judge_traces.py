@@ -34,6 +34,8 @@ ENVIRONMENT: Final = "llm-as-a-judge"
 
 _LONGEST_NAME: Final = 200
 _A_SECOND: Final = 1_000_000_000
+_CALLS_A_REQUEST: Final = 32
+"""Each holds a whole prompt, and Langfuse takes some megabytes at once."""
 
 Which = Literal["all", "failures", "off"]
 
@@ -187,7 +189,7 @@ class JudgeTraces:
         exporter = OTLPSpanExporter(self._endpoint, headers=self._headers, compression=Compression.Gzip)
         # What the environment says of traces concerns those of the service itself, not these.
         provider = TracerProvider(resource=Resource({_keys().ENVIRONMENT: ENVIRONMENT}), sampler=ALWAYS_ON)
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+        provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=_CALLS_A_REQUEST))
         return provider
 
 
