@@ -19,18 +19,20 @@ from evaluator.golden import Asks
 from evaluator.labels import About, labels_of, said_in
 from evaluator.langfuse import Window
 from evaluator.parts import parts
+from evaluator.past_sessions import Visit, whole
 from evaluator.words import is_priced
 from judges import Rubric
 from judges.agreement import Value
 from judges.calibration import Agreement, Figure, Labelled, agreement
 from judges.shared_scale import SharedScale, shared_scale
-from traces import Outcome, RecordedScore, Trace, Usage, Verdict, duration_text
+from traces import Outcome, RecordedScore, Session, Trace, Usage, Verdict, duration_text
 
 _BEFORE: Final = timedelta(days=90)
 """How long before its label a trace may have started."""
 
 _AHEAD: Final = timedelta(minutes=1)
 _TRACES_A_FETCH: Final = 50
+_SESSIONS_A_FETCH: Final = 10
 
 Side = Callable[[Pair], Outcome]
 SIDES: Final[tuple[Side, Side]] = (lambda pair: pair.before, lambda pair: pair.after)
@@ -38,10 +40,15 @@ SIDES: Final[tuple[Side, Side]] = (lambda pair: pair.before, lambda pair: pair.a
 
 @dataclass(frozen=True, slots=True)
 class LabelledTrace:
-    """A trace, or an observation of it, and what people said of it, by person."""
+    """A trace, an observation of it or a session, and what people said of it, by person."""
 
-    trace: Trace
+    trace: Trace | Session
     labels: Mapping[str, RecordedScore]
+
+    @property
+    def session(self) -> str:
+        """What it belongs together with: its session, or itself where it is of none."""
+        return self.trace.id if isinstance(self.trace, Session) else self.trace.session_id or self.trace.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class Contest:
 
 
 def labelled_traces(desk: Desk, evaluator: Evaluator, against: str, since: timedelta, most: int) -> list[LabelledTrace]:
-    """Return traces (or observations) that people labelled, chosen by a hash: the same labels give the same sample.
+    """Return traces, observations or sessions that people labelled, chosen by a hash: the same labels, the same sample.
 
     Raises:
         ConfigError: there is none; what to do.
@@ -93,16 +100,18 @@ def labelled_traces(desk: Desk, evaluator: Evaluator, against: str, since: timed
     now = desk.clock.now()
     window = Window(now - since, now + _AHEAD)
     labels = labels_of(desk.langfuse, against, window, lambda score: not _is_of(score, evaluator))
-    wanted = sorted((about for about in labels if about[0] is not None), key=_place)
+    of_sessions = evaluator.target == "session"
+    wanted = sorted((about for about in labels if about[2 if of_sessions else 0] is not None), key=_place)
+    at_once = _SESSIONS_A_FETCH if of_sessions else _TRACES_A_FETCH
     found: list[LabelledTrace] = []
-    for start in range(0, len(wanted), _TRACES_A_FETCH):
-        lot = wanted[start : start + _TRACES_A_FETCH]
-        found.extend(_fetched(desk, evaluator, {about: labels[about] for about in lot}, window))
+    for start in range(0, len(wanted), at_once):
+        lot = {about: labels[about] for about in wanted[start : start + at_once]}
+        found.extend(_sessions(desk, lot, window) if of_sessions else _traces(desk, evaluator, lot, window))
         if len(found) >= most:
             return found[:most]
     if not found:
-        name, last = evaluator.name, duration_text(since)
-        what = f"nobody gave a score {against!r} to a trace that {name} judges in the last {last}"
+        name, last, of = evaluator.name, duration_text(since), "session" if of_sessions else "trace"
+        what = f"nobody gave a score {against!r} to a {of} that {name} judges in the last {last}"
         more = (
             f"name another score, look further back with --since 365d, or ask people for some: evaluator label {name}"
         )
@@ -118,7 +127,7 @@ def _place(about: About) -> bytes:
     return hashlib.blake2b("/".join(each or "" for each in about).encode(), digest_size=8).digest()
 
 
-def _fetched(
+def _traces(
     desk: Desk, evaluator: Evaluator, labels: Mapping[About, Mapping[str, RecordedScore]], window: Window
 ) -> Iterator[LabelledTrace]:
     ids = list(dict.fromkeys(trace for trace, _, _ in labels if trace is not None))
@@ -130,6 +139,24 @@ def _fetched(
             said = labels.get((id_, part.root.id if part.whole is not None else None, None))
             if said is not None:
                 yield LabelledTrace(part, said)
+
+
+def _sessions(
+    desk: Desk, labels: Mapping[About, Mapping[str, RecordedScore]], window: Window
+) -> Iterator[LabelledTrace]:
+    """Give labelled sessions as they are now."""
+    service = desk.definitions.service
+    found = desk.langfuse.session_roots(
+        {session: window.start - _BEFORE for _, _, session in labels if session is not None},
+        most=service.sessions.most_traces + 1,
+        exclude_environments=service.discovery.exclude_environments,
+    )
+    for about, said in labels.items():
+        known = found.get(about[2] or "")
+        visit = None if known is None else Visit(about[2] or "", known.roots, window.end)
+        session = None if visit is None else whole(desk.langfuse, visit, service.sessions.most_traces)
+        if session is not None:
+            yield LabelledTrace(session, said)
 
 
 def contest(
@@ -168,7 +195,7 @@ def read_by(outcome: Outcome, each: LabelledTrace, scale: SharedScale, pass_at: 
     ours = scale.ours(value)
     read = {rater: scale.theirs(said_in(label), pass_at) for rater, label in each.labels.items()}
     labels = {rater: one for rater, one in read.items() if one is not None}
-    return Labelled(ours, labels, 1.0, each.trace.session_id or each.trace.id) if ours is not None and labels else None
+    return Labelled(ours, labels, 1.0, each.session) if ours is not None and labels else None
 
 
 def _difference(first: Agreement, second: Agreement) -> tuple[Figure | None, float | None]:

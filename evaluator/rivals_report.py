@@ -23,7 +23,8 @@ _MOST_SHOWN: Final = 5
 def show(found: Contest, names: tuple[str, str], out: Console) -> None:
     """Print how far both agree with people, which is better, at what cost, and traces on which they part."""
     comparison, both = found.comparison, found.agreements
-    out.print(f"{names[0]} and {names[1]} on {len(comparison.pairs):,} labelled traces", highlight=False, markup=False)
+    of = "sessions" if comparison.after.spec.target == "session" else "traces"
+    out.print(f"{names[0]} and {names[1]} on {len(comparison.pairs):,} labelled {of}", highlight=False, markup=False)
     if both is None:
         out.print("no trace has a label and a verdict of both: nothing can be said", highlight=False)
         return

@@ -177,14 +177,14 @@ def compare_with_people(
     against: Annotated[
         str, typer.Option(help="name of the score that people give; by default as the rubric's `calibrate` says")
     ] = "",
-    sample: Annotated[int, typer.Option(help="how many labelled traces", min=2, max=2000)] = 100,
+    sample: Annotated[int, typer.Option(help="how many labelled traces, or sessions", min=2, max=2000)] = 100,
     since: Annotated[str, typer.Option(help="how old labels may be: 30d, 90d")] = "90d",
     pass_at: Annotated[
         float | None, typer.Option(help="from where on a number passes, where one says yes or no")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
 ) -> None:
-    """Judge the same labelled traces by two versions, or by two models: which agrees better with people, at what cost.
+    """Judge what people labelled by two versions, or by two models: which agrees better with them, at what cost.
 
     Writes no score.
     """
@@ -210,8 +210,6 @@ def compare_with_people(
     (second,) = old.rubrics([name] if other is None else [])
     second = rivals.judged_by(second, model).redacting(definitions.service.redact)
     evaluator = next(each for each in definitions.evaluators if each.rubric is first)
-    if evaluator.target == "session":
-        raise ConfigError([Problem(name, "judges sessions; this compares on labelled traces and observations")])
     names = rivals.names_of(first, second)
     with open_desk(settings, definitions.with_prices_of(old)) as desk:
         traces = rivals.labelled_traces(desk, evaluator, label, back, sample)

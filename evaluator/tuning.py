@@ -25,7 +25,7 @@ from judges.calibration import Labelled
 from judges.scale import BooleanScale, CategoricalScale
 from judges.shared_scale import SharedScale, shared_scale
 from judges.tuning import PROPOSAL, Lesson, Proposal, precedent, tuning_question
-from traces import NotApplicable, Outcome, Trace, Usage, Verdict, in_characters, shortened
+from traces import NotApplicable, Outcome, Session, Trace, Usage, Verdict, in_characters, shortened
 
 HELD_OUT: Final = 0.5
 """The part of the sessions that is kept for the test."""
@@ -84,7 +84,7 @@ def parted(traces: Sequence[LabelledTrace], salt: str) -> tuple[list[LabelledTra
     """Return the traces to learn from and those to test on; all of a session are in one of the two."""
     halves: tuple[list[LabelledTrace], list[LabelledTrace]] = ([], [])
     for each in traces:
-        session = each.trace.session_id or each.trace.id
+        session = each.session
         halves[position(f"tune/{session}", salt) < HELD_OUT].append(each)
     return halves
 
@@ -167,7 +167,7 @@ def _spread(found: Sequence[Disagreement]) -> Iterator[Disagreement]:
     sessions: Counter[str] = Counter()
     given = 0
     for each in found:
-        session = each.each.trace.session_id or each.each.trace.id
+        session = each.each.session
         sessions[session] += 1
         if sessions[session] <= _PER_SESSION and given < MOST_LESSONS:
             given += 1
@@ -196,7 +196,7 @@ def _disagreement(
     return Disagreement(each, outcome, values[0], apart, lesson)
 
 
-def _inputs(rubric: Rubric, trace: Trace, redaction: Redaction) -> dict[str, str]:
+def _inputs(rubric: Rubric, trace: Trace | Session, redaction: Redaction) -> dict[str, str]:
     """Return what the judge is given of a trace, by name, without what must not leave."""
     texts = {name: source.text(trace) or source.default or "" for name, source in rubric.spec.inputs.items()}
     clean = redaction.of(list(texts.values())).texts

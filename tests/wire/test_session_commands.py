@@ -11,6 +11,7 @@ import pytest
 
 from evaluator.service import sweep
 from sandbox.server import Sandbox
+from tests.labelling import annotated, load
 from tests.serving import SERVICE, Config, OpenService, Run, Traffic
 
 WHOLE: Final = """
@@ -110,3 +111,20 @@ def test_two_versions_judge_the_same_sessions(
     assert all(pair["url"].endswith(f"/sessions/{pair['session_id']}") for pair in document["pairs"])
     assert sandbox.model.calls == 6
     assert sandbox.langfuse.all_scores() == []
+
+
+def test_two_models_are_held_against_what_people_said_of_sessions(
+    run: Run, folder: Path, traffic: Traffic, sandbox: Sandbox
+) -> None:
+    traffic.add(12, ended_ago=20 * 60)
+    said = [annotated(number, number + 1, ago=0.0, sessionId=f"session-{number}", traceId=None) for number in range(4)]
+    load(sandbox, [*said, annotated(5, 3, ago=0.0)])  # the last one is about a trace
+    arguments = ("compare", "whole", "--model", "gpt-5.4", "--against", "quality", "--json")
+    done = run("rubric", *arguments, folder=folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["traces"], found["judged_by_both"]) == (4, 4)
+    assert {flip["session_id"] for flip in found["flips"]} <= {f"session-{number}" for number in range(4)}
+    nobody = run("rubric", *arguments[:-2], "none", folder=folder)
+    assert nobody.returncode == 2
+    assert "nobody gave a score 'none' to a session that whole judges" in nobody.stderr
