@@ -40,6 +40,7 @@ _MOST_REASONS: Final = 12
 MOST_LETTERS: Final = 100
 """So many dead letters are shown by themselves."""
 
+_SHOWN: Final = ("sampled", "scored", "pending", "skipped", "unscored", "failed", "gone")
 _WITHOUT_SCORE: Final = ("skipped", "unscored", "failed", "gone")
 
 
@@ -141,9 +142,11 @@ def evaluators(frame: Frame, status: Status, definitions: Definitions, spending:
                 "reasons": reasons.get(evaluator.name, Counter[str]()).most_common(_MOST_REASONS),
             }
         )
+    said = {state for counts in status.counts.values() for state, number in counts.items() if number}
+    states = [state for state in _SHOWN if state in said or state in {"sampled", "scored"}]
     judges = [(name, trust, _trend(trust.agreement)) for name, trust in status.trust.items()]
     off = [evaluator.name for evaluator in definitions.off]
-    return _page("evaluators", frame, "Evaluators", "/evaluators", rows=rows, judges=judges, off=off)
+    return _page("evaluators", frame, "Evaluators", "/evaluators", rows=rows, states=states, judges=judges, off=off)
 
 
 def trace(frame: Frame, asked: str, story: Story | None = None, error: str = "") -> str:

@@ -41,6 +41,17 @@ class Agreement:
     low_since: datetime | None = None
     weeks: tuple[WeekMean, ...] = ()
 
+    @property
+    def is_low(self) -> bool:
+        """Whether it counts as below its floor, or its whole interval lies there."""
+        below = (
+            self.figure is not None
+            and self.floor is not None
+            and self.figure.high is not None
+            and self.figure.high < self.floor
+        )
+        return below or self.low_since is not None
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return {
@@ -85,7 +96,7 @@ class Trust:
     def is_doubtful(self) -> bool:
         """Whether something is known that speaks against it."""
         fails = self.test is not None and self.test.failed > 0 and not self.is_stale
-        return fails or (self.agreement is not None and self.agreement.low_since is not None)
+        return fails or (self.agreement is not None and self.agreement.is_low)
 
     @property
     def said_of_tests(self) -> str:

@@ -107,6 +107,13 @@ def test_an_evaluator_shows_what_a_score_costs(definitions: Definitions) -> None
     assert ">0.10000<" in text
 
 
+def test_a_state_that_nobody_is_in_has_no_column(definitions: Definitions) -> None:
+    text = page.evaluators(FRAME, status(), definitions, {})
+    assert ">scored</th>" in text
+    assert ">gone</th>" not in text
+    assert ">failed</th>" in page.evaluators(FRAME, busy(), definitions, {})
+
+
 def test_hours_are_stacked_and_never_leave_the_picture() -> None:
     start = datetime(2026, 11, 29, tzinfo=UTC)
     bars = [HourBar(start + timedelta(hours=n), 10 * n, 5 * n, n, 2 * n) for n in range(24)]

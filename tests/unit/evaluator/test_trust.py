@@ -83,6 +83,16 @@ def test_what_is_known_stands_with_its_day_its_interval_and_its_course(definitio
     assert "evaluator rubric test" not in text
 
 
+def test_a_judge_surely_below_its_floor_is_marked_before_the_week_says_so(definitions: Definitions) -> None:
+    seen = Agreement("quality", 0.6, NOW, "kappa", Figure(-0.04, -0.12, 0.0), 30, "v1")
+    assert Trust("v1", 5, WELL, seen).is_doubtful
+    assert "0.00) against quality, floor 0.6, 30 subjects, on 29 Nov 2026: <code>evaluator calibrate" in shown(
+        definitions, Trust("v1", 5, WELL, seen)
+    )
+    for wide in (Figure(0.4, 0.1, 0.7), Figure(0.4, None, None)):
+        assert not replace(seen, figure=wide).is_low
+
+
 def test_what_speaks_against_a_judge_is_marked(definitions: Definitions) -> None:
     low = Agreement("quality", 0.6, NOW, "kappa", Figure(0.4, 0.3, 0.5), 40, "v1", datetime(2026, 11, 2, tzinfo=UTC))
     trust = Trust("v1", 5, KeptTest(NOW, "v1", 3, 2, 0, flaky=1), low)
