@@ -7,13 +7,12 @@ error before they are rounded. Tests, states and blame are the product's.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from monitors import DropTest, WeeklySeries, drop_test, expect
-from monitors.drift import Anchor, Anchored, DriftState, Round, Turn, against_normal, judge_step
+from monitors.drift import Anchor, Anchored, DriftState, Round, Turn, against_normal, judge_step, marked
 from monitors.series import WEEK
 
 NOW = datetime(2026, 3, 30, 6, 0, tzinfo=UTC)
@@ -42,8 +41,7 @@ def quiet(rng: np.random.Generator, wavers: float, number: int, samples: int, we
         made = [*made, Round(NOW + week * WEEK, RULER, marks(rng, level, wavers, 0.0, samples))][-40:]
         before = state
         state, turn = judge_step(state, against_normal(Anchored(known, tuple(made)), state), SCALE)
-        if before.opened is not None or turn is Turn.MOVED:
-            made[-1] = replace(made[-1], apart=True)
+        made = list(marked(made, before, turn))
         told += turn is Turn.MOVED
     return told
 

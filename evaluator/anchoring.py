@@ -26,15 +26,7 @@ from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.judges_seen import JudgesSeen, judges_of
 from evaluator.state import State
 from judges import PANEL, Anchors, Question, Rubric
-from monitors.drift import (
-    FEWEST,
-    Anchored,
-    DriftState,
-    Round,
-    Turn,
-    against_normal,
-    judge_step,
-)
+from monitors.drift import FEWEST, Anchored, DriftState, Round, Turn, against_normal, judge_step, marked
 from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict
 
 EVERY: Final = timedelta(days=7)
@@ -233,21 +225,20 @@ class Anchoring:
         seen = self._seen.of(rubric.name)
         with self._state.monitor(place_of(rubric.name)) as record:
             before = Known.from_json(record.state)
-            state = before.state
-            if before.last is not None and before.last.version != found.version:
-                # Another rubric is another ruler: what the old one was used to says nothing of it.
-                state = DriftState()
-            since = _since(before.judgings, found, seen)
-            found = replace(found, round=replace(found.round, apart=state.opened is not None, since=since))
-            judgings = (*before.judgings, found)[-ROUNDS:]
-            after = Known(weighted(items), judgings, state)
-            shift = against_normal(after.anchored(found.version), state)
+            replaced = before.last is not None and before.last.version != found.version
+            # Another rubric is another ruler: what the old one was used to says nothing of it.
+            normal = DriftState() if replaced else before.state
+            found = replace(found, round=replace(found.round, since=_since(before.judgings, found, seen)))
+            after = Known(weighted(items), (*before.judgings, found)[-ROUNDS:], normal)
+            shift = against_normal(after.anchored(found.version), normal)
             low, high = scale_of(rubric)
-            state, turn = judge_step(state, shift, high - low)
-            if turn is Turn.MOVED:
-                judgings = (*judgings[:-1], replace(found, round=replace(found.round, apart=True)))
+            state, turn = judge_step(normal, shift, high - low)
+            rounds = marked([each.round for each in after.judgings], normal, turn)
+            judgings = tuple(replace(e, round=each) for e, each in zip(after.judgings, rounds, strict=True))
             record.state = replace(after, judgings=judgings, state=state, shift=shift).to_json()
-            if turn is None or shift is None:
+            if replaced and before.state.opened is not None:
+                turn = Turn.REPLACED
+            if turn is None:
                 return
             opened = before.state.opened or state.opened or found.round.at
             content = told(rubric, turn, shift, _others(before.judgings, found), opened)

@@ -17,17 +17,20 @@ from monitors.drift import Shift, Turn
 _MOST_JUDGES: Final = 3
 
 
-def told(rubric: Rubric, turn: Turn, shift: Shift, others: Sequence[str], opened: datetime) -> Message:
+def told(rubric: Rubric, turn: Turn, shift: Shift | None, others: Sequence[str], opened: datetime) -> Message:
     """Return what people read when a judge moved, is back, or stays where it moved to.
 
     Args:
         rubric: whose judge.
         turn: what happened.
-        shift: its newest round against what was normal.
+        shift: its newest round against what was normal; None where nothing is known to be.
         others: who judged for the first time in it.
         opened: when it was found to have moved.
     """
     name, binary = escaped(rubric.name), is_pass_rate(rubric)
+    if turn is Turn.REPLACED or shift is None:
+        title = f"Judge {rubric.name} is compared anew: its rubric changed"
+        return notice(title, [f"It had moved on {day(opened)}. The new version's rounds are compared with its own."])
     says = f"On {shift.n} frozen traces it gives {spanned(shift, binary)} against the rounds before, p = {shift.p:.2g}."
     if turn is Turn.BACK:
         title = f"Judge {rubric.name} is back where it was"

@@ -183,6 +183,7 @@ class Turn(StrEnum):
     MOVED = "moved"
     BACK = "back"
     NEW_NORMAL = "new_normal"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,21 @@ class DriftState:
     opened: datetime | None = None
     since: datetime | None = None
     moves: tuple[datetime, ...] = ()
+
+
+def marked(rounds: Sequence[Round], before: DriftState, turn: Turn | None) -> tuple[Round, ...]:
+    """Return rounds after a step: what was judged while the judge was known to have moved is apart, until it is normal.
+
+    Args:
+        rounds: with the newest, which the step was about.
+        before: the state before it.
+        turn: why people hear of it.
+    """
+    if turn is Turn.NEW_NORMAL and before.opened is not None:
+        opened = before.opened
+        return tuple(replace(each, apart=each.apart and each.at < opened) for each in rounds)
+    moved = turn is Turn.MOVED or (before.opened is not None and turn is not Turn.BACK)
+    return (*rounds[:-1], replace(rounds[-1], apart=moved))
 
 
 def against_normal(anchored: Anchored, state: DriftState) -> Shift | None:

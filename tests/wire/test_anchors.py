@@ -311,6 +311,9 @@ def test_another_version_of_the_rubric_is_told_with_what_both_make_of_the_same_t
 ) -> None:
     weeks.first()
     weeks.app.watch.look()
+    weeks.at(timedelta(days=-1))
+    sandbox.model.stricter_of[MODEL] = -0.1
+    assert weeks.app.anchoring.judge("helpfulness") is not None
     folder = config(
         rules="[]",
         rubrics={"helpfulness": ANCHORED.replace("1 is useless", "1 helps nobody")},
@@ -321,9 +324,11 @@ def test_another_version_of_the_rubric_is_told_with_what_both_make_of_the_same_t
         weeks.app = app
         weeks.second()
         app.anchoring.due()
-        (said,) = weeks.look()
+        (moved, anew, said) = weeks.look()
+    assert "Judge helpfulness moved: it is kinder now" in moved
+    assert "Judge helpfulness is compared anew: its rubric changed" in anew
     assert "measured differently now" in said
-    assert re.search(r"On 30 frozen traces the new one gives .0\.\d\d \(95 % .* against the old one", said)
+    assert re.search(r"On 30 frozen traces the new one gives .[01]\.\d\d \(95 % .* against the old one", said)
 
 
 def test_the_scheduler_has_judges_asked_and_a_stop_waits_for_no_round(weeks: Weeks, sandbox: Sandbox) -> None:

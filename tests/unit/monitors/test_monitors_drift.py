@@ -25,6 +25,7 @@ from monitors.drift import (
     Turn,
     against_normal,
     judge_step,
+    marked,
     paired,
 )
 from monitors.drop import DropTest, Residuals
@@ -260,8 +261,7 @@ def course(*lower: float) -> list[Turn | None]:
         judge = Anchored(anchors(), tuple(made[:number]))
         before = state
         state, turn = judge_step(state, against_normal(judge, state), 4.0)
-        if before.opened is not None or turn is Turn.MOVED:
-            made[number - 1] = replace(made[number - 1], apart=True)
+        made[:number] = marked(made[:number], before, turn)
         told.append(turn)
     return told
 
@@ -275,6 +275,23 @@ def test_a_move_is_told_once_and_that_it_is_over_once() -> None:
 def test_a_move_that_stays_is_normal_after_four_weeks_and_then_a_second_one_is_told() -> None:
     told = course(0, 0, 0, *[0.5] * 8, *[1.2] * 2)
     assert [each for each in told if each] == [Turn.MOVED, Turn.NEW_NORMAL, Turn.MOVED]
+
+
+def test_what_was_judged_meanwhile_is_normal_once_it_is() -> None:
+    """Four weeks of rounds after a move are what the next one is held against, not the last of them alone."""
+    made = list(weekly(0, 0, 0, *[0.5] * 6, days=63))
+    state = DriftState()
+    for number in range(1, len(made) + 1):
+        before = state
+        state, turn = judge_step(state, against_normal(Anchored(anchors(), tuple(made[:number])), state), 4.0)
+        made[:number] = marked(made[:number], before, turn)
+    assert state.since is not None
+    assert [each.apart for each in made] == [False] * 9
+    found = against_normal(Anchored(anchors(), tuple(made)), state)
+    alone = paired(anchors(), made[-2].values, made[-1].values, NOW)
+    assert found is not None
+    assert alone is not None
+    assert found.variance < 0.8 * alone.variance
 
 
 def test_a_move_too_small_to_matter_is_never_told() -> None:
