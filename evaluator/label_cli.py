@@ -63,9 +63,9 @@ def label(
     with open_desk(settings, definitions) as desk:
         salt, now = definitions.service.sampling.salt, desk.clock.now()
         labelling = Labelling(desk.langfuse, rubric, wanted, queue=place, salt=salt, now=now)
-        board = labelling.board(
-            last=back, size=0 if status else size, random_share=random_share, pass_at=_passing(rubric, pass_at)
-        )
+        wish, passing = 0 if status else size, _passing(rubric, pass_at)
+        with counting("scores read", None, _errors, desk.clock.monotonic) as more:
+            board = labelling.board(last=back, size=wish, random_share=random_share, pass_at=passing, progress=more)
         if as_json:
             document = labelling_report.as_json(board, width, desk.langfuse.score_url)
             sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")

@@ -104,7 +104,15 @@ class Labelling:
         self._salt = salt
         self._now = now
 
-    def board(self, *, last: timedelta, size: int, random_share: float, pass_at: float | None = None) -> Board:
+    def board(
+        self,
+        *,
+        last: timedelta,
+        size: int,
+        random_share: float,
+        pass_at: float | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Board:
         """Look where the labelling stands, and choose whom to ask about next.
 
         Args:
@@ -112,6 +120,7 @@ class Labelling:
             size: how many labels to propose.
             random_share: the part of them that is drawn at random.
             pass_at: from where on a number passes, where one side says yes or no.
+            progress: told how many more scores were read.
 
         Raises:
             Unavailable, Refused: Langfuse.
@@ -123,7 +132,7 @@ class Labelling:
         scale = shared_scale(
             self._rubric.spec.score, [said_in(each) for said in labels.values() for each in said.values()], pass_at
         )
-        scored = {about(score): score for score in self._scored(last) if scale.ours(score.value) is not None}
+        scored = {about(score): score for score in self._scored(last, progress) if scale.ours(score.value) is not None}
         apart = {key: _apart(scored[key], labels[key], scale, pass_at) for key in labels.keys() & scored.keys()}
         distances = {key: far for key, far in apart.items() if far is not None}
         known = _known(scored, distances, queue, scale)
@@ -169,15 +178,13 @@ class Labelling:
             raise ConfigError([Problem(self._name, problem)]) from None
         return queue_of(id_, self._name, self._salt, [])
 
-    def _scored(self, last: timedelta) -> Iterator[RecordedScore]:
+    def _scored(self, last: timedelta, progress: Callable[[int], None]) -> Iterator[RecordedScore]:
         """Give what the newest ruler scored."""
         window = Window(self._now - last, self._now + _AHEAD)
-        found = [
-            score
-            for page in self._langfuse.scores(window, names=[self._rubric.name])
-            for score in page
-            if is_ours(score) and counts(score)
-        ]
+        found: list[RecordedScore] = []
+        for page in self._langfuse.scores(window, names=[self._rubric.name]):
+            found += [score for score in page if is_ours(score) and counts(score)]
+            progress(len(page))
         newest = max(found, key=lambda score: (score.timestamp, score.id), default=None)
         ruler = "" if newest is None else evidence(newest, 0.0, None).version
         return (score for score in found if evidence(score, 0.0, None).version == ruler)
