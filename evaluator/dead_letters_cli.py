@@ -60,7 +60,10 @@ def show_all(
             _out.print(f"{_age(now - letter.at):>4}  {_line(letter)}", markup=False, highlight=False)
         if len(letters) > most:
             _out.print(f"      and {len(letters) - most:,} older ones; --json has all", highlight=False)
-        _out.print("evaluator dead-letters replay --reason KIND puts them back on the queue", style="dim")
+        _out.print(
+            "evaluator dead-letters replay --reason KIND puts them back; docs/runbook.md explains each kind",
+            style="dim",
+        )
     else:
         _out.print("nothing was given up" + (" that fits" if reason or evaluator or older_than else ""))
     if counts:

@@ -41,10 +41,15 @@ class KeptTest:
         """How many examples there are."""
         return self.passed + self.failed + self.unasked
 
+    @property
+    def results(self) -> dict[str, int]:
+        """How many examples there are, by what they came to."""
+        return {"passed": self.passed, "failed": self.failed, "not_asked": self.unasked}
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        counts = {"passed": self.passed, "failed": self.failed, "not_asked": self.unasked, "flaky": self.flaky}
-        return {"at": self.at.isoformat(), "version": self.version, **counts, "repeat": self.repeat}
+        about = {"at": self.at.isoformat(), "version": self.version, "repeat": self.repeat}
+        return {**about, **self.results, "flaky": self.flaky}
 
 
 class KeptTests:

@@ -270,6 +270,29 @@ METRICS: Final = (
         lambda s: [((kind,), number) for kind, number in s.status.dead.items()],
     ),
     MetricSpec(
+        "evaluator_golden_tests",
+        "gauge",
+        ("evaluator", "result"),
+        "golden examples of a rubric by what they last came to (passed, failed, not_asked)",
+        lambda s: [
+            ((name, result), number)
+            for name, trust in s.status.trust.items()
+            if trust.test is not None
+            for result, number in trust.test.results.items()
+        ],
+    ),
+    MetricSpec(
+        "evaluator_judge_agreement",
+        "gauge",
+        ("evaluator",),
+        "kappa of a judge with people, as `calibrate` last found it; weighted where its scale has an order",
+        lambda s: [
+            ((name,), trust.agreement.figure.value)
+            for name, trust in s.status.trust.items()
+            if trust.agreement is not None and trust.agreement.figure is not None
+        ],
+    ),
+    MetricSpec(
         "evaluator_messages_sent_total",
         "counter",
         (),

@@ -7,7 +7,10 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from evaluator.counters import SUM
+from evaluator.kept_tests import KeptTest
 from evaluator.metrics import METRICS, Seen, exposition
+from evaluator.trust import Agreement, Trust
+from judges.calibration import Figure
 from tests.looks import NOW, busy, status
 from traces import Usage
 
@@ -54,6 +57,20 @@ def test_a_histogram_adds_up() -> None:
     assert found["evaluator_judge_seconds_bucket['+Inf', 'gpt']"] == 3
     assert found["evaluator_judge_seconds_count['gpt']"] == 3
     assert found["evaluator_judge_seconds_sum['gpt']"] == 150.5
+
+
+def test_what_is_known_of_judges_is_told_and_what_is_not_is_absent() -> None:
+    test = KeptTest(NOW, "v1", 5, 1, 0)
+    agreement = Agreement("quality", 0.6, NOW, "kappa", Figure(0.7, 0.6, 0.8), 40, "v1")
+    trust = {"tone": Trust("v1", 6, test, agreement), "new": Trust("v1", 6, None, Agreement("quality", None))}
+    found = samples(Seen(status(trust=trust), {}, {}, NOW))
+    told = {name: value for name, value in found.items() if "golden" in name or "agreement" in name}
+    assert told == {
+        "evaluator_golden_tests['passed', 'tone']": 5,
+        "evaluator_golden_tests['failed', 'tone']": 1,
+        "evaluator_golden_tests['not_asked', 'tone']": 0,
+        "evaluator_judge_agreement['tone']": 0.7,
+    }
 
 
 def test_what_was_taken_back_does_not_let_a_counter_go_back() -> None:
