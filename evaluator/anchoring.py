@@ -24,6 +24,7 @@ from evaluator.definitions import Evaluator
 from evaluator.drift_notices import told
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.judges_seen import JudgesSeen, judges_of
+from evaluator.spans import EVALUATOR, NO_SPANS, Spans
 from evaluator.state import State
 from judges import PANEL, Anchors, Question, Rubric
 from monitors.drift import FEWEST, Anchored, DriftState, Round, Turn, against_normal, judge_step, marked
@@ -60,6 +61,7 @@ class Anchoring:
         evaluators: Callable[[], Mapping[str, Evaluator]],
         *,
         delivers: bool,
+        spans: Spans = NO_SPANS,
     ) -> None:
         """Ask by `calls`; `evaluators` gives rubrics as they stand now; without `delivers` messages are only logged."""
         self._sets = AnchorSets(langfuse, clock)
@@ -69,6 +71,7 @@ class Anchoring:
         self._clock = clock
         self._evaluators = evaluators
         self._delivers = delivers
+        self._spans = spans
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -169,7 +172,8 @@ class Anchoring:
             _log.info("too few scored traces for anchors", rubric=name, anchors=len(items), needed=FEWEST)
             self._tried(name)
             return None
-        found = self._asked(rubric, items, wanted.samples)
+        with self._spans.span("anchors", {EVALUATOR: name}):
+            found = self._asked(rubric, items, wanted.samples)
         self._keep(rubric, items, found)
         return found
 

@@ -151,7 +151,8 @@ def open_app(
         alerts = AlertMemory(client, namespace)
         delivery = Delivery(state, alerts, told, clock, opening.sender(settings), spans)
         asks = Calls(model, seen, spans)
-        anchoring = Anchoring(langfuse, asks, state, judges, clock, prompts.evaluators, delivers=bool(told))
+        around = (langfuse, asks, state, judges, clock, prompts.evaluators)
+        anchoring = Anchoring(*around, delivers=bool(told), spans=spans)
         watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks, anchoring)
         yield App(
             *(settings, definitions, clock, url, state, sessions, langfuse, model, told, evaluation, watch, alerts),
