@@ -54,7 +54,10 @@ class Call:
 
 
 class JudgeTraces:
-    """Writes judge calls to Langfuse: all of them, those that failed, or none. Safe for many threads."""
+    """Writes judge calls to Langfuse: all of them, those that failed, or none. Safe for many threads.
+
+    A question has failed when no verdict came of it, or nothing of one of its opinions.
+    """
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class JudgeTraces:
     def end(self, call: Call, outcome: Outcome) -> str | None:
         """Write how it went, when such calls are to be written; return the id of the trace that says so."""
         failed = isinstance(outcome, Failure) and not outcome.retryable
+        failed = failed or any(sent.is_lost for sent in call.journal or ())
         if self._which == "off" or (self._which == "failures" and not failed):
             return None
         used = outcome.usage if isinstance(outcome, Verdict | Unscored | Failure) else Usage()

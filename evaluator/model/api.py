@@ -289,7 +289,7 @@ class ModelApi:
                 return Failure("judge_error", _where(error), usage=used)
             if not isinstance(outcome, Prompt):
                 if isinstance(outcome, Failure):
-                    of_no_use(f"{outcome.kind}: {outcome.reason}")
+                    of_no_use(f"{outcome.kind}: {outcome.reason}", is_lost=True)
                 return told(self._marked(outcome, question.prompt.model), prompt)
             if outcome.repair:
                 of_no_use("it could not be read, and was asked for once more")

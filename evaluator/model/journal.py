@@ -23,6 +23,7 @@ class Sent:
         began: when it was sent, in seconds of the event loop's clock.
         ended: when its answer or refusal was there; None while it is on its way, and when it was broken off.
         reply: the answer; None when there is none.
+        is_lost: whether its opinion came to nothing with it.
         failed: why there is none, or why it is of no use, in no words of the server's or the answer's; else empty.
     """
 
@@ -33,6 +34,7 @@ class Sent:
     ended: float | None = None
     reply: Reply | None = None
     failed: str = "broken off"
+    is_lost: bool = False
 
     def lasted(self, now: float) -> float:
         """Note that it ended; return how many seconds it took."""
@@ -76,11 +78,11 @@ def sending(prompt: Prompt, model: str, now: float) -> Sent:
     return sent
 
 
-def of_no_use(why: str) -> None:
-    """Say why the answer that came last could not be used."""
+def of_no_use(why: str, *, is_lost: bool = False) -> None:
+    """Say why the answer that came last could not be used, and whether its opinion came to nothing with it."""
     page = _page.get()
     if page is not None and page.last is not None:
-        page.last.failed = why
+        page.last.failed, page.last.is_lost = why, is_lost
 
 
 def titled(sent: Sent, journal: Journal) -> str:

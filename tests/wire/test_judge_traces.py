@@ -130,6 +130,29 @@ def test_each_call_of_a_jury_is_a_generation_with_its_words_below_the_question(
     }
 
 
+def test_a_juror_whose_answer_is_of_no_use_is_seen_though_the_others_judged(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    traffic.add(1)
+    jury = {"helpfulness": RUBRIC + "judge: {model: gpt-5.4-mini, jury: [gpt-5.4, third]}\n"}
+    answer, finishes = sandbox.model._spoilt, iter(["", "content_filter", ""])
+
+    def spoilt(text: str) -> tuple[str, str]:
+        finish = next(finishes)
+        return ("", finish) if finish else answer(text)
+
+    sandbox.model._spoilt = spoilt  # type: ignore[method-assign]
+    with service(config(service=service_file("failures"), rubrics=jury)) as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    rows = observations(sandbox, "llm-as-a-judge")
+    (whole,) = (row for row in rows if row["parentObservationId"] is None)
+    assert (whole["level"], len(rows)) == ("DEFAULT", 4)
+    assert sorted(row["level"] for row in rows) == ["DEFAULT", "DEFAULT", "DEFAULT", "WARNING"]
+    (score,) = scores(sandbox, "helpfulness")
+    assert score["metadata"]["judge_trace_id"] == whole["traceId"]
+    assert sum("failed" in opinion for opinion in score["metadata"]["opinions"]) == 1
+
+
 def test_what_the_provider_withheld_in_a_batch_is_told_as_a_call_is(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
 ) -> None:
