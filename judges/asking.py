@@ -248,7 +248,7 @@ class Question:
         if isinstance(outcome, Unscored):
             return replace(outcome, usage=reply.usage)
         details = {**self.details, **outcome.details, **reply.judge}
-        return replace(outcome, usage=reply.usage, details=details)
+        return Verdict(outcome.value, outcome.reason, outcome.confidence, reply.usage, details)
 
     def _repair_or_fail(self, reply: Reply, problem: OffScale) -> Failure | Prompt:
         cut = reply.finish_reason in CUT

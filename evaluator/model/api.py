@@ -272,8 +272,10 @@ class ModelApi:
             try:
                 prompt = await attached(question.prompt, self._attach)
                 reply = await self._reply(prompt, waits)
-                used += reply.usage
-                outcome = question.read(replace(reply, usage=used))
+                if used.calls:
+                    reply = replace(reply, usage=used + reply.usage)
+                used = reply.usage
+                outcome = question.read(reply)
             except FinalRefusal as error:
                 smaller = question.smaller(error.context) if error.kind == TOO_LONG else None
                 if smaller is None:

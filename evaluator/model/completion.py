@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ import orjson
 from evaluator.errors import Refused, Unavailable
 from evaluator.model.attaching import content
 from evaluator.model.rate_headers import exhausted
-from judges import DECLINED, NO_CHOICE, Prompt, Reply, Token
+from judges import DECLINED, NO_CHOICE, Price, Prompt, Reply, Token
 from traces import Usage
 
 LONGEST_PAUSE: Final = 300.0
@@ -193,8 +193,12 @@ def pause(headers: Mapping[str, str]) -> float | None:
     return None if seconds is None else min(max(seconds, 0.05), LONGEST_PAUSE)
 
 
-def read(content: bytes, asked: str) -> Reply:
-    """Read a completion of the model `asked` for; its cost is not known here.
+PriceOf = Callable[[str], Price | None]
+"""Gives the price of a model by the name it answered with; None when nobody told it."""
+
+
+def read(content: bytes, asked: str, price_of: PriceOf = lambda _: None) -> Reply:
+    """Read a completion of the model `asked` for; without a price it has cost nothing that anybody knows of.
 
     Raises:
         Unavailable: it is none: a proxy's page, a gateway's error under status 200.
@@ -206,7 +210,7 @@ def read(content: bytes, asked: str) -> Reply:
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list) or answer.get("error"):
         raise Unavailable("the model API answered without choices")
-    usage = _usage(answer, asked)
+    usage = _usage(answer, asked, price_of)
     choice = choices[0] if choices and isinstance(choices[0], dict) else {"finish_reason": NO_CHOICE}
     message = choice.get("message")
     text, declined = _text(message) if isinstance(message, dict) else ("", False)
@@ -254,18 +258,15 @@ def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _usage(answer: Mapping[str, Any], asked: str) -> Usage:
+def _usage(answer: Mapping[str, Any], asked: str, price_of: PriceOf) -> Usage:
     used = answer.get("usage")
     counts = used if isinstance(used, dict) else {}
-    model = answer.get("model")
-    read = _count(counts.get("prompt_tokens"))
-    return Usage(
-        model if isinstance(model, str) and model else asked,
-        calls=1,
-        input_tokens=read,
-        output_tokens=_count(counts.get("completion_tokens")),
-        cached_tokens=min(_held(counts), read),
-    )
+    told = answer.get("model")
+    model = told if isinstance(told, str) and told else asked
+    read, written = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
+    held = min(_held(counts), read)
+    price = price_of(model)
+    return Usage(model, 1, read, written, price.cost(read, written, held) if price else 0.0, cached_tokens=held)
 
 
 def _held(counts: Mapping[str, Any]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -88,7 +87,8 @@ class Server:
         if dialect != known:
             self._remember(prompt.model, dialect)
         try:
-            reply = self._priced(read(content, name), prompt.model)
+            price = self._prices.get(prompt.model)
+            reply = read(content, name, self._prices.get if price is None else lambda _: price)
         except Unavailable as error:
             sent.failed = str(error)
             raise
@@ -183,12 +183,6 @@ class Server:
         if self._dialects.get(model) != dialect:
             self._dialects[model] = dialect
             _log.info("the model's server does not know all that was sent", model=model, understands=str(dialect))
-
-    def _priced(self, reply: Reply, asked: str) -> Reply:
-        usage = reply.usage
-        price = self._prices.get(asked) or self._prices.get(usage.model)
-        usd = price.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens) if price else 0.0
-        return replace(reply, usage=replace(usage, usd=usd)) if usd else reply
 
     def _named(self, model: str) -> str:
         return self._names.get(model, model)
