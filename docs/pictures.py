@@ -24,6 +24,7 @@ from evaluator.coverage import Kept
 from evaluator.definitions import load
 from evaluator.delivery import Letter
 from evaluator.hours import Promises
+from evaluator.kept_tests import KeptTest
 from evaluator.message import Urls
 from evaluator.pulse import Process
 from evaluator.rendering import as_html
@@ -32,9 +33,12 @@ from evaluator.report_page import page
 from evaluator.service_config import CoverageConfig
 from evaluator.state import Load
 from evaluator.status import Limit, Spending, Status
-from evaluator.status_page import Frame, overview
-from monitors import AlertState
+from evaluator.status_page import Frame, evaluators, overview
+from evaluator.trust import Agreement, Trust
+from judges.calibration import Figure
+from monitors import AlertState, WeekMean
 from tests.watching import START, House, recorded
+from traces import Usage
 
 PICTURES: Final = Path(__file__).parent / "pictures"
 _FALL: Final = 1.1
@@ -45,6 +49,13 @@ _REASONS: Final = (
     "It says that Norway is served; the list of countries does not have it.",
     "The delivery time is made up: no document mentions Saturday delivery.",
 )
+_PAIRS: Final = {
+    "faithfulness": (8, (0.66, 0.7, 0.69, 0.74, 0.73, 0.76), False),
+    "helpfulness": (6, (0.68, 0.7, 0.66, 0.62, 0.51, 0.44), True),
+}
+"""Of judges: how many of eight golden tests are as expected, kappa week by week, and whether it is below its floor."""
+
+_COUNTS: Final = ((18_800, 0, 0), (940, 121, 9), (940, 0, 3), (940, 0, 0))
 _ROW: Final = (
     '<div style="display:flex;gap:10px;padding:6px 14px;{inset}"><div style="flex:none;width:36px;height:36px;'
     "border-radius:6px;background:#1f4e79;color:#fff;font:700 17px/36px 'DejaVu Sans',sans-serif;text-align:center\">e"
@@ -70,7 +81,8 @@ def main() -> int:
     _draw(browser, "thread", _slack([opening, *letters[1:]]), 760, 1130)
     _draw(browser, "mail", as_html(letters[0].content, _address(letters[0].chart)), 760, 860)
     _draw(browser, "report", page(_report(house)), 960, 1500)
-    _draw(browser, "status", _overview(), 1080, 1180)
+    _draw(browser, "status", _overview(), 1080, 1130)
+    _draw(browser, "judges", _judges(), 1080, 830)
     return 0
 
 
@@ -110,7 +122,48 @@ def _overview() -> str:
         kept=[Kept("answered", 1880, 1880, 0), Kept("faithfulness", 1880, 1541, 262), Kept("helpfulness", 310, 309, 0)],
         limits=[Limit("langfuse", 99, timedelta()), Limit("model", 500, timedelta(seconds=12))],
     )
-    text = overview(Frame("Support bot", START), status, replace(definitions, service=service), {})
+    return _styled(overview(Frame("Support bot", START), status, replace(definitions, service=service), {}))
+
+
+def _judges() -> str:
+    """Return the page of evaluators: one judge that people agree with, one that they do not, and others unknown."""
+    shipped = load(starter.folder())
+    chosen = tuple(each for each in shipped.evaluators if each.name in {*_PAIRS, "answered", "instruction-following"})
+    funnel: Counter[tuple[str, str, str]] = Counter()
+    for each, (sampled, skipped, failed) in zip(chosen, _COUNTS, strict=False):
+        scored = sampled - skipped - failed
+        funnel += Counter({(each.name, "sampled", ""): sampled, (each.name, "sampled_out", ""): 18_800 - sampled})
+        funnel += Counter({(each.name, "scored", ""): scored, (each.name, "skipped", "no documents"): skipped})
+        funnel += Counter({(each.name, "failed", "bad_answer"): failed})
+    trust = {each.name: Trust(each.version, 8, None, None) for each in chosen if each.rubric is not None}
+    for name, (passed, kappas, low) in _PAIRS.items():
+        weeks = tuple(
+            WeekMean(START - timedelta(weeks=len(kappas) - n), 140, kappa, kappa - 0.1, kappa + 0.09)
+            for n, kappa in enumerate(kappas)
+        )
+        figure = Figure(kappas[-1], kappas[-1] - 0.1, kappas[-1] + 0.09)
+        since = START - timedelta(weeks=1) if low else None
+        held = Agreement("quality", 0.6, START, "weighted kappa", figure, 140, "", since, weeks)
+        trust[name] = Trust(
+            trust[name].version, 8, KeptTest(START, trust[name].version, passed, 8 - passed, 0, repeat=3), held
+        )
+    seen = Status(
+        leader="scheduler-0",
+        behind=timedelta(seconds=97),
+        lanes={},
+        in_hand=0,
+        sessions=0,
+        load=Load(),
+        funnel=funnel,
+        dead=Counter(),
+        undelivered=0,
+        trust=trust,
+    )
+    spent = {name: Usage("", 900, 700_000, 60_000, usd) for name, usd in (("faithfulness", 0.51), ("helpfulness", 0.2))}
+    return _styled(evaluators(Frame("Support bot", START), seen, replace(shipped, evaluators=chosen, off=()), spent))
+
+
+def _styled(text: str) -> str:
     style = (Path(starter.__file__).parent / "pages" / "style.css").read_text(encoding="utf-8")
     return text.replace('<link rel="stylesheet" href="/style.css">', f"<style>{style}</style>")
 
