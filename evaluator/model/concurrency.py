@@ -35,6 +35,8 @@ _PATIENCE_SECONDS: Final = 10.0
 _LEAST_SAMPLE: Final = 20
 _SAMPLES_KEPT: Final = 20
 _SHORTEST_CALM: Final = 0.1
+_SILENCE: Final = 60.0
+"""Seconds for which it is not said again: against an overrun server calls are cut and let through all the time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +62,7 @@ class Slots:
         self._limit = float(most)
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._cut_at = -1e9
+        self._cut_at = self._said_at = -1e9
         self._excess = 0.0
         self._latencies: list[float] = []
         self._lately = 1.0
@@ -147,6 +149,7 @@ class Slots:
             return False
         self._cut_at, self._excess = self._now(), 0.0
         before, self._limit = self.limit, max(1.0, min(self._limit, calls))
-        if self.limit < before:
+        if self.limit < before and self._now() - self._said_at >= _SILENCE:
+            self._said_at = self._now()
             _log.info("fewer calls of a model at once", model=self._model, calls=self.limit, why=why)
         return True
