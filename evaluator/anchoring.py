@@ -133,7 +133,7 @@ class Anchoring:
         if last is None or self._clock.now() - last.round.at < _AT_MOST:
             return False
         try:
-            self.judge(name)
+            self.judge(name, complete=False)
         except EvaluatorError as error:
             _log.warning("a score looks low and its judge could not be asked", rubric=name, reason=str(error))
             return False
@@ -154,8 +154,12 @@ class Anchoring:
             _log.info("scored traces did not become anchors", rubric=name, reason=why)
         return made
 
-    def judge(self, name: str) -> Judging | None:
+    def judge(self, name: str, *, complete: bool = True) -> Judging | None:
         """Ask a judge about its anchors, keep what it says, and tell people if it moved; None while there are too few.
+
+        Args:
+            name: the rubric.
+            complete: first make what is missing of its anchors: there may be more scored traces than before.
 
         Raises:
             Unavailable: too many anchors had no answer, or Langfuse or Redis do not answer.
@@ -163,7 +167,7 @@ class Anchoring:
         """
         _, rubric, wanted = self.held[name]
         items = self._sets.read(name)
-        if len(items) < wanted.size and not self.known(name).judgings:
+        if complete and len(items) < wanted.size:
             self.make(name)
             items = self._sets.read(name)
         # Two who made them at once may have made more: what a round costs is bounded all the same.

@@ -34,10 +34,13 @@ def remeasured(judge: Anchored | None, old: str | None, new: str | None, binary:
 
 
 def blamed(test: DropTest, binary: bool) -> str:
-    """Say whether the application or the judge is why a score is low; empty where no anchors know."""
-    if (shift := test.judge) is None or (blame := test.blame) is None:
+    """Say whether the application or the judge is why a score is low, or that the judge moved; empty where none did."""
+    shift, blame = test.judge, test.blame
+    if shift is None or (blame is None and not test.taken_out):
         return ""
     rounds = f"on {shift.n} frozen traces, judged again on {day(shift.at)},"
+    if blame is None:
+        return f"*The judge moved:* {rounds} it gives {spanned(shift, binary)}; that is taken out."
     if blame == "judge":
         return f"*The judge:* {rounds} it gives {spanned(shift, binary)}; with that taken out the score is not low."
     if blame == "unclear":

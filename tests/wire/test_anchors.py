@@ -331,6 +331,21 @@ def test_another_version_of_the_rubric_is_told_with_what_both_make_of_the_same_t
     assert re.search(r"On 30 frozen traces the new one gives .[01]\.\d\d \(95 % .* against the old one", said)
 
 
+def test_what_is_missing_of_the_anchors_is_made_with_a_later_round(
+    sandbox: Sandbox, service: OpenService, config: Config, traffic: Traffic
+) -> None:
+    with service(config(rules="[]", rubrics={"helpfulness": ANCHORED})) as app:
+        for first, number, items in ((0, 15, 10), (15, 15, 20), (30, 60, 30)):
+            traffic.add(number, first=first)
+            sweep(app, timedelta(hours=1), drain=True, threads=2)
+            app.model.accept()
+            found = app.anchoring.judge("helpfulness")
+            assert found is not None
+            assert len(found.round.values) == items
+    sessions = [item["metadata"]["session"] for item in sandbox.langfuse.reviews.dataset(DATASET)]
+    assert max(map(sessions.count, sessions)) <= 2
+
+
 def test_the_scheduler_has_judges_asked_and_a_stop_waits_for_no_round(weeks: Weeks, sandbox: Sandbox) -> None:
     weeks.first(history=False)
     weeks.at(timedelta())

@@ -47,6 +47,7 @@ UNCLEAR = replace(TEST, judge=SHIFT, p_apart=0.2)
             f"*The judge:* {WHEN} it gives -0.20 (95 % -0.29 to -0.11); with that taken out",
         ),
         (UNCLEAR, "unclear", "*The app or the judge?* on 60 frozen traces"),
+        (replace(JUDGE, drop=-0.2), None, f"*The judge moved:* {WHEN} it gives -0.20 (95 % -0.29 to -0.11); that is"),
         (TEST, None, ""),
         (replace(TEST, judge=STILL, p=0.5), None, ""),
     ],
