@@ -178,7 +178,7 @@ def gather(desk: Desk, chosen: Sequence[MonitorSpec], weeks: int, read: Callable
         found = chapter(at, spec, now, weeks, AlertState.from_json(known[spec.key]), anchored)
         place = held.get(spec.score)
         said = "" if place is None else by_people(spec, desk.alerts.states([place])[place], now)
-        stands = "" if judge is None else in_words(judge.state, judge.shift, found.binary)
+        stands = "" if judge is None or judge.shift is None else in_words(judge.state, judge.shift, found.binary)
         chapters.append(replace(found, by_people=said, judge=stands))
         read(1)
     return Report(

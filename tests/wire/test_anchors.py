@@ -7,6 +7,7 @@ import re
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,11 +16,15 @@ import redis
 
 from evaluator.anchor_rounds import Known
 from evaluator.anchors import dataset_of
-from evaluator.app import App
+from evaluator.app import App, Desk
 from evaluator.batch import Backlog
 from evaluator.errors import Unavailable
+from evaluator.report import gather
+from evaluator.report_page import page
 from evaluator.scheduler import Scheduler
 from evaluator.service import sweep
+from evaluator.status import look as status_of
+from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.labelling import load, ours
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Run, Traffic, WrongClock, everything
@@ -95,6 +100,11 @@ def test_a_judge_that_got_stricter_is_told_and_no_fall_of_the_app_is(weeks: Week
     assert "Judge helpfulness moved: it is stricter now" in said
     assert "the application is not in it" in said
     assert weeks.look() == [said]
+    desk = Desk(**{field.name: getattr(weeks.app, field.name) for field in fields(Desk)})
+    shown = page(gather(desk, weeks.app.definitions.monitors, 4, lambda _: None))
+    assert "The judge moved on" in shown
+    stands = status_of(weeks.app, open_queue(weeks.app), weeks.app.clock.now()).as_json()["anchors"]["helpfulness"]
+    assert (stands["moved"], stands["how"].startswith("the judge moved on")) == (True, True)
     assert weeks.app.anchoring.known("helpfulness").state.opened is not None
     assert before == len([row for row in sandbox.langfuse.all_scores() if row["name"] == "helpfulness"])
 
