@@ -5,6 +5,9 @@ PYTEST_WORKERS ?= 3
 NIGHTLY_RUNS ?= 200
 NIGHTLY_SEED ?= 1
 
+# An environment that forbids it would have every worker of the tests and every process they start compile all anew.
+test: export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test nightly run lint fmt bench bench-monitors bench-rules load docs site audit lock clean
 
