@@ -9,18 +9,20 @@ models together, and only while there are calls.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
 
 from evaluator.errors import Unavailable
 from evaluator.model.concurrency import Slots
-from evaluator.paces import Paces
+from evaluator.paces import Cut, Paces
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_LOOK: Final = 2.0
-"""Seconds the first call of a model waits for what the fleet knows."""
+"""Seconds the first calls of a model wait for what the fleet knows."""
+
+_NO_CUT: Final = Cut(0, 0)
 
 _log = structlog.get_logger(__name__)
 
@@ -43,19 +45,25 @@ class Pacing:
         self._known: dict[str, int] = {}
         self._look_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
 
     async def slots(self, model: str) -> Slots:
-        """Return the places of a model; the first time they are as many as the fleet has learned."""
+        """Return the places of a model; whoever asks before the fleet was asked about them waits until it was."""
         slots = self._slots.get(model)
         if slots is None:
             slots = self._slots[model] = Slots(model, self._most(model), self._now, lambda: self._cut(model))
-            self._look_at = 0.0
-            self._look_soon()
-            if self._looking is not None:
-                await asyncio.wait([self._looking], timeout=_LONGEST_LOOK)
-        elif self._now() >= self._look_at:
-            self._look_soon()
+        if self._paces is None:
+            return slots
+        begun = self._begun.get(model)
+        if begun is None:
+            self._look_at = self._now() + _LOOK_SECONDS
+            begun = self._begun[model] = self._start(self._begin(self._paces, model))
+        if not begun.done():
+            await asyncio.wait([begun])
+        elif self._now() >= self._look_at and (self._looking is None or self._looking.done()):
+            self._look_at = self._now() + _LOOK_SECONDS
+            self._looking = self._start(self._look(self._paces, list(self._slots)))
         return slots
 
     async def close(self) -> None:
@@ -63,27 +71,21 @@ class Pacing:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LOOK_SECONDS)
 
-    def _look_soon(self) -> None:
-        if self._paces is not None and self._looking is None:
-            self._look_at = self._now() + _LOOK_SECONDS
-            self._looking = self._start(self._look(self._paces))
+    async def _begin(self, paces: Paces, model: str) -> None:
+        await asyncio.wait([self._start(self._look(paces, [model]))], timeout=_LONGEST_LOOK)
 
-    async def _look(self, paces: Paces) -> None:
+    async def _look(self, paces: Paces, models: Sequence[str]) -> None:
         try:
-            found = await asyncio.to_thread(paces.look, list(self._slots))
+            found = await asyncio.to_thread(paces.look, models)
         except Unavailable:
             return  # what this process meets itself counts
-        finally:
-            self._looking = None
-        for model, cut in found.items():
-            known = self._known.get(model)
-            if known is None:
+        for model in models:
+            cut, known = found.get(model, _NO_CUT), self._known.get(model)
+            if known is None and cut is not _NO_CUT:
                 self._slots[model].begin_with(cut.calls)
-            elif cut.at > known:
+            elif known is not None and cut.at > known:
                 self._slots[model].give_way(cut.calls)
-            self._known[model] = cut.at
-        for model in self._slots.keys() - found.keys():
-            self._known.setdefault(model, 0)
+            self._learn(model, cut.at)
 
     def _cut(self, model: str) -> None:
         if self._paces is not None:
@@ -96,6 +98,10 @@ class Pacing:
             _log.warning("the fleet cannot be told to have fewer calls in the air", model=model, reason=str(error))
             return
         # Whoever's cut it is: this process has made its own for the same overload.
+        self._learn(model, at)
+
+    def _learn(self, model: str, at: int) -> None:
+        """Know of a cut; what comes late, of a look that a newer cut overtook, is no news."""
         self._known[model] = max(at, self._known.get(model, 0))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

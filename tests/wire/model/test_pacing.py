@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import pytest
@@ -115,6 +116,64 @@ def test_those_who_meet_the_same_together_cut_once(process: Callable[[], Pacing]
         for each in fleet:
             assert (await looked(each, time)).limit == 35
         assert paces.look(["gpt"])["gpt"] == cut
+
+    run(work)
+
+
+def test_all_calls_of_a_process_that_starts_begin_where_the_fleet_is(process: Callable[[], Pacing]) -> None:
+    async def work() -> None:
+        await overrun(process(), 50)
+        new = process()
+
+        async def limit(model: str) -> int:
+            return (await new.slots(model)).limit
+
+        assert await asyncio.gather(*(limit(model) for model in ("other", "gpt", "gpt", "gpt"))) == [64, 35, 35, 35]
+
+    run(work)
+
+
+def test_a_look_that_the_own_cut_overtook_makes_nobody_cut_twice(valkey: redis.Redis, time: Time) -> None:
+    class Late(Paces):
+        def look(self, models: Sequence[str]) -> dict[str, Cut]:
+            found = super().look(models)
+            if slow:
+                read.set()
+                assert goes_on.wait(10)
+            return found
+
+        def cut(self, model: str, known: int, calls: int) -> tuple[int, bool]:
+            answer = super().cut(model, known, calls)
+            if answer[1] and calls == 24:
+                told.set()
+            return answer
+
+    slow, read, told, goes_on = False, threading.Event(), threading.Event(), threading.Event()
+
+    async def work() -> None:
+        nonlocal slow
+        first, second = (Pacing(Late(valkey, "test"), lambda _: 64, time) for _ in range(2))
+        await second.slots("gpt")
+        await overrun(first, 50)
+        await looked(second, time)
+        time.now, slow = time.now + 5, True
+        await second.slots("gpt")
+        await asyncio.to_thread(read.wait, 10)
+        slow = False
+        slots = await second.slots("gpt")
+        for _ in range(35):
+            await slots.acquire()
+        for _ in range(35):
+            slots.refused()
+        await asyncio.to_thread(told.wait, 10)
+        goes_on.set()
+        await second.close()
+        for _ in range(35):
+            slots.release()
+        for _ in range(100):
+            slots.answered(0.1)
+        grown, time.now = slots.limit, time.now + 5
+        assert (await looked(second, time)).limit == grown > 24
 
     run(work)
 
