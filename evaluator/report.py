@@ -219,17 +219,10 @@ def _row(series: WeeklySeries, name: str, dimension: Dimension, code: int) -> Se
     if not rows.size:
         return None
     found = hajek(series.values[rows], series.weights[rows], series.session[rows])
-    low, high = _possible(*interval(found), binary=series.binary)
+    low, high = interval(found, binary=series.binary)
     share = float(series.weights[rows].sum() / series.weights.sum())
     value = dimension.names[code]
     return SegmentRow(value, found.n, share, found.mean, low, high, segment_line(series, name, value))
-
-
-def _possible(low: float | None, high: float | None, *, binary: bool) -> tuple[float | None, float | None]:
-    """Return an interval as far as it can be: no pass rate is below 0 or above 1."""
-    if not binary or low is None or high is None:
-        return low, high
-    return max(low, 0.0), min(high, 1.0)
 
 
 def _bars(series: WeeklySeries) -> tuple[Bar, ...]:

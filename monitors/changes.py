@@ -54,7 +54,8 @@ def _mean(series: WeeklySeries, week: int, rows: Ints) -> WeekMean:
     start, n = series.start(week), int(rows.size)
     if n < FEWEST or week in series.excluded:
         return WeekMean(start, n)
-    return week_mean(start, hajek(series.values[rows], series.weights[rows], series.session[rows]))
+    found = hajek(series.values[rows], series.weights[rows], series.session[rows])
+    return week_mean(start, found, binary=series.binary)
 
 
 def _new(series: WeeklySeries, name: str, dimension: Dimension) -> list[Change]:

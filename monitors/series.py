@@ -6,6 +6,7 @@ begins), so a look on any day compares whole weeks and the day of the week cance
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +33,8 @@ NONE: Final = "(none)"
 
 FEWEST: Final = 5
 """Scores a week, or a segment of the baseline, needs to count at all."""
+
+_NO_WIDTH: Final = 1e-9
 
 _LISTS: Final = frozenset({"tags"})
 """Dimensions whose text is a comma list: a trace belongs to each of its values."""
@@ -176,7 +179,7 @@ class WeeklySeries:
         n = int((self.week == week).sum())
         if n < FEWEST or week in self.excluded:
             return WeekMean(self.start(week), n)
-        return week_mean(self.start(week), self.estimate(week))
+        return week_mean(self.start(week), self.estimate(week), binary=self.binary)
 
 
 def hajek(values: Floats, weights: Floats, sessions: Ints) -> Estimate:
@@ -196,17 +199,33 @@ def hajek(values: Floats, weights: Floats, sessions: Ints) -> Estimate:
     return Estimate(mean, variance, values.size, count, float(total**2 / (weights @ weights)))
 
 
-def interval(found: Estimate) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a mean; None where one session tells nothing of the spread."""
+def interval(found: Estimate, *, binary: bool) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a mean; None where one session tells nothing of the spread.
+
+    Of a pass rate it lies within 0 and 1. Where sessions do not differ, as where nothing failed, the robust interval
+    has no width, and says more than so few can know: there it is Wilson's (1927), with sessions as trials.
+    """
     if not np.isfinite(found.variance):
         return None, None
     half = float(scipy.stats.t.ppf(0.975, found.sessions - 1) * np.sqrt(found.variance))
-    return found.mean - half, found.mean + half
+    if not binary:
+        return found.mean - half, found.mean + half
+    if half < _NO_WIDTH:
+        return _wilson(min(1.0, max(0.0, found.mean)), min(float(found.sessions), found.effective))
+    return max(0.0, found.mean - half), min(1.0, found.mean + half)
 
 
-def week_mean(start: datetime, found: Estimate) -> WeekMean:
+def _wilson(rate: float, trials: float) -> tuple[float, float]:
+    z = float(scipy.stats.norm.ppf(0.975))
+    shrunk = 1 + z**2 / trials
+    middle = (rate + z**2 / (2 * trials)) / shrunk
+    half = z * math.sqrt(rate * (1 - rate) / trials + (z / (2 * trials)) ** 2) / shrunk
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def week_mean(start: datetime, found: Estimate, *, binary: bool) -> WeekMean:
     """Return a week of the line people see."""
-    low, high = interval(found)
+    low, high = interval(found, binary=binary)
     return WeekMean(start, found.n) if low is None else WeekMean(start, found.n, found.mean, low, high)
 
 

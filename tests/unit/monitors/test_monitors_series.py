@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from statsmodels.regression.linear_model import WLS
+from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from monitors import Judged, Span, weekly
 from monitors.codes import compact
-from monitors.series import NONE, WEEK, hajek
+from monitors.series import NONE, WEEK, Estimate, hajek, interval
 from tests.weeks import NOW, judged, steady
 
 SCORES = arrays(np.float64, st.integers(2, 40), elements=st.floats(-100, 100))
@@ -198,3 +199,35 @@ def test_a_trace_belongs_to_each_of_its_tags() -> None:
     pairs = sorted(zip(found.rows.tolist(), (found.names[code] for code in found.codes), found.portion, strict=True))
     third = pytest.approx(1 / 3)
     assert pairs == [(0, "a", 0.5), (0, "b", 0.5), (1, "(none)", 1), (2, "a", 1), *((3, t, third) for t in "abc")]
+
+
+@pytest.mark.parametrize("passed", [0.0, 1.0])
+def test_where_nothing_failed_few_sessions_say_so_with_the_width_of_few(passed: float) -> None:
+    one_each = [judged(passed, day=d / 4, boolean=True, session=f"s{d}", weight=1.3) for d in range(1, 21)]
+    week = weekly(one_each, now=NOW, weeks=1).line()[-1]
+    wilson = proportion_confint(20 * passed, 20, method="wilson")
+    assert (week.mean, week.low, week.high) == pytest.approx((passed, *wilson))
+    alike = [judged(passed, day=d / 4 + i / 99, boolean=True, session=f"s{d}") for d in range(1, 6) for i in range(9)]
+    few = weekly(alike, now=NOW, weeks=1).line()[-1]
+    assert (few.low, few.high) == pytest.approx(proportion_confint(5 * passed, 5, method="wilson"))
+
+
+def test_a_number_that_never_differs_has_no_width_and_a_pass_rate_stays_possible() -> None:
+    same = [judged(4.0, day=d / 4, session=f"s{d}") for d in range(1, 21)]
+    week = weekly(same, now=NOW, weeks=1).line()[-1]
+    assert (week.low, week.high) == (4.0, 4.0)
+    one = [judged(float(d > 1), day=d / 4, boolean=True, session=f"s{d}") for d in range(1, 21)]
+    week = weekly(one, now=NOW, weeks=1).line()[-1]
+    assert week.low is not None
+    assert week.low < 0.95
+    assert week.high == 1
+
+
+@given(st.floats(0, 1), st.floats(1, 1e6))
+def test_wilsons_interval_holds_its_rate_and_is_statsmodels(rate: float, trials: float) -> None:
+    low, high = interval(Estimate(rate, 0.0, int(trials), 10**7, trials), binary=True)
+    assert low is not None
+    assert high is not None
+    assert 0 <= low <= rate + 1e-12
+    assert rate - 1e-12 <= high <= 1
+    assert (low, high) == pytest.approx(proportion_confint(rate * trials, trials, method="wilson"), abs=1e-9)
