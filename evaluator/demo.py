@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import urllib.request
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import numpy as np
@@ -93,15 +95,15 @@ def run(weeks: int, per_week: int, out: Console) -> None:
 
 def serve_sandbox(replay: Path | None, weeks: int, port: int) -> None:
     """Serve the stand-ins until interrupted; print where they are."""
-    command = [sys.executable, "-m", "sandbox"]
+    options: list[str] = []
     for name, place in (("langfuse", port), ("model", port + 1), ("slack", port + 2)):
-        command += [f"--{name}-port", str(place)]
+        options += [f"--{name}-port", str(place)]
     if replay is not None:
-        command += ["--replay", str(replay)]
+        options += ["--replay", str(replay)]
     if weeks:
-        command += ["--traffic", str(weeks)]
+        options += ["--traffic", str(weeks)]
     told = subprocess.PIPE if sys.stdout.isatty() else None  # a program reads the line of the stand-ins as it is
-    with contextlib.suppress(KeyboardInterrupt), subprocess.Popen(command, stdout=told, text=True) as process:  # noqa: S603 - our own interpreter and module
+    with contextlib.suppress(KeyboardInterrupt), _running(options, stdout=told) as process:
         if process.stdout is not None and (line := process.stdout.readline()):
             sys.stdout.write(said_of(_outside(line)))
             sys.stdout.flush()
@@ -127,15 +129,33 @@ def _outside(line: str) -> Outside:
 
 @contextlib.contextmanager
 def _stand_ins() -> Iterator[Outside]:
-    command = [sys.executable, "-m", "sandbox"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:  # noqa: S603
+    with _running(stdout=subprocess.PIPE, start_new_session=True) as process:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise Unavailable("the stand-ins do not start: try `python -m sandbox`")
-        try:
-            yield _outside(line)
-        finally:
-            process.terminate()
+        yield _outside(line)
+
+
+@contextlib.contextmanager
+def _running(
+    options: Sequence[str] = (), *, stdout: int | None, start_new_session: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the stand-ins in a process that ends with the block, also when SIGTERM ends this one."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    command = [sys.executable, "-m", "sandbox", *options]
+    try:
+        with subprocess.Popen(command, stdout=stdout, text=True, start_new_session=start_new_session) as process:  # noqa: S603 - our own interpreter and module
+            try:
+                yield process
+            finally:
+                process.terminate()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

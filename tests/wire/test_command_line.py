@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -202,8 +203,13 @@ def test_a_recorded_run_is_served_by_the_sandbox_and_swept(
             )
             with urllib.request.urlopen(f"{where['langfuse_url']}/_sandbox/scores", timeout=10) as answer:
                 scores = json.load(answer)
+            process.terminate()
+            assert process.wait(20) == 128 + signal.SIGTERM
+            with pytest.raises(urllib.error.URLError):
+                urllib.request.urlopen(f"{where['langfuse_url']}/_sandbox/scores", timeout=10)
         finally:
-            os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["evaluations"] == {"sampled": 9, "scored": 9}
     assert Counter(score["name"] for score in scores) == {
