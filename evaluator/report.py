@@ -35,7 +35,8 @@ from monitors import (
     segment_line,
 )
 from monitors.drift import Anchored
-from monitors.series import WEEK, Dimension, Estimate, hajek, interval
+from monitors.means import Estimate, hajek, interval
+from monitors.series import WEEK, Dimension
 from traces import Usage
 
 _MOST_SEGMENTS: Final = 8

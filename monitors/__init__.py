@@ -19,8 +19,9 @@ from monitors.drop import (
 )
 from monitors.holm import Claim, shares
 from monitors.marks import Expected, Marks, Snooze, marks, moment
+from monitors.means import WeekMean
 from monitors.segments import Contribution
-from monitors.series import Held, Judged, Span, WeeklySeries, WeekMean, weekly
+from monitors.series import Held, Judged, Span, WeeklySeries, weekly
 from monitors.spec import Fraction, MonitorSpec, OnLow
 
 __all__ = [

@@ -21,7 +21,8 @@ from typing import Any, Final
 from monitors.attribution import Attribution
 from monitors.changes import Change
 from monitors.drop import DropTest, NotEnoughHistory
-from monitors.series import WEEK, Span, WeekMean
+from monitors.means import WeekMean
+from monitors.series import WEEK, Span
 
 _NAMESPACE: Final = uuid.UUID("0c3f6a3e-2d0b-5d5e-8a55-97b1a6c4e0f2")
 _CALM: Final = 0.2

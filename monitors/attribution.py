@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.drop import Residuals
+from monitors.means import Floats, Ints
 from monitors.segments import Contribution, Table, explained, rows_of, table
-from monitors.series import NONE, Dimension, Floats, Ints, Judged, WeeklySeries
+from monitors.series import NONE, Dimension, Judged, WeeklySeries
 
 _SAME: Final = 0.8
 """Cramer's V above which two segments cannot be told apart."""

@@ -19,7 +19,8 @@ import numpy as np
 from monitors.codes import compact
 from monitors.drop import LASTING, LASTING_BASELINE
 from monitors.expected import residuals
-from monitors.series import Floats, WeeklySeries
+from monitors.means import Floats
+from monitors.series import WeeklySeries
 from monitors.spread import WOBBLE, spread_of_weeks, value_range
 
 YEAR: Final = 364

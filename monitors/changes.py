@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from monitors.series import FEWEST, NONE, Dimension, Ints, WeeklySeries, WeekMean, hajek, week_mean
+from monitors.means import Ints, WeekMean, hajek, week_mean
+from monitors.series import FEWEST, NONE, Dimension, WeeklySeries
 
 RELEASED: Final = ("prompt_version", "release", "model")
 """Dimensions whose values people bring out: a new one is an event, where a new tag or user is not."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.series import WEEK, Floats, WeekMean
+from monitors.means import Floats, WeekMean
+from monitors.series import WEEK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 import scipy
 
-from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries, hajek
+from monitors.means import Floats, Ints, hajek
+from monitors.series import FEWEST, NONE, Dimension, WeeklySeries
 
 _MOST_SEGMENTS: Final = 30
 """Segments of a dimension that are told apart in an adjustment; the rarer ones count as one."""

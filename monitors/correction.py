@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import scipy
 
-from monitors.series import Floats, Ints, hajek
+from monitors.means import Floats, Ints, hajek
 
 LEVEL: Final = 0.95
 FEWEST: Final = 10

@@ -20,7 +20,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from monitors.series import WEEK, Floats, WeeklySeries, hajek
+from monitors.means import Floats, hajek
+from monitors.series import WEEK, WeeklySeries
 
 LEVEL: Final = 0.005
 """Two-sided p below which a judge has moved: by chance alone once in three to ten years (benchmarks/drift.py)."""

@@ -17,7 +17,8 @@ import scipy
 
 from monitors.drift import Anchored, Shift
 from monitors.expected import residuals
-from monitors.series import FEWEST, Estimate, Floats, WeeklySeries, hajek
+from monitors.means import Estimate, Floats, hajek
+from monitors.series import FEWEST, WeeklySeries
 from monitors.spec import MINIMUM_WEEKS
 from monitors.spread import WOBBLE, standard_error, value_range
 

@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from monitors.series import FEWEST, Dimension, Floats, Ints, WeeklySeries
+from monitors.means import Floats, Ints
+from monitors.series import FEWEST, Dimension, WeeklySeries
 
 OURS: Final = frozenset({"prompt_version", "model", "release", "version"})
 """Dimensions that describe our system and not the traffic."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from monitors.codes import compact
 from monitors.drop import Residuals
-from monitors.series import FEWEST, NONE, Dimension, Floats, Ints, WeeklySeries
+from monitors.means import Floats, Ints
+from monitors.series import FEWEST, NONE, Dimension, WeeklySeries
 
 _FALSE_DISCOVERIES: Final = 0.1
 _CHANCE: Final = 0.05

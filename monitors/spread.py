@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from monitors.series import Estimate, Floats, WeeklySeries
+from monitors.means import Estimate, Floats
+from monitors.series import WeeklySeries
 
 _PRIOR_WEEKS: Final = 2.0
 WOBBLE: Final = 0.0075

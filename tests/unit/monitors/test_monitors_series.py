@@ -13,7 +13,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from monitors import Judged, Span, weekly
 from monitors.codes import compact
-from monitors.series import NONE, WEEK, Estimate, hajek, interval
+from monitors.means import Estimate, hajek, interval
+from monitors.series import NONE, WEEK
 from tests.weeks import NOW, judged, steady
 
 SCORES = arrays(np.float64, st.integers(2, 40), elements=st.floats(-100, 100))
