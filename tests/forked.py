@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -149,6 +150,8 @@ def _serve(requests: socket.socket) -> None:
             importlib.import_module(name)
     for name in ALSO:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # or each process would go through all that was imported when it ends, and copy the memory it lies in
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         size, files, _, _ = socket.recv_fds(requests, 4, 3)

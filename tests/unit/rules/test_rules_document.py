@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import re
 from io import StringIO
 from pathlib import Path as File
@@ -19,8 +20,13 @@ PAGE = File(__file__).parents[3] / "docs" / "rules.md"
 KINDS = collect()
 
 
+@functools.cache
+def written() -> str:
+    return markdown(KINDS)
+
+
 def section(kind: str) -> str:
-    return markdown(KINDS).split(f"\n## {kind}\n")[1].split("\n## ")[0]
+    return written().split(f"\n## {kind}\n")[1].split("\n## ")[0]
 
 
 def examples(text: str) -> list[dict[str, Any]]:
@@ -69,7 +75,7 @@ def test_every_example_is_a_definition_that_works(kind: str) -> None:
 
 
 def test_the_kind_of_your_own_on_the_page_works(tmp_path: File) -> None:
-    page = markdown(KINDS)
+    page = written()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (line,) = re.findall(r"this is `- (\{.*?\})`", page)
     (tmp_path / "own.py").write_text(code)
@@ -81,7 +87,7 @@ def test_the_kind_of_your_own_on_the_page_works(tmp_path: File) -> None:
 
 
 def test_the_index_links_to_every_kind() -> None:
-    page = markdown(KINDS)
+    page = written()
     assert all(f"| [{kind}](#{kind}) | {rule.gives} |" in page for kind, rule in KINDS.items())
 
 
