@@ -127,11 +127,9 @@ def open_app(
         breaker = Breaker(circuits, loop.time, *([model_closed] if told else []))
         fleet = {"breaker": breaker, "purse": money.purse, **opening.shared(settings, definitions, client)}
         model = stack.enter_context(contextlib.closing(_model(settings, definitions, state, loop, langfuse, **fleet)))
-        known = opening.judge_traces(settings, definitions, langfuse, loop, clock)
-        seen = stack.enter_context(contextlib.closing(known))
+        tellers = opening.tellers(settings, definitions, langfuse, loop, clock)
+        seen, events, spans = stack.enter_context(tellers)
         prompts = stack.enter_context(opening.prompts(definitions, langfuse, url, namespace, clock))
-        events = stack.enter_context(opening.events(settings, definitions, clock))
-        spans = stack.enter_context(contextlib.closing(opening.spans(settings)))
         room = BatchRoom(stack.enter_context(connect(url)), namespace)
         api = stack.enter_context(contextlib.closing(opening.batch_api(settings, definitions, loop)))
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)

@@ -17,7 +17,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from evaluator.collector import EXPORT_SECONDS, closed_in_time, resource
+from evaluator.collector import EXPORT_SECONDS, resource
 from evaluator.settings import Settings
 from traces import DataType, Ref, Score, Subject, TraceRef, well_formed
 
@@ -59,8 +59,8 @@ class ScoreEvents:
             )
 
     def close(self) -> None:
-        """Send what is waiting, for some seconds at most."""
-        closed_in_time(self._provider.shutdown)
+        """Send what is waiting; how long that takes is up to the collector."""
+        self._provider.shutdown()
 
     def _attributes(self, score: Score) -> dict[str, str | float]:
         told: dict[str, str | float] = {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import redis
+import structlog
 
 from evaluator.alert_memory import AlertMemory
 from evaluator.anchoring import Anchoring
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
 
 Told = Callable[[Accepted], None]
 """Hears of the scores that Langfuse accepted."""
+
+_CLOSE_SECONDS: Final = 5.0
+
+_log = structlog.get_logger(__name__)
 
 
 def judge_traces(
@@ -145,20 +151,53 @@ def listener(state: State, low: LowScores, weeks: KeptWeeks, judges: JudgesSeen,
     return all_of_them
 
 
+class Tellers(NamedTuple):
+    """Who tells others what is done: Langfuse of judge calls, a collector of scores and of the service's own work."""
+
+    seen: JudgeTraces
+    events: ScoreEvents | None
+    spans: Spans
+
+
 @contextlib.contextmanager
-def events(settings: Settings, definitions: Definitions, clock: Clock) -> Iterator[ScoreEvents | None]:
-    """Give the way to the collector of the environment; without one nothing of OpenTelemetry is loaded."""
+def tellers(
+    settings: Settings, definitions: Definitions, langfuse: Langfuse, loop: LoopThread, clock: Clock
+) -> Iterator[Tellers]:
+    """Give those who tell. At the end all send what waits at the same time, for some seconds at most."""
+    seen, events = judge_traces(settings, definitions, langfuse, loop, clock), _events(settings, definitions, clock)
+    spans = _spans(settings)
+    sending = {"judge calls to Langfuse": seen.close, "spans to the collector": spans.close}
+    if events is not None:
+        sending["score events to the collector"] = events.close
+    try:
+        yield Tellers(seen, events, spans)
+    finally:
+        _end_in_time(sending, clock)
+
+
+def _end_in_time(sending: Mapping[str, Callable[[], object]], clock: Clock) -> None:
+    """Let what waits be sent: a server that is away must not keep a process from ending."""
+    threads = {what: threading.Thread(target=send, name=what, daemon=True) for what, send in sending.items()}
+    for thread in threads.values():
+        thread.start()
+    end = clock.monotonic() + _CLOSE_SECONDS
+    for what, thread in threads.items():
+        thread.join(max(0.0, end - clock.monotonic()))
+        if thread.is_alive():
+            _log.warning("not all was sent before the end", what=what, waited=f"{_CLOSE_SECONDS:g}s")
+
+
+def _events(settings: Settings, definitions: Definitions, clock: Clock) -> ScoreEvents | None:
+    """Return the way to the collector of the environment; without one nothing of OpenTelemetry is loaded."""
     if not settings.otlp_logs_endpoint:
-        yield None
-        return
+        return None
     from evaluator.events import open_events  # noqa: PLC0415
 
     told = definitions.service.judges.event_explanations
-    with contextlib.closing(open_events(settings, lambda: clock.now().timestamp(), explanations=told)) as opened:
-        yield opened
+    return open_events(settings, lambda: clock.now().timestamp(), explanations=told)
 
 
-def spans(settings: Settings) -> Spans:
+def _spans(settings: Settings) -> Spans:
     """Return what tells a collector of the service's own work; without one nothing of OpenTelemetry is loaded."""
     if not settings.otlp_traces_endpoint:
         return NO_SPANS

@@ -73,7 +73,7 @@ class Spans:
         return None
 
     def close(self) -> None:
-        """Send what waits, for some seconds at most."""
+        """Send what waits."""
 
 
 def about(subject: Subject, evaluators: Iterable[str]) -> dict[str, Attribute]:

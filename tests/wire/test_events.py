@@ -78,17 +78,35 @@ def test_reasons_are_sent_only_when_asked_for(
     assert record["attributes"]["gen_ai.evaluation.explanation"] == score["comment"]
 
 
-@pytest.mark.parametrize("fault", [{"errors": 1.0}, {"hangs": 1.0}])
 def test_a_collector_that_fails_harms_nothing(
-    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, fault: dict[str, float]
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
 ) -> None:
     traffic.add(3)
-    sandbox.collector.faults.change(fault)
+    sandbox.collector.faults.change({"errors": 1.0})
     folder = config(rules=RULES, rubrics={})
     done = run(service, folder, otel_exporter_otlp_endpoint=sandbox.collector_url)
     assert done["evaluations"] == {"sampled": 3, "scored": 3}
     assert len(sandbox.langfuse.all_scores()) == 3
     assert sandbox.collector.counts() == {"records": 0, "spans": 0}
+
+
+def test_whoever_does_not_answer_any_more_holds_the_end_for_some_seconds_all_together(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traffic.add(3)
+    sandbox.collector.faults.change({"hangs": 1.0})
+    folder = config(rules=RULES, rubrics=RUBRICS, service=SERVICE.replace("trace: off", "trace: all"))
+    with service(folder, otel_exporter_otlp_endpoint=sandbox.collector_url) as app:
+        done = sweep(app, timedelta(hours=1), drain=True, threads=2).as_json()
+        sandbox.langfuse.faults.change({"hangs": 1.0})
+        began = time.monotonic()
+    assert time.monotonic() - began < 8
+    assert done["evaluations"] == {"sampled": 9, "scored": 9}
+    assert sandbox.collector.counts() == {"records": 0, "spans": 0}
+    said = capsys.readouterr().out
+    assert said.count("not all was sent before the end") == 3
+    for what in ("judge calls to Langfuse", "score events to the collector", "spans to the collector"):
+        assert what in said
 
 
 def test_without_a_collector_nothing_is_sent(
