@@ -122,7 +122,7 @@ class IdleSessions:
                     if counts and self._rations.are_needed:
                         self._rations.note(choices)
                     if samples := _taken(choices):
-                        yield Job(_ref(session_id, known, idle), samples)
+                        yield Job(ref_of(session_id, known, idle), samples)
             self._rations.count(live=False)
 
     def _take(
@@ -160,7 +160,7 @@ class IdleSessions:
         decided: dict[SessionRef, tuple[str, ...]],
     ) -> Iterator[Job]:
         """Give the jobs of those sessions that were not taken as they are now, and note what was decided of each."""
-        refs = {session_id: _ref(session_id, found, idle) for session_id, found in known.items()}
+        refs = {session_id: ref_of(session_id, found, idle) for session_id, found in known.items()}
         fresh = self._state.unclaimed(list(refs.values()))
         for session_id, ref in refs.items():
             if ref.id not in fresh:
@@ -206,7 +206,7 @@ def _lots(session_ids: Iterable[str]) -> Iterator[list[str]]:
         yield known[start : start + _AT_ONCE]
 
 
-def _ref(session_id: str, found: SessionRoots, idle: timedelta) -> SessionRef:
+def ref_of(session_id: str, found: SessionRoots, idle: timedelta) -> SessionRef:
     """Return a reference to a session as far as it has grown; rubrics with another idle time have one of their own."""
     last, ended = found.roots[-1].ref, _ended(found)
     growth = f"{ended.isoformat(timespec='milliseconds')}/{len(found.roots)}/{duration_text(idle)}"

@@ -1,4 +1,4 @@
-"""`evaluator status`, `top` and `why`: how the service is doing, and what became of one trace."""
+"""`evaluator status`, `top` and `why`: how the service is doing, and what became of one trace or session."""
 
 from __future__ import annotations
 
@@ -64,11 +64,14 @@ def top(
 
 
 def why(
-    trace: Annotated[str, typer.Argument(help="its id, or the address of its page in Langfuse")],
+    which: Annotated[
+        str,
+        typer.Argument(help="id of a trace or session, or the address of its page in Langfuse", metavar="TRACE"),
+    ],
     since: Annotated[str, typer.Option(help="how far back to look for it")] = "30d",
     as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
 ) -> None:
-    """Say why a trace has a score, or none: seen, matched, sampled, judged, written, or what stopped it."""
+    """Say why a trace or session has a score, or none: seen, matched, sampled, judged, written, or what stopped it."""
     back = duration(since, "--since")
     from evaluator.app import open_desk, with_managed_prompts
     from evaluator.definitions import load
@@ -79,7 +82,7 @@ def why(
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     definitions = with_managed_prompts(settings, load(settings.evaluator_config))
     with open_desk(settings, definitions) as desk:
-        story = story_of(desk, trace, back)
+        story = story_of(desk, which, back)
     if as_json:
         sys.stdout.write(json.dumps(story.as_json(), ensure_ascii=False) + "\n")
     else:

@@ -1,4 +1,4 @@
-"""The story of a trace: why does it have this score, or none? Pure: from what is known to what is told.
+"""The story of a trace or session: why does it have this score, or none? Pure: from what is known to what is told.
 
 The command `evaluator why` and the status page tell the same story. What an evaluator decides is not decided here once
 more: it comes from `trying.decide`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,26 +18,29 @@ from evaluator.definitions import Evaluator
 from evaluator.hours import Funnel
 from evaluator.status import span_text
 from evaluator.trying import Decision
-from traces import RecordedScore
+from traces import RecordedScore, duration_text
 
 _OURS: Final = "inclusion_probability"
 """Every score of ours says in its metadata how likely its trace was taken."""
+
+_ROUNDED: Final = timedelta(milliseconds=1)
+"""Times of scores are no more exact than that."""
 
 _ANSWER_STATES: Final = ("scored", "skipped", "unscored", "failed", "gone")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one trace.
+    """What is known of one trace or session.
 
     Attributes:
-        trace_id: its id.
+        id: its id.
         url: where a person reads it.
-        name: of the trace.
+        name: of the trace; a session has none.
         environment: where it ran.
         session_id: the session it belongs to.
-        ended: when its root ended.
-        steps: how many observations it has.
+        ended: when its root ended, or the last one of the session.
+        steps: how many observations it has, or traces.
         now: the time.
         is_claimed: whether discovery has handed it over, or decided that nobody takes it.
         remembers: how far back Redis knows what was claimed.
@@ -54,9 +57,10 @@ class Facts:
         owed: spans of time that evaluators will look at when there is money.
         closed: models that take no calls, with why.
         rests: whether nothing in it is open, or moved lately.
+        idle: how long a session must be idle; None of a trace.
     """
 
-    trace_id: str
+    id: str
     url: str
     name: str
     environment: str
@@ -79,6 +83,17 @@ class Facts:
     owed: Mapping[str, Sequence[Span]] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
     rests: bool = True
+    idle: timedelta | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is: `trace` or `session`."""
+        return "trace" if self.idle is None else "session"
+
+    @property
+    def due(self) -> datetime:
+        """When it ends for discovery: a session, when it was idle for long enough."""
+        return self.ended + (self.idle or timedelta())
 
     @property
     def is_forgotten(self) -> bool:
@@ -126,13 +141,12 @@ class Story:
         """Return it as plain JSON."""
         facts = self.facts
         return {
-            "trace": {
-                "id": facts.trace_id,
-                "name": facts.name,
+            facts.kind: {
+                "id": facts.id,
                 "environment": facts.environment,
-                "session_id": facts.session_id,
                 "ended": facts.ended.isoformat(),
                 "url": facts.url,
+                **({"name": facts.name, "session_id": facts.session_id} if facts.idle is None else {}),
             },
             "headline": self.headline,
             "seen": self.seen,
@@ -149,15 +163,14 @@ def tell(facts: Facts) -> Story:
     fates = tuple(
         _fate(facts, evaluator, decision) for evaluator, decision in zip(facts.evaluators, facts.decisions, strict=True)
     )
-    return Story(facts, _headline(fates), _seen(facts), fates)
+    nobody = "no evaluator is on" if facts.idle is None else "no rubric that is on judges sessions"
+    return Story(facts, _headline(fates) or nobody, _seen(facts), fates)
 
 
 def _headline(fates: Sequence[Fate]) -> str:
     counted: dict[str, list[str]] = {}
     for fate in fates:
         counted.setdefault(fate.state, []).append(fate.evaluator)
-    if not counted:
-        return "no evaluator is on"
     parts = []
     for state in (
         *_ANSWER_STATES,
@@ -182,7 +195,9 @@ def _seen(facts: Facts) -> str:
         return "seen: discovery found it and decided who takes it"
     if facts.mark is None:
         return "not seen: discovery has never read anything; start `evaluator run`"
-    if facts.ended >= facts.mark:
+    if facts.due > facts.now:
+        return f"not seen yet: it is looked at when it was idle for {duration_text(facts.due - facts.ended)}"
+    if facts.due >= facts.mark:
         leads = "" if facts.leader else ", and nobody leads now: start `evaluator scheduler`"
         return f"not seen yet: everything was read that ended up to {_clock(facts.mark)}{leads}"
     if facts.is_forgotten:
@@ -213,12 +228,18 @@ def _told(facts: Facts, evaluator: Evaluator, decision: Decision) -> tuple[str, 
     """Return state, why, and what to do: what has happened comes before what would be decided now."""
     name = evaluator.name
     score, settled = _score_of(facts, evaluator), facts.settled.get(name, "")
-    if score is not None:
+    if score is not None and (facts.idle is None or score.timestamp >= facts.ended - _ROUNDED):
         return "scored", f"Langfuse holds {_shown(score)}", ""
     if settled:
         return _ended(facts, name, settled)
-    if evaluator.target == "session":
+    if score is not None:
+        state, why, todo = _told(replace(facts, scores=()), evaluator, decision)
+        return state, f"{why}; Langfuse holds {_shown(score)}, of the session as it was before it went on", todo
+    if evaluator.target == "session" and facts.idle is None:
         return _of_session(facts, decision)
+    if evaluator.idle is not None and facts.ended + evaluator.idle > facts.now:
+        until = _clock(facts.ended + evaluator.idle)
+        return "unfinished", f"judged when it was idle for {duration_text(evaluator.idle)}: not before {until}", ""
     if decision.state in {"off", "excluded", "unfinished", "filtered", "sampled_out"}:
         return decision.state, decision.why, ""
     if not facts.is_claimed:

@@ -1,4 +1,4 @@
-"""The story of a trace in a terminal."""
+"""The story of a trace or session in a terminal."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _STYLES: Final = {
 def show(story: Story, out: Console) -> None:
     """Print it: what it is, whether it was seen, and what became of it with each evaluator."""
     facts = story.facts
-    about = (facts.name, facts.environment, f"{facts.steps} steps")
+    about = (facts.name, facts.environment, f"{facts.steps} {'steps' if facts.idle is None else 'traces'}")
     out.print(
-        f"trace {spelled_out(facts.trace_id)}: {spelled_out(', '.join(filter(None, about)))}",
+        f"{facts.kind} {spelled_out(facts.id)}: {spelled_out(', '.join(filter(None, about)))}",
         markup=False,
         highlight=False,
     )

@@ -190,20 +190,27 @@ def attempt_session(desk: Desk, visit: Visit, evaluators: Sequence[Evaluator]) -
     session = whole(desk.langfuse, visit, desk.definitions.service.sessions.most_traces)
     if session is None:
         raise Gone(f"the traces of session {visit.session_id!r} cannot be read any more")
-    rates, salt = desk.money.volumes.rates(), desk.definitions.service.sampling.salt
-    at = position(f"session/{visit.session_id}", salt)
-    choices = Sampler(evaluators, salt, rates=rates).choose_session(visit.session_id, visit.roots)
     tried = []
-    for evaluator, choice in zip(evaluators, choices, strict=True):
+    for evaluator, decision in zip(evaluators, decide_session(desk, visit, evaluators), strict=True):
         if evaluator.target != "session":
             nobody = Decision("filtered", "it looks at traces, not at sessions")
             tried.append(Tried(evaluator, nobody, session, None, NotApplicable(f"it judges each {evaluator.target}")))
             continue
-        decision = _decision(evaluator, choice, visit.roots[-1], at, rates)
         first = first_outcome(evaluator, session)
         question, outcome = (first, None) if isinstance(first, Question) else (None, first)
         tried.append(Tried(evaluator, decision, session, question, outcome))
     return session, tried
+
+
+def decide_session(desk: Desk, visit: Visit, evaluators: Sequence[Evaluator]) -> list[Decision]:
+    """Return whether each evaluator takes a session as it is."""
+    rates, salt = desk.money.volumes.rates(), desk.definitions.service.sampling.salt
+    at = position(f"session/{visit.session_id}", salt)
+    choices = Sampler(evaluators, salt, rates=rates).choose_session(visit.session_id, visit.roots)
+    return [
+        _decision(evaluator, choice, visit.roots[-1], at, rates)
+        for evaluator, choice in zip(evaluators, choices, strict=True)
+    ]
 
 
 def _nothing(evaluator: Evaluator, trace: Trace) -> str:

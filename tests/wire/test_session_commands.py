@@ -10,6 +10,8 @@ from typing import Any, Final
 import pytest
 
 from evaluator.service import sweep
+from evaluator.story import Story
+from evaluator.story_facts import desk_of, story_of
 from sandbox.server import Sandbox
 from tests.labelling import annotated, load
 from tests.serving import SERVICE, Config, OpenService, Run, Traffic
@@ -61,6 +63,39 @@ def test_a_session_that_goes_on_or_is_not_there_is_said_so(run: Run, folder: Pat
     gone = run("try", "session-77", "--session", folder=folder)
     assert gone.returncode == 1
     assert "no trace of session 'session-77' in the last 30d" in gone.stderr
+
+
+def test_why_tells_the_story_of_a_session(
+    run: Run, folder: Path, service: OpenService, traffic: Traffic, sandbox: Sandbox
+) -> None:
+    traffic.add(6, ended_ago=20 * 60)
+    address = f"{sandbox.langfuse_url}/project/sandbox-project/sessions/session-0?view=1"
+    with service(folder) as app:
+        desk = desk_of(app)
+
+        def told(given: str = "session-0") -> tuple[str, Story]:
+            story = story_of(desk, given, timedelta(days=30))
+            return story.fates[0].state, story
+
+        state, story = told(address)
+        assert (state, story.facts.kind, story.facts.steps) == ("unseen", "session", 3)
+        assert story.seen.startswith("not seen: discovery has never read anything")
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+        state, story = told()
+        assert (state, story.fates[0].why) == ("scored", f"Langfuse holds {story.fates[0].score}")
+        assert story.seen == "seen: discovery found it and decided who takes it"
+        assert story.as_json()["session"]["id"] == "session-0"
+        traffic.add(1, first=100, id="root-late", sessionId="session-0")
+        state, story = told()
+        assert state == "unfinished"
+        assert story.seen == "not seen yet: it is looked at when it was idle for 10m"
+        assert story.fates[0].why.startswith("judged when it was idle for 10m: not before ")
+        assert story.fates[0].why.endswith(f"{story.fates[0].score}, of the session as it was before it went on")
+    done = run("why", "session-1", folder=folder, COLUMNS="200")
+    assert "session session-1: production, 3 traces" in done.stdout
+    gone = run("why", "session-77", folder=folder)
+    assert "no trace 'session-77'" in gone.stderr
+    assert "nor a session" in gone.stderr
 
 
 def test_who_judges_no_sessions_is_told_how(run: Run, config: Config, traffic: Traffic) -> None:

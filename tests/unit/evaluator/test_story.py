@@ -43,7 +43,7 @@ RUBRIC = rubric()
 
 def facts(evaluator: Evaluator = RULE, decision: Decision = TAKEN, **changes: Any) -> Facts:
     known = Facts(
-        trace_id="t1",
+        id="t1",
         url="https://langfuse/t1",
         name="answer",
         environment="production",
