@@ -88,7 +88,9 @@ def test_why_tells_the_story_of_a_session(
         traffic.add(1, first=100, id="root-late", sessionId="session-0")
         state, story = told()
         assert state == "unfinished"
-        assert story.seen == "not seen yet: it is looked at when it was idle for 10m"
+        assert story.seen.startswith("not seen: discovery has never read anything")
+        app.state.advance(app.clock.now())
+        assert told()[1].seen == "not seen yet: it is looked at when it was idle for 10m"
         assert story.fates[0].why.startswith("judged when it was idle for 10m: not before ")
         assert story.fates[0].why.endswith(f"{story.fates[0].score}, of the session as it was before it went on")
     done = run("why", "session-1", folder=folder, COLUMNS="200")
