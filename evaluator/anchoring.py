@@ -212,12 +212,15 @@ class Anchoring:
                 )
                 of.append(item.id)
         outcomes: dict[int, Outcome] = {}
-        for start in range(0, len(asked), _AT_ONCE):
-            if self._stopped.is_set():
-                raise Unavailable("the service is stopping")
-            for lot in self._calls.ask(asked[start : start + _AT_ONCE], _PATIENCE_SECONDS):
-                outcomes.update((start + place, outcome) for place, outcome in lot)
-        self._state.counters.spend({rubric.name: sum((_used(each) for each in outcomes.values()), Usage())})
+        try:
+            for start in range(0, len(asked), _AT_ONCE):
+                if self._stopped.is_set():
+                    raise Unavailable("the service is stopping")
+                for lot in self._calls.ask(asked[start : start + _AT_ONCE], _PATIENCE_SECONDS):
+                    outcomes.update((start + place, outcome) for place, outcome in lot)
+        finally:
+            # A round that is given up was paid for all the same.
+            self._state.counters.spend({rubric.name: sum((_used(each) for each in outcomes.values()), Usage())})
         verdicts = [(of[place], each) for place, each in sorted(outcomes.items()) if isinstance(each, Verdict)]
         failed.update(_why(each) for each in outcomes.values() if not isinstance(each, Verdict))
         values = _means(verdicts)

@@ -100,9 +100,7 @@ class Evaluation:
         if jobs:
             with self._spans.span("read") as span:
                 gathered = self._gathering.gather(jobs, endings)
-                span.note(
-                    {"evaluator.traces": len(jobs), "evaluator.read": len(gathered.traces) + len(gathered.sessions)}
-                )
+                span.note({"evaluator.traces": len(jobs), "evaluator.read": gathered.number})
             pairs = list(self._pairs(jobs, gathered, endings))
             work = [item for pair in pairs for item in pair]
             self._judge(work, None if lane is Lane.PATIENT else self._patience)

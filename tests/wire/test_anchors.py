@@ -6,7 +6,7 @@ import json
 import re
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,7 +18,9 @@ from evaluator.anchor_rounds import Known
 from evaluator.anchors import dataset_of
 from evaluator.app import App, Desk
 from evaluator.batch import Backlog
+from evaluator.calls import Asked
 from evaluator.errors import Unavailable
+from evaluator.model import Ended
 from evaluator.report import gather
 from evaluator.report_page import page
 from evaluator.scheduler import Scheduler
@@ -370,3 +372,21 @@ def test_the_scheduler_has_judges_asked_and_a_stop_waits_for_no_round(weeks: Wee
     app.anchoring.start()
     scheduler.ask_anchors()
     assert len(known(weeks).judgings) == 2
+
+
+def test_what_a_round_cost_that_was_given_up_is_counted(
+    weeks: Weeks, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weeks.first(history=False)
+    anchoring, before = weeks.app.anchoring, sandbox.model.calls
+    asks = anchoring._calls.ask
+
+    def stopped_meanwhile(asked: Sequence[Asked], patience: float | None = None) -> Iterator[list[Ended]]:
+        anchoring.stop()
+        return asks(asked, patience)
+
+    monkeypatch.setattr(anchoring._calls, "ask", stopped_meanwhile)
+    with pytest.raises(Unavailable, match="stopping"):
+        anchoring.judge("helpfulness")
+    assert 0 < sandbox.model.calls - before < 30
+    assert weeks.app.state.spending()["helpfulness"].calls == sandbox.model.calls
