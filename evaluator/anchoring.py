@@ -73,6 +73,7 @@ class Anchoring:
         self._delivers = delivers
         self._spans = spans
         self._stopped = threading.Event()
+        self._asking = threading.Lock()
 
     def stop(self) -> None:
         """Ask nothing more; a round on its way is given up, and repeated by whoever comes next."""
@@ -117,8 +118,9 @@ class Anchoring:
         problem: EvaluatorError | None = None
         for name, (_, rubric, _) in self.held.items():
             try:
-                if self._is_due(name, rubric):
-                    self.judge(name)
+                with self._asking:
+                    if self._is_due(name, rubric):
+                        self.judge(name)
             except EvaluatorError as error:
                 _log.warning("a judge could not be asked about its anchors", rubric=name, reason=str(error))
                 if not self._stopped.is_set():
@@ -133,7 +135,9 @@ class Anchoring:
         if last is None or self._clock.now() - last.round.at < _AT_MOST:
             return False
         try:
-            self.judge(name, complete=False)
+            with self._asking:
+                if self.known(name).last == last:  # else it was asked while we waited
+                    self.judge(name, complete=False)
         except EvaluatorError as error:
             _log.warning("a score looks low and its judge could not be asked", rubric=name, reason=str(error))
             return False

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from threading import Event, Thread, current_thread
 from typing import Any, Final
 
 import pytest
@@ -390,3 +391,35 @@ def test_what_a_round_cost_that_was_given_up_is_counted(
         anchoring.judge("helpfulness")
     assert 0 < sandbox.model.calls - before < 30
     assert weeks.app.state.spending()["helpfulness"].calls == sandbox.model.calls
+
+
+def test_a_look_and_the_weekly_round_at_the_same_time_ask_a_judge_once(
+    weeks: Weeks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weeks.first(history=False)
+    weeks.at(timedelta())
+    anchoring, others, answers = weeks.app.anchoring, list[Thread](), list[bool]()
+    asks, knows, has_looked = anchoring._calls.ask, anchoring.known, Event()
+
+    def known_so_far(name: str) -> Known:
+        found = knows(name)
+        if current_thread() in others:
+            has_looked.set()
+        return found
+
+    def look() -> None:
+        answers.append(anchoring.again("helpfulness"))
+
+    def looked_meanwhile(asked: Sequence[Asked], patience: float | None = None) -> Iterator[list[Ended]]:
+        if not others:
+            others.append(Thread(target=look))
+            others[0].start()
+            assert has_looked.wait(10)
+        return asks(asked, patience)
+
+    monkeypatch.setattr(anchoring._calls, "ask", looked_meanwhile)
+    monkeypatch.setattr(anchoring, "known", known_so_far)
+    anchoring.due()
+    others[0].join(30)
+    assert len(known(weeks).judgings) == 2
+    assert answers == [True]
