@@ -110,13 +110,19 @@ def labelled_traces(desk: Desk, evaluator: Evaluator, against: str, since: timed
         if len(found) >= most:
             return found[:most]
     if not found:
-        name, last, of = evaluator.name, duration_text(since), "session" if of_sessions else "trace"
-        what = f"nobody gave a score {against!r} to a {of} that {name} judges in the last {last}"
-        more = (
-            f"name another score, look further back with --since 365d, or ask people for some: evaluator label {name}"
-        )
-        raise ConfigError([Problem(f"--against {against}", f"{what}: {more}")])
+        raise ConfigError([Problem(f"--against {against}", _nothing(evaluator, against, since, len(wanted)))])
     return found
+
+
+def _nothing(evaluator: Evaluator, against: str, since: timedelta, labels: int) -> str:
+    """Say why there is nothing labelled, and what to do."""
+    name, of = evaluator.name, "session" if evaluator.target == "session" else "trace"
+    what = f"nobody gave a score {against!r} to a {of} that {name} judges in the last {duration_text(since)}"
+    if labels:
+        why = "deleted, too old, in another environment, or without what it looks at"
+        what = f"{labels:,} labels {against!r} are there, and Langfuse shows nothing that {name} judges for any ({why})"
+    more = "name another score, look further back with --since 365d, or ask people for some"
+    return f"{what}: {more}: evaluator label {name}"
 
 
 def _is_of(score: RecordedScore, evaluator: Evaluator) -> bool:

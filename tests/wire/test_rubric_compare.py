@@ -105,4 +105,11 @@ def test_nothing_labelled_is_said_with_what_to_do(run: Run, config: Config) -> N
     done = run("rubric", "compare", "helpfulness", "--model", "big", "--against", "none", folder=config())
     assert done.returncode == 2
     assert "nobody gave a score 'none' to a trace that helpfulness judges in the last 90d" in done.stderr
+
+
+def test_labels_of_traces_that_are_gone_are_said_to_be_that(run: Run, config: Config, sandbox: Sandbox) -> None:
+    load(sandbox, [annotated(number, 4.0) for number in range(3)])
+    done = run("rubric", "compare", "helpfulness", "--model", "big", "--against", "quality", folder=config())
+    assert done.returncode == 2
+    assert "3 labels 'quality' are there, and Langfuse shows nothing that helpfulness judges for any" in done.stderr
     assert "evaluator label helpfulness" in done.stderr
