@@ -6,6 +6,7 @@ is found out on the other, which nobody who proposed has seen.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ _LONGEST_EXAMPLE: Final = 1500
 """Characters of all inputs of a trace that is proposed as a golden example; longer ones are not for a file."""
 
 _MOST_EXAMPLES: Final = 3
+_LONGEST_ID: Final = 48
+"""Characters; the name of an example has 60 at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +222,15 @@ def _example(rubric: Rubric, found: Disagreement, scale: SharedScale, redaction:
         return None
     told = next(iter(found.lesson.comments), "")
     why = f"A person said {_said(found.said, scale)}{': ' if told else ''}{told}"
-    name = f"labelled {found.each.trace.id[:12]}"
-    return Example(name=name, description=why[:200], inputs=dict(inputs), expect=expected)
+    return Example(name=_called(found.each.trace), description=why[:200], inputs=dict(inputs), expect=expected)
+
+
+def _called(material: Trace | Session) -> str:
+    """Return what an example is called, another than all others: its id, or of a step that of the step."""
+    id_ = material.root.id if isinstance(material, Trace) and material.whole is not None else material.id
+    if len(id_) > _LONGEST_ID:
+        id_ = hashlib.blake2b(id_.encode(errors="replace"), digest_size=16).hexdigest()
+    return f"labelled {id_}"
 
 
 def _expected(rubric: Rubric, said: Value, scale: SharedScale) -> Expectation | None:
