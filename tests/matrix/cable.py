@@ -25,6 +25,8 @@ class Cable:
         self.broken = 0
         self._here, self._there = here, there
         self._random = Random(0)
+        self._callers: set[asyncio.StreamWriter] = set()
+        self._calls: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cable", daemon=True)
 
@@ -40,7 +42,7 @@ class Cable:
         self._loop.close()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_unix_server(self._connected, str(self._here))
+        self._server = await asyncio.start_unix_server(self._accepted, str(self._here))
 
     async def _end(self) -> None:
         self._server.close()
@@ -48,6 +50,15 @@ class Cable:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for caller in self._callers:  # also one whose call ended before it began
+            caller.transport.abort()
+        await asyncio.sleep(0)  # or the loop is closed before the sockets are
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        call = asyncio.get_running_loop().create_task(self._connected(reader, writer))
+        self._callers.add(writer)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
@@ -55,6 +66,7 @@ class Cable:
                 back, forth = await asyncio.open_unix_connection(str(self._there))
             except OSError:
                 writer.transport.abort()
+                self._callers.discard(writer)
                 return
             ways = [
                 asyncio.create_task(self._carry(reader, forth, breaks=False)),
@@ -68,6 +80,7 @@ class Cable:
                 await asyncio.gather(*ways, return_exceptions=True)
                 forth.transport.abort()
                 writer.transport.abort()
+                self._callers.discard(writer)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, breaks: bool) -> None:
         while data := await reader.read(_CHUNK):

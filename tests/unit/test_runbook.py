@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -85,12 +86,22 @@ def _values(name: str, nodes: Iterable[ast.AST]) -> Iterator[ast.expr]:
 def called(name: str, place: int = 0) -> set[str]:
     """Return the texts that may stand at a place of the arguments of calls of a function."""
     found: set[str] = set()
+    for call, scope in calls().get(name, ()):
+        if len(call.args) > place:
+            found |= {*texts(call.args[place], scope)}
+    return found
+
+
+@functools.cache
+def calls() -> dict[str, list[tuple[ast.Call, ast.AST]]]:
+    """Return the calls of each function, with the functions they stand in or the module."""
+    found: dict[str, list[tuple[ast.Call, ast.AST]]] = {}
     for tree in TREES:
         for scope in ast.walk(tree):
             if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
                 for node in ast.walk(scope) if not isinstance(scope, ast.Module) else _outside(scope):
-                    if isinstance(node, ast.Call) and _name(node.func) == name and len(node.args) > place:
-                        found |= {*texts(node.args[place], scope)}
+                    if isinstance(node, ast.Call):
+                        found.setdefault(_name(node.func), []).append((node, scope))
     return found
 
 
@@ -106,6 +117,7 @@ def _name(function: ast.expr) -> str:
     )
 
 
+@functools.cache
 def kinds() -> set[str]:
     """Return every kind of failure there is."""
     table = {text for value in _assigned("_KINDS", ast.Module([], [])) for text in texts(value, ast.Module([], []))}
@@ -124,6 +136,7 @@ def kinds() -> set[str]:
     return {kind for kind in said | scored if isinstance(kind, str) and KIND.fullmatch(kind)}
 
 
+@functools.cache
 def messages() -> set[str]:
     """Return the title of every message that people get."""
     found = called("notice") | called("_Said") | called("post")

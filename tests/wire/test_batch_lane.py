@@ -35,6 +35,13 @@ batches: {every: 10m}
 """
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider takes hours and is looked at ever less often; the stand-in takes no time."""
+    monkeypatch.setattr("evaluator.service._FIRST_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("evaluator.service._LONGEST_LOOK_SECONDS", 0.3)
+
+
 @pytest.fixture
 def folder(config: Config) -> Path:
     return config(rules="[{name: answered, rule: not_empty}]", rubrics={"helpfulness": RUBRIC}, service=SERVICE)

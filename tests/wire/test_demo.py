@@ -7,17 +7,28 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 
-def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) -> None:
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short name: with that of a test the address of the demo's socket is too long."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_the_demo_runs_everything_and_tells_what_slack_received(temporary: Path) -> None:
     clean = {
         k: v for k, v in os.environ.items() if not k.startswith(("LANGFUSE", "OPENAI", "SLACK", "EVALUATOR", "REDIS"))
     }
     done = subprocess.run(
         [sys.executable, "-m", "evaluator.cli", "demo", "--weeks", "11", "--traces-per-week", "220"],
-        env={**clean, "COLUMNS": "140", "TMPDIR": str(tmp_path)},
-        cwd=tmp_path,
+        env={**clean, "COLUMNS": "140", "TMPDIR": str(temporary)},
+        cwd=temporary,
         capture_output=True,
         text=True,
         timeout=280,
@@ -41,4 +52,4 @@ def test_the_demo_runs_everything_and_tells_what_slack_received(tmp_path: Path) 
     written = re.search(r"found out later: (\S+\.html)", done.stdout)
     assert written is not None
     assert "faithfulness" in Path(written[1]).read_text()
-    assert list(tmp_path.iterdir()) == [Path(written[1]).parent]  # and nothing else is left behind
+    assert list(temporary.iterdir()) == [Path(written[1]).parent]  # and nothing else is left behind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,23 +20,29 @@ from traces import Observation, Trace
 PAGE = Path(__file__).parents[2] / "docs" / "instrument.md"
 
 
-@pytest.fixture
-def recorded(sandbox: Sandbox, environment: dict[str, str], tmp_path: Path) -> Sandbox:
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """The stand-in, after everything on the page was run from top to bottom in one program."""
-    program = tmp_path / "program.py"
+    program = tmp_path_factory.mktemp("page") / "program.py"
     program.write_text("\n\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)))
-    release = {"LANGFUSE_RELEASE": "abc123", "LANGFUSE_TRACING_ENVIRONMENT": "production"}
-    done = subprocess.run(
-        [sys.executable, str(program)],
-        env={**environment, **release},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Failed to export" not in done.stderr
-    return sandbox
+    with Sandbox() as running:
+        running.model.latency_seconds = 0.0
+        environment = {
+            "LANGFUSE_BASE_URL": running.langfuse_url,
+            "LANGFUSE_PUBLIC_KEY": running.public_key,
+            "LANGFUSE_SECRET_KEY": running.secret_key,
+            "LANGFUSE_RELEASE": "abc123",
+            "LANGFUSE_TRACING_ENVIRONMENT": "production",
+            "OPENAI_BASE_URL": running.model_url,
+            "OPENAI_API_KEY": "sk-sandbox",
+        }
+        done = subprocess.run(
+            [sys.executable, str(program)], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Failed to export" not in done.stderr
+        assert len(running.langfuse.all_scores()) == 1  # the thumb; a test below adds those of rules
+        yield running
 
 
 def whole_traces(service: OpenService) -> dict[str, list[Trace]]:
@@ -56,7 +63,7 @@ def only(trace: Trace, kind: str) -> Observation:
     return found
 
 
-def test_every_snippet_runs_and_records_what_it_promises(recorded: Sandbox, service: OpenService) -> None:
+def test_every_snippet_runs_and_records_what_it_promises(sandbox: Sandbox, service: OpenService) -> None:
     traces = whole_traces(service)
     counts = {name: len(each) for name, each in traces.items()}
     assert counts == {"answer-user-query": 2, "answer-with-prompt": 1, "answer-and-log": 1, "answer-over-otel": 1}
@@ -74,13 +81,13 @@ def test_every_snippet_runs_and_records_what_it_promises(recorded: Sandbox, serv
     assert only(traces["answer-and-log"][0], "TOOL").parent_id != traces["answer-and-log"][0].root.id
 
 
-def test_the_thumb_lands_on_the_trace_that_was_logged(recorded: Sandbox) -> None:
-    (thumb,) = recorded.langfuse.all_scores()
+def test_the_thumb_lands_on_the_trace_that_was_logged(sandbox: Sandbox) -> None:
+    (thumb,) = [score for score in sandbox.langfuse.all_scores() if score["name"] == "user-feedback"]
     assert (thumb["name"], thumb["value"], thumb["dataType"]) == ("user-feedback", 0, "BOOLEAN")
     assert thumb["id"] == f"{thumb['traceId']}-user-feedback"
 
 
-def test_rules_find_what_they_look_for(recorded: Sandbox, service: OpenService, config: Config) -> None:
+def test_rules_find_what_they_look_for(sandbox: Sandbox, service: OpenService, config: Config) -> None:
     config(
         rules="- {name: answered, rule: not_empty}\n- {name: user, rule: has_user_id}\n"
         "- {name: session, rule: has_session_id}\n- {name: calls, rule: tool_call_count}",

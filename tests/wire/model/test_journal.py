@@ -21,7 +21,7 @@ def test_a_call_is_noted_with_its_reply_and_its_time(opened: Open) -> None:
     assert (sent.model, sent.opinion, sent.failed) == ("gpt", 0, "")
     assert sent.reply.usage == outcome.usage
     assert sent.ended is not None
-    assert 0 < sent.ended - sent.began < 5
+    assert 0 < sent.ended - sent.began < 60
 
 
 def test_each_attempt_is_noted_with_what_kept_it_from_an_answer(opened: Open, server: Answering) -> None:
