@@ -14,11 +14,14 @@ known only then; nor may it be opened twice in one process, as is done when defi
 from __future__ import annotations
 
 import base64
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+import structlog
 
 from evaluator.model import Journal, Sent, attempt_of, titled
 from judges import PartPrompt, Prompt, Question, Reply, answers_of
@@ -36,6 +39,8 @@ _LONGEST_NAME: Final = 200
 _A_SECOND: Final = 1_000_000_000
 _CALLS_A_REQUEST: Final = 32
 """Each holds a whole prompt, and Langfuse takes some megabytes at once."""
+
+_log = structlog.get_logger(__name__)
 
 Which = Literal["all", "failures", "off"]
 
@@ -125,7 +130,8 @@ class JudgeTraces:
             told |= _generation(call.question.prompt, used.model or call.question.prompt.model, used)
         span.set_attributes(told)
         span.end(max((ended for _, ended in times), default=None))
-        return f"{span.get_span_context().trace_id:032x}"
+        seen = span.get_span_context()
+        return f"{seen.trace_id:032x}" if seen.is_valid else None
 
     def close(self) -> None:
         """Send what is waiting."""
@@ -185,11 +191,14 @@ class JudgeTraces:
     def _open(self) -> TracerProvider:
         from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415
 
+        if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
+            _log.warning("judge calls are not seen in Langfuse: the environment says OTEL_SDK_DISABLED=true")
         exporter = OTLPSpanExporter(self._endpoint, headers=self._headers, compression=Compression.Gzip)
         # What the environment says of traces concerns those of the service itself, not these.
         provider = TracerProvider(resource=Resource({_keys().ENVIRONMENT: ENVIRONMENT}), sampler=ALWAYS_ON)

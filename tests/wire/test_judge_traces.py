@@ -74,6 +74,24 @@ def test_every_call_is_a_trace_of_its_own_that_nobody_judges(
         assert sweep(app, timedelta(hours=1), drain=True, threads=2).found.traces == 0
 
 
+def test_where_the_environment_forbids_all_tracing_no_score_names_a_trace_that_is_not_there(
+    sandbox: Sandbox,
+    service: OpenService,
+    traffic: Traffic,
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    traffic.add(2)
+    with service(config(rules="[]", service=service_file("all"))) as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    found = scores(sandbox, "helpfulness")
+    assert len(found) == 2
+    assert not any("judge_trace_id" in score["metadata"] for score in found)
+    assert capsys.readouterr().out.count("judge calls are not seen in Langfuse") == 1
+
+
 @pytest.mark.parametrize(("malformed", "expected"), [(1.0, 3), (0.0, 0)])
 def test_by_default_only_failed_calls_are_traced(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, malformed: float, expected: int
