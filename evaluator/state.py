@@ -140,7 +140,7 @@ class State:
         free: set[str] = set()
         for bucket, group in self._buckets("claimed", refs).items():
             ended = group[0].ended
-            around = [self._bucket_at("claimed", ended + hours * _HOUR) for hours in (-1, 1)]
+            around = [hour_key(self._namespace, "claimed", ended + hours * _HOUR) for hours in (-1, 1)]
             ids = [ref.id for ref in group]
             with reachable():
                 flags = cast("bytes", self._scripts["unclaimed"]([bucket, *around], [orjson.dumps(ids)]))
@@ -208,8 +208,10 @@ class State:
         places: dict[str, int] = {}
         slots: dict[str, int] = {}
         rows = []
+        ref, place = None, 0
         for each in settled:
-            place = places.setdefault(self._bucket("settled", each.ref), len(places) + 1)
+            if each.ref is not ref:  # those of one trace come one after the other
+                ref, place = each.ref, places.setdefault(self._bucket("settled", each.ref), len(places) + 1)
             letter = (text_of(each.letter), each.letter.at.timestamp()) if each.letter else ("", 0)
             key, field = self._promise(each, each.handed, at) if each.handed and at else ("", "")
             slot = slots.setdefault(key, len(slots) + 1) if key else 0
@@ -372,10 +374,7 @@ class State:
         return ":".join((self._namespace, *parts))
 
     def _bucket(self, kind: str, ref: Ref) -> str:
-        return self._bucket_at(kind, ref.ended)
-
-    def _bucket_at(self, kind: str, at: datetime) -> str:
-        return hour_key(self._namespace, kind, at)
+        return hour_key(self._namespace, kind, ref.ended)
 
     def _promise(self, settled: Settled, handed: datetime, at: datetime) -> tuple[str, str]:
         key, slot = slot_of(self._namespace, handed)

@@ -232,6 +232,14 @@ class Trace:
         """Return the trace as one plain JSON object, made once: what a JSONPath sees, of a part the whole."""
         return self.once("document", self._as_document)
 
+    def document_with(self, key: str | None) -> dict[str, Any]:
+        """Return as much of `document` as a path sees that begins with `key`: most look at the root alone."""
+        if key != "root":
+            return self.document()
+        if self.whole is not None:
+            return self.whole.document_with(key)
+        return self.once("root", lambda: {"root": self.root.document()})
+
     def once(self, what: str, make: Callable[[], T]) -> T:
         """Return what `make` gives, made once for this trace under the name `what`: many ask for the same."""
         if what not in self._made:
@@ -242,7 +250,7 @@ class Trace:
     def _as_document(self) -> dict[str, Any]:
         if self.whole is not None:
             return {**self.whole.document(), "observation": self.root.document()}
-        root = self.root.document()
+        root = self.document_with("root")["root"]
         return {
             "id": self.id,
             "name": self.name,

@@ -92,11 +92,8 @@ def score_id(project_id: str, subject: Subject, name: str) -> str:
     read the same.
     """
     parts = (project_id, subject.trace_id, subject.observation_id, subject.session_id, name)
-    return _uuid5(f"[{', '.join(map(_json, parts))}]")
-
-
-def _json(part: str | None) -> str:
-    return "null" if part is None else encode_basestring_ascii(part)
+    written = ["null" if part is None else encode_basestring_ascii(part) for part in parts]
+    return _uuid5(f"[{', '.join(written)}]")
 
 
 def _uuid5(name: str) -> str:

@@ -49,7 +49,7 @@ class Path(Parsed):
     `$.root.input`, `$.observations[?@.type == 'TOOL'].output`, `$.observation.output`, `$.traces[-1].root.output`
     """
 
-    __slots__ = ("_query", "_steps")
+    __slots__ = ("_query", "_steps", "key")
 
     expected: ClassVar = "a JSONPath such as $.root.output"
     json_schema: ClassVar = {
@@ -62,13 +62,8 @@ class Path(Parsed):
         super().__init__(text)
         self._query = query
         self._steps = steps(query)
-
-    @property
-    def key(self) -> str | None:
+        self.key = _first_name(query)
         """The name right behind the `$`; None when the path begins otherwise."""
-        first = self._query.segments[0].selectors if self._query.segments else ()
-        named = isinstance(self._query.segments[0], JSONPathChildSegment) if first else False
-        return first[0].name if named and len(first) == 1 and isinstance(first[0], NameSelector) else None
 
     @classmethod
     def parse(cls, text: str) -> Path:
@@ -91,7 +86,7 @@ class Path(Parsed):
         """
         if self._steps is None:
             return [node.value for node in self._nodes(material)]
-        values: list[Any] = [material.document()]
+        values: list[Any] = [material.document_with(self.key)]
         for step in self._steps:
             values = step(values)
         return values
@@ -109,3 +104,11 @@ class Path(Parsed):
             return list(self._query.find(material.document()))
         except RecursionError:
             return []
+
+
+def _first_name(query: jsonpath_rfc9535.JSONPathQuery) -> str | None:
+    first = query.segments[0] if query.segments else None
+    if not isinstance(first, JSONPathChildSegment) or len(first.selectors) != 1:
+        return None
+    selector = first.selectors[0]
+    return selector.name if isinstance(selector, NameSelector) else None

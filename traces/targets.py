@@ -40,6 +40,9 @@ class Material(Protocol):
     def document(self) -> dict[str, Any]:
         """Return it as one plain JSON object."""
 
+    def document_with(self, key: str | None) -> dict[str, Any]:
+        """Return as much of it as a path sees that begins with `key`; None is for any path."""
+
     def transcript(self) -> str:
         """Return it as text, in order."""
 

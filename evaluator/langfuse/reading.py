@@ -62,7 +62,10 @@ def root_of(row: Row) -> TraceRoot | None:
 
 def observation_of(row: Row) -> Observation:
     """Read an observation with everything in it."""
+    # There are hundreds in a batch, and most have none of these: what is not there is not read.
     get = row.get
+    metadata, usage, version = get("metadata"), get("usageDetails"), get("promptVersion")
+    cost, first_token = get("totalCost"), get("timeToFirstToken")
     return Observation(
         id=row["id"],
         trace_id=row["traceId"],
@@ -76,13 +79,13 @@ def observation_of(row: Row) -> Observation:
         output=_value(get("output")),
         level=get("level") or "DEFAULT",
         status_message=get("statusMessage") or None,
-        metadata=_mapping(get("metadata")),
+        metadata=_mapping(metadata) if metadata else {},
         model=get("model") or get("providedModelName") or None,
-        usage=_numbers(get("usageDetails")),
-        cost=_number(get("totalCost")),
+        usage=_numbers(usage) if usage else {},
+        cost=None if cost is None else _number(cost),
         prompt_name=get("promptName") or None,
-        prompt_version=_whole(get("promptVersion")),
-        time_to_first_token=_number(get("timeToFirstToken")),
+        prompt_version=None if version is None else _whole(version),
+        time_to_first_token=None if first_token is None else _number(first_token),
         updated=moment(get("updatedAt")),
     )
 
