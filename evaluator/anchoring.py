@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from evaluator.alert_memory import AlertMemory
 from evaluator.anchor_rounds import ROUNDS, Judging, Known, place_of
 from evaluator.anchors import AnchorSets, AnchorStore, Item, Made, left_out_in_words, scale_of, weighted
 from evaluator.calls import Asked, Calls
@@ -56,6 +57,7 @@ class Anchoring:
         langfuse: AnchorStore,
         calls: Calls,
         state: State,
+        memory: AlertMemory,
         seen: JudgesSeen,
         clock: Clock,
         evaluators: Callable[[], Mapping[str, Evaluator]],
@@ -67,6 +69,7 @@ class Anchoring:
         self._sets = AnchorSets(langfuse, clock)
         self._calls = calls
         self._state = state
+        self._memory = memory
         self._seen = seen
         self._clock = clock
         self._evaluators = evaluators
@@ -98,8 +101,8 @@ class Anchoring:
         Raises:
             Unavailable: Redis.
         """
-        with self._state.monitor(place_of(name)) as record:
-            return Known.from_json(record.state)
+        place = place_of(name)
+        return Known.from_json(self._memory.states([place])[place])
 
     def anchored(self, name: str) -> Anchored | None:
         """Return what anchors know of the judge of a score; None where it has none.

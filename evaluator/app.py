@@ -149,7 +149,7 @@ def open_app(
         alerts = AlertMemory(client, namespace)
         delivery = Delivery(state, alerts, told, clock, opening.sender(settings), spans)
         asks = Calls(model, seen, spans)
-        around = (langfuse, asks, state, judges, clock, prompts.evaluators)
+        around = (langfuse, asks, state, alerts, judges, clock, prompts.evaluators)
         anchoring = Anchoring(*around, delivers=bool(told), spans=spans)
         watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks, anchoring)
         yield App(

@@ -423,3 +423,10 @@ def test_a_look_and_the_weekly_round_at_the_same_time_ask_a_judge_once(
     others[0].join(30)
     assert len(known(weeks).judgings) == 2
     assert answers == [True]
+
+
+def test_to_see_what_is_known_of_a_judge_writes_nothing(weeks: Weeks, valkey: redis.Redis) -> None:
+    before = everything(valkey)
+    assert weeks.app.anchoring.known("helpfulness") == Known()
+    assert weeks.app.anchoring.anchored("helpfulness") is not None
+    assert everything(valkey) == before
