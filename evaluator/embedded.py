@@ -28,6 +28,8 @@ from evaluator.errors import ConfigError, Problem, Unavailable
 _LONGEST_SOCKET_PATH: Final = 100
 """Unix socket addresses end at 104 bytes on macOS and 108 on Linux."""
 
+_MOST_OF_THE_SYSTEM: Final = 103 if sys.platform == "darwin" else 107
+
 READY: Final = "ready"
 """What the keeper says when the server answers; anything else is why it does not."""
 
@@ -74,7 +76,10 @@ def socket_of(folder: Path) -> Path:
     found = private.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(errno.EPERM, f"{private} is not ours alone")
-    return private / "valkey.sock"
+    if len(str(short_place := private / "valkey.sock").encode()) > _MOST_OF_THE_SYSTEM:
+        # In a folder of temporary files that is itself so deep the server would die without a word.
+        raise OSError(errno.ENAMETOOLONG, "its path, and that of TMPDIR, are too long for a socket")
+    return short_place
 
 
 def _answers(address: str) -> bool:

@@ -58,6 +58,14 @@ def test_a_path_too_long_for_a_socket_still_works(tmp_path: Path) -> None:
         assert len(url) < 110
 
 
+def test_a_path_for_which_no_socket_is_short_enough_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("x" * 60) / ("y" * 60)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    deep.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="TMPDIR, are too long for a socket"), embedded_redis(deep / "data"):
+        pass
+
+
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").write_text("in the way")
     with pytest.raises(Unavailable, match="does not start"), embedded_redis(tmp_path):
