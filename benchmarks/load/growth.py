@@ -17,7 +17,7 @@ LATENCIES: Final = (0.05, 0.5, 5.0)
 IN_FLIGHT: Final = 64
 """Judge calls at once in each process, as by default."""
 
-_MOST_A_SECOND: Final = 1_500
+_MOST_A_SECOND: Final = 3_000
 """More than this machine's cores manage: so much work waits at least."""
 
 _CONFIG: Final = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from operator import itemgetter
 from typing import Final
 
 from benchmarks.load.measuring import Bench, bench, cpu_of, table
@@ -11,6 +12,9 @@ from benchmarks.load.outside import Setting
 
 SIZES: Final = (2_000, 22_000)
 """Two sizes, so that the start can be told apart from the work."""
+
+_ROUNDS: Final = 3
+"""The best of them counts: whatever else the machine does only ever adds."""
 
 _RULES: Final = (
     "- {name: answered, rule: not_empty}",
@@ -25,7 +29,7 @@ def measure(sizes: tuple[int, ...] = SIZES, rules: int = 5) -> str:
     """Evaluate two worlds by rules alone and return what one more trace costs."""
     files = {"rules.yaml": "\n".join(_RULES[:rules]) + "\n", "evaluator.yaml": "discovery: {quiet_for: 1s}\n"}
     with bench(files) as made:
-        runs = [_run(made, number, rules) for number in sizes]
+        runs = [min((_run(made, number, rules, at) for at in range(_ROUNDS)), key=itemgetter(1)) for number in sizes]
     rows = [[f"{n:,}", f"{cpu:.1f}", f"{store:.1f}", f"{wall:.1f}", f"{mb:.0f}"] for n, cpu, store, wall, mb in runs]
     (few, least, *_), (many, most, *_) = runs[0], runs[-1]
     each = (most - least) / (many - few)
@@ -33,11 +37,11 @@ def measure(sizes: tuple[int, ...] = SIZES, rules: int = 5) -> str:
     return said + table(["traces", "CPU s", "Valkey CPU s", "wall s", "peak MB"], rows)
 
 
-def _run(made: Bench, number: int, rules: int) -> tuple[int, float, float, float, float]:
+def _run(made: Bench, number: int, rules: int, at: int) -> tuple[int, float, float, float, float]:
     now = time.time()
     made.outside.reset(Setting(first=now - 3000, step=2400 / number, count=number))
     before = cpu_of(made.store.process)
-    ended = made.run("sweep", "--since", "1h", "--drain", "--json", EVALUATOR_NAMESPACE=f"rules-{number}")
+    ended = made.run("sweep", "--since", "1h", "--drain", "--json", EVALUATOR_NAMESPACE=f"rules-{number}-{at}")
     counts = made.outside.counts()
     if counts["ids"] != number * rules:
         raise SystemExit(f"{counts['ids']} scores of {number * rules}: {ended.said}")
