@@ -130,15 +130,17 @@ def test_files_and_socket_are_for_nobody_else(tmp_path: Path) -> None:
 
 def test_a_socket_in_a_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / ("x" * 60) / ("y" * 60)
-    temporary = tmp_path / "t"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    with embedded_redis(deep) as url:
-        (private,) = temporary.iterdir()
-        assert url == f"unix://{private}/valkey.sock"
-    private.chmod(0o777)
-    with pytest.raises(ConfigError, match="EVALUATOR_DATA: cannot be used"), embedded_redis(deep):
-        pass
+    with tempfile.TemporaryDirectory() as temporary:
+        # The keeper is another process, and must come to the same place.
+        monkeypatch.setenv("TMPDIR", temporary)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        with embedded_redis(deep) as url:
+            (private,) = Path(temporary).iterdir()
+            assert url == f"unix://{private}/valkey.sock"
+            assert answers(url)
+        private.chmod(0o777)
+        with pytest.raises(ConfigError, match="EVALUATOR_DATA: cannot be used"), embedded_redis(deep):
+            pass
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

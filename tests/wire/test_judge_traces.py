@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from evaluator.service import sweep
 from sandbox.server import Sandbox
@@ -80,16 +81,15 @@ def test_where_the_environment_forbids_all_tracing_no_score_names_a_trace_that_i
     traffic: Traffic,
     config: Config,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     traffic.add(2)
-    with service(config(rules="[]", service=service_file("all"))) as app:
+    with capture_logs() as lines, service(config(rules="[]", service=service_file("all"))) as app:
         sweep(app, timedelta(hours=1), drain=True, threads=2)
     found = scores(sandbox, "helpfulness")
     assert len(found) == 2
     assert not any("judge_trace_id" in score["metadata"] for score in found)
-    assert capsys.readouterr().out.count("judge calls are not seen in Langfuse") == 1
+    assert sum("judge calls are not seen in Langfuse" in line["event"] for line in lines) == 1
 
 
 @pytest.mark.parametrize(("malformed", "expected"), [(1.0, 3), (0.0, 0)])
