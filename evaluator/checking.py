@@ -5,7 +5,7 @@ measured, in CPU seconds of its thread (a loaded machine makes no rule slow). On
 and a rule that does so three times in a row rests for a while: it costs that trace its score, and no other anything.
 
 No check has used more CPU than time has passed, and to ask for the time is nearly free. To ask for a thread's CPU is a
-call into the kernel, which took a sixth of all CPU: it is read now and then, and when a check did take long.
+call into the kernel, twelve for a trace: it is read now and then, and when a check did take long.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluator.calibration import calibrate
+from evaluator.calibration import Calibration, calibrate
 from evaluator.label_queue import LabelQueue, place_of, queue_of
 from evaluator.langfuse import QueueItem, Window
 from judges import Rubric, RubricSpec
@@ -62,6 +62,13 @@ def queue(lots: Sequence[tuple[datetime, Sequence[int]]]) -> LabelQueue:
     return queue_of("q", "helpfulness labels", SALT, items)
 
 
+def held(rows: list[RecordedScore], asked: LabelQueue, rng: np.random.Generator | None = None) -> Calibration:
+    """Hold the judge against people, now."""
+    since, now = NOW - timedelta(days=90), NOW + timedelta(seconds=1)
+    rng = np.random.default_rng(0) if rng is None else rng
+    return calibrate(Recorded(rows), RUBRIC, "quality", since=since, now=now, rng=rng, queue=asked)
+
+
 @pytest.fixture
 def week() -> tuple[list[RecordedScore], dict[int, float], list[RecordedScore]]:
     """A week in whose second half the judge is one too kind; people's labels of everything."""
@@ -86,15 +93,7 @@ def test_two_draws_of_different_depth_count_by_how_likely_each_was(
     wanted = {f"l{n}" for n in [*early, *late]}
     given = [each for each in labels if each.id in wanted]
     rng = np.random.default_rng(0)
-    found = calibrate(
-        Recorded([*scores, *given]),
-        RUBRIC,
-        "quality",
-        since=NOW - timedelta(days=90),
-        now=NOW + timedelta(seconds=1),
-        rng=rng,
-        queue=asked,
-    ).corrected
+    found = held([*scores, *given], asked, rng).corrected
     assert found is not None
     assert found.labels == len(early) + len(late) > 80
     mean = float(np.mean(list(truth.values())))
@@ -111,15 +110,7 @@ def test_what_was_chosen_and_what_nobody_asked_for_correct_nothing(
     scores, truth, labels = week
     chosen = [n for n in truth if not is_drawn(place_of((f"{n:032x}", None, None), SALT))][:40]
     given = [labels[n] for n in chosen] + [labels[n] for n in sorted(set(truth) - set(chosen))[:30]]
-    found = calibrate(
-        Recorded([*scores, *given]),
-        RUBRIC,
-        "quality",
-        since=NOW - timedelta(days=90),
-        now=NOW + timedelta(seconds=1),
-        rng=np.random.default_rng(0),
-        queue=queue([(NOW, chosen)]),
-    )
+    found = held([*scores, *given], queue([(NOW, chosen)]))
     assert found.corrected is None
     assert found.found is not None
     assert found.found.n == 30
@@ -133,15 +124,7 @@ def test_nine_labels_drawn_this_week_are_too_few_and_older_ones_go_on_correcting
 
     def by(number: int) -> str:
         told = [each for n, each in enumerate(given) if n not in drawn[number:]]
-        found = calibrate(
-            Recorded([*scores, *told]),
-            RUBRIC,
-            "quality",
-            since=NOW - timedelta(days=90),
-            now=NOW + timedelta(seconds=1),
-            rng=np.random.default_rng(0),
-            queue=queue([(NOW, drawn[:number])]),
-        ).corrected
+        found = held([*scores, *told], queue([(NOW, drawn[:number])])).corrected
         return "" if found is None else found.by
 
     assert "this week" not in by(9)
