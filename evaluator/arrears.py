@@ -43,14 +43,20 @@ class Arrears:
             pipe = self._redis.pipeline()
             for evaluator, parked in of.items():
                 pipe.rpush(self._list(evaluator), _packed(parked))
+                pipe.sadd(self._ids(evaluator), *(job.ref.id for job in parked))
                 pipe.hincrby(self._key("parked"), evaluator, len(parked))
             pipe.execute()
 
     def parked(self) -> dict[str, int]:
-        """Return how many pairs are parked, by evaluator."""
+        """Return how many pairs are parked, by evaluator; one that was parked again by a backfill is one."""
         with reachable():
             counts = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("parked")))
-        return {name.decode(): int(count) for name, count in counts.items() if int(count) > 0}
+            jobs = {name.decode(): int(count) for name, count in counts.items() if int(count) > 0}
+            pipe = self._redis.pipeline(transaction=False)
+            for name in jobs:
+                pipe.scard(self._ids(name))
+            # A release that kept no ids may have parked all there is, and a pair's second copy outlives its id.
+            return {name: number or jobs[name] for name, number in zip(jobs, pipe.execute(), strict=True)}
 
     def first_parked(self, evaluator: str) -> Sequence[Job]:
         """Return the jobs of an evaluator that were parked first together; they stay until `unpark`."""
@@ -63,6 +69,7 @@ class Arrears:
         with reachable():
             pipe = self._redis.pipeline()
             pipe.lpop(self._list(evaluator))
+            pipe.srem(self._ids(evaluator), *(job.ref.id for job in jobs))
             pipe.hincrby(self._key("parked"), evaluator, -len(jobs))
             pipe.execute()
 
@@ -98,6 +105,9 @@ class Arrears:
 
     def _list(self, evaluator: str) -> str:
         return self._key("parked", evaluator)
+
+    def _ids(self, evaluator: str) -> str:
+        return self._key("parked", "ids", evaluator)
 
     def _key(self, *parts: str) -> str:
         return ":".join((self._namespace, *parts))

@@ -168,7 +168,6 @@ class Backfill:
         self._more: Callable[[int], None] = lambda _: None
         self._discovery = app.discovery(self._put)
         self._looked = -_LOOK_SECONDS
-        self._counted: tuple[float, set[tuple[str, str]]] = (-_LOOK_SECONDS, set())
         self._before = app.state.funnel()
         self._progress = self._positions.read(request)
         self._safe = self._progress.at
@@ -234,18 +233,11 @@ class Backfill:
             self._weeks.written(found.raised)
             self._progress.raised += len(found.raised)
             self._progress.refused += len(refused)
-        jobs = self._app.state.reopen(found.missing, found.replaced, NO_MONEY, self._waiting())
+        jobs = self._app.state.reopen(found.missing, found.replaced, NO_MONEY)
         if self._left is not None:
             jobs = jobs[: self._left]
             self._left -= len(jobs)
         return jobs
-
-    def _waiting(self) -> set[tuple[str, str]]:
-        """Return the pairs that wait on the queue; looked up anew every few seconds, for it may be long."""
-        now = self._app.clock.monotonic()
-        if now - self._counted[0] >= _LOOK_SECONDS:
-            self._counted = now, self._queue.pairs()
-        return self._counted[1]
 
     def _put(self, jobs: Sequence[Job]) -> None:
         """Hand over one message once few are waiting."""

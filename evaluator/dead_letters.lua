@@ -1,7 +1,7 @@
 -- What becomes of dead letters, each as one step; dead_letters.py names the scripts by the line "-- name".
 -- KEYS of all: funnel, dead, dead:at, dead:begun, dead:counts, then of each row the bucket of its terminal state and its
 -- remembered outcomes. ARGV of all: seconds to keep a state, JSON [[trace id, evaluator, kind of failure, time], ...]
--- The funnel of the hour and what is told to /metrics stand beside these keys.
+-- The funnel of the hour, what is told to /metrics and the pairs that are open stand beside these keys.
 -- A letter with another time than that in its row is another one, which somebody wrote since: it is left alone.
 
 -- begin
@@ -23,6 +23,9 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
       if redis.call('HGET', KEYS[4], pair) ~= at then
         redis.call('HSET', KEYS[4], pair, at)
         redis.call('HDEL', bucket, pair)
+        local open = (string.gsub(bucket, ':settled:', ':open:'))
+        redis.call('SADD', open, pair)
+        redis.call('EXPIRE', open, 2592000)
         local field, hour = one[2] .. '/failed/' .. one[3], (string.gsub(bucket, ':settled:', ':hour:'))
         redis.call('HINCRBY', KEYS[1], field, -1)
         if redis.call('EXISTS', hour) == 1 then redis.call('HINCRBY', hour, field, -1) end
@@ -70,6 +73,7 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
     redis.call('HINCRBY', KEYS[5], 'dropped', 1)
     if redis.call('HGET', KEYS[4], pair) == one[4] and redis.call('HSETNX', bucket, pair, 'failed/' .. one[3]) == 1 then
       redis.call('EXPIRE', bucket, ARGV[1])
+      redis.call('SREM', (string.gsub(bucket, ':settled:', ':open:')), pair)
       local field, hour = one[2] .. '/failed/' .. one[3], (string.gsub(bucket, ':settled:', ':hour:'))
       redis.call('HINCRBY', KEYS[1], field, 1)
       if redis.call('EXISTS', hour) == 1 then redis.call('HINCRBY', hour, field, 1) end

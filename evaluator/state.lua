@@ -22,8 +22,31 @@ return table.concat(digits)
 -- KEYS: funnel, promises, bucket..., funnel of each bucket's hour...
 -- ARGV: seconds to keep, JSON [[bucket index, [funnel field, ...], [trace id, ...]], ...], seconds to keep hours,
 --   slot of the promise or '', seconds to keep promises
--- Returns how many were new. A trace counts in the funnel once, however often it is claimed.
+-- Returns how many were new. A trace counts in the funnel once, however often it is claimed, and a pair as sampled once,
+-- whoever hands it over: N:open:HOUR beside the bucket holds the pairs that are counted and have not ended.
 local fresh, buckets, slot = 0, (#KEYS - 2) / 2, ARGV[4]
+local function opened(bucket, ids, evaluator)
+  local open, settled = (string.gsub(bucket, ':claimed:', ':open:')), (string.gsub(bucket, ':claimed:', ':settled:'))
+  local own, number = '/' .. evaluator, 0
+  for at = 1, #ids, 1000 do
+    local pairs, new = {}, {}
+    for i = at, math.min(at + 999, #ids) do
+      local id = string.gsub(ids[i], '/late$', '')  -- what an evaluator claims for itself is ID/EVALUATOR
+      pairs[#pairs + 1] = string.sub(id, -#own) == own and id or id .. own
+    end
+    local states = redis.call('HMGET', settled, unpack(pairs))
+    for i, pair in ipairs(pairs) do
+      if not states[i] then
+        new[#new + 1] = pair
+      else  -- a worker was faster than this claim
+        number = number + redis.call('SREM', open, pair .. ' early')
+      end
+    end
+    if #new > 0 then number = number + redis.call('SADD', open, unpack(new)) end
+  end
+  redis.call('EXPIRE', open, 2592000)
+  return number
+end
 for _, one in ipairs(cjson.decode(ARGV[2])) do
   local ids, new = one[3], 0
   for at = 1, #ids, 1000 do
@@ -31,10 +54,14 @@ for _, one in ipairs(cjson.decode(ARGV[2])) do
   end
   if new > 0 then
     for _, field in ipairs(one[2]) do
-      redis.call('HINCRBY', KEYS[1], field, new)
-      redis.call('HINCRBY', KEYS[2 + buckets + one[1]], field, new)
-      if slot ~= '' and string.sub(field, -9) == '/sampled/' then
-        redis.call('HINCRBY', KEYS[2], slot .. '/' .. string.sub(field, 1, -2), new)
+      local is_sampled, number = string.sub(field, -9) == '/sampled/', new
+      if is_sampled then number = opened(KEYS[2 + one[1]], ids, string.sub(field, 1, -10)) end
+      if number > 0 then
+        redis.call('HINCRBY', KEYS[1], field, number)
+        redis.call('HINCRBY', KEYS[2 + buckets + one[1]], field, number)
+        if slot ~= '' and is_sampled then
+          redis.call('HINCRBY', KEYS[2], slot .. '/' .. string.sub(field, 1, -2), number)
+        end
       end
     end
   end
@@ -53,9 +80,10 @@ return fresh
 --   promises index or 0, field of the promise], ...], seconds to keep hours, number of buckets, seconds to keep promises
 -- The first terminal state of a (trace, evaluator) stays; only it is counted, only it leaves a letter. But a score that
 -- Langfuse holds is a fact: it takes the place of any other state, and the letter is void. What is taken back so is
--- counted too: a counter of /metrics never goes back.
+-- counted too: a counter of /metrics never goes back. A pair that ends is open no more (see claim); one that ends before
+-- its claim is noted there as early.
 local fresh, buckets = 0, tonumber(ARGV[4])
-local counts = {}
+local counts, ended = {}, {}
 local function count(hour, evaluator, state, number)
   local name = evaluator .. '/' .. (string.find(state, '/', 1, true) and state or state .. '/')
   for _, key in ipairs({KEYS[1], hour}) do
@@ -68,6 +96,8 @@ for _, one in ipairs(cjson.decode(ARGV[2])) do
   local state, before = one[4], redis.call('HGET', bucket, pair)
   if not before then
     fresh = fresh + 1
+    ended[one[1]] = ended[one[1]] or {}
+    table.insert(ended[one[1]], pair)
     if one[5] ~= '' then
       redis.call('HSET', KEYS[2], pair, one[5])
       redis.call('ZADD', KEYS[3], one[6], pair)
@@ -88,6 +118,21 @@ for _, one in ipairs(cjson.decode(ARGV[2])) do
 end
 for key, fields in pairs(counts) do
   for field, number in pairs(fields) do redis.call('HINCRBY', key, field, number) end
+end
+for place, all in pairs(ended) do
+  local open = (string.gsub(KEYS[4 + place], ':settled:', ':open:'))
+  for at = 1, #all, 1000 do
+    local last, early = math.min(at + 999, #all), {}
+    local known = redis.call('SMISMEMBER', open, unpack(all, at, last))
+    for i = at, last do
+      if known[i - at + 1] == 0 then early[#early + 1] = all[i] .. ' early' end
+    end
+    redis.call('SREM', open, unpack(all, at, last))
+    if #early > 0 then
+      redis.call('SADD', open, unpack(early))
+      redis.call('EXPIRE', open, 2592000)
+    end
+  end
 end
 for i = 1, buckets do
   redis.call('EXPIRE', KEYS[4 + i], ARGV[1])
@@ -119,11 +164,12 @@ return found
 
 -- reopen
 -- KEYS: funnel, dead, dead:at, bucket...
--- ARGV: the reason of what had no money, JSON [[bucket index, trace id, evaluator, whether its score is to be replaced,
---   whether it waits on the queue already], ...]
+-- ARGV: the reason of what had no money, JSON [[bucket index, trace id, evaluator, whether its score is to be replaced],
+--   ...]
 -- Returns for each: 1 when it may be evaluated anew, 0 when it has ended for good: with a score that stays, or without.
--- One that had ended is counted as if it had not; one of which nothing is known is counted as sampled, unless it waits. The funnel of the
--- hour and what is told to /metrics stand beside these keys.
+-- One that had ended is counted as if it had not; any other as sampled, unless it is open: on the queue, waiting for
+-- money or in a provider's batch, and counted. The funnel of the hour, what is told to /metrics and what is open stand
+-- beside these keys.
 local answers = {}
 local function count(bucket, evaluator, state, number)
   local hour, cut = (string.gsub(bucket, ':settled:', ':hour:')), string.find(state, '/', 1, true)
@@ -140,17 +186,20 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
   local bucket, pair, evaluator = KEYS[3 + one[1]], one[2] .. '/' .. one[3], one[3]
   local state = redis.call('HGET', bucket, pair)
   local failed = state and string.find(state, 'failed', 1, true) == 1
+  local open = (string.gsub(bucket, ':settled:', ':open:'))
   answers[place] = 1
   if not state then
-    if not one[5] then count(bucket, evaluator, 'sampled', 1) end
+    if redis.call('SADD', open, pair) == 1 then count(bucket, evaluator, 'sampled', 1) end
   elseif failed or (state == 'scored' and one[4]) or state == 'skipped/' .. ARGV[1] then
     redis.call('HDEL', bucket, pair)
+    redis.call('SADD', open, pair)
     count(bucket, evaluator, state, -1)
     redis.call('HDEL', KEYS[2], pair)
     redis.call('ZREM', KEYS[3], pair)
   else
     answers[place] = 0
   end
+  if answers[place] == 1 then redis.call('EXPIRE', open, 2592000) end
 end
 return answers
 

@@ -10,6 +10,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:sessions | zset | idle + 7 days | when sessions are idle enough (session_state.py) | judged when they go on |
 | N:load | hash | for ever | how far the queue lags, share of the sampling rates taken | all is sampled again |
 | N:settled:HOUR | hash | `keep` | trace id/evaluator -> terminal state | a redelivered message is judged again |
+| N:open:HOUR | set | 30 days | pairs that are counted as sampled and have not ended | a backfill counts them again |
 | N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
 | N:funnel | hash | for ever | evaluator/state/reason -> count | counting starts at 0 |
 | N:ran:NAME | string | for ever | when a scheduled job last ran | it runs once more |
@@ -21,7 +22,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:spent:DAY | hash | 40 days | what judging cost, by rubric (ledger.py) | the day's budget begins anew |
 | N:held:DAY, N:held:by:DAY, N:payers:DAY | hash, zset | 2 days | money reserved, by whom, who lives | as above |
 | N:volume:DAY, N:rates | hash | 9 days, now | what a line of `sample` matched (volumes.py) | it is learned anew |
-| N:parked, N:parked:RUBRIC, N:owed | hash, list | until paid | see arrears.py | **it is not caught up** |
+| N:parked, N:parked:RUBRIC, :ids:RUBRIC, N:owed | hash, list, set | until paid | see arrears.py | **not caught up** |
 | N:outbox | hash | until sent | messages not yet confirmed by Slack | **an unsent message is lost** |
 | N:dead, N:dead:at | hash, zset | 30 days, 100,000 | dead letters with their reason | **the letters are lost** |
 | N:dead:begun, :counts | hash | as the letter; for ever | replays that began; how many (dead_letters.py) | as above |
@@ -223,21 +224,20 @@ class State:
         self.dead.forget_old([s.letter.at for s in settled if s.letter])
         return fresh
 
-    def reopen(self, jobs: Sequence[Job], replaced: Pairs, unpaid: str, waiting: Pairs = frozenset()) -> list[Job]:
+    def reopen(self, jobs: Sequence[Job], replaced: Pairs, unpaid: str) -> list[Job]:
         """Take back the terminal states of pairs that are to be evaluated anew; return what may be handed over of jobs.
 
         Args:
             jobs: whose pairs.
             replaced: those whose score is to be replaced; what is scored stays so otherwise.
             unpaid: the reason of pairs that were skipped for want of money.
-            waiting: pairs that are on the queue already: they were counted as sampled.
         """
         places: dict[str, int] = {}
-        rows: list[tuple[int, str, str, bool, bool]] = []
+        rows: list[tuple[int, str, str, bool]] = []
         for job in jobs:
             place = places.setdefault(self._bucket("settled", job.ref), len(places) + 1)
             pairs = ((job.ref.id, sampled.evaluator) for sampled in job.samples)
-            rows += [(place, *pair, pair in replaced, pair in waiting) for pair in pairs]
+            rows += [(place, *pair, pair in replaced) for pair in pairs]
         if not rows:
             return []
         keys = [self._key("funnel"), *self.dead.keys, *places]

@@ -25,7 +25,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from evaluator.app import App, open_app
 from evaluator.arrears import Span
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
-from evaluator.broker import DELAYED, TRACEPARENT, Broker, PatientRetries, PromptStop, Traced
+from evaluator.broker import TRACEPARENT, Broker, PatientRetries, PromptStop, Traced
 from evaluator.catching_up import MadeUp
 from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
@@ -49,7 +49,6 @@ _NEWER_DELAY: Final = timedelta(seconds=10)
 """When a message of a newer release is looked at again; a worker of that release takes it at once."""
 
 _PAUSE_SECONDS: Final = 1.0
-_MESSAGES_AT_ONCE: Final = 100
 _POLL_MILLISECONDS: Final = {Lane.LIVE: 1000, Lane.PATIENT: 2000, Lane.BACKFILL: 2000}
 """How long an idle worker sleeps between two looks into its queue, at most."""
 
@@ -94,18 +93,6 @@ class Queue:
         """Return how many messages of a lane no worker has taken yet."""
         with reachable():
             return cast("int", self.broker.client.llen(self._list(lane)))
-
-    def pairs(self) -> set[tuple[str, str]]:
-        """Return the pairs of trace or session and evaluator that any message holds, in hand or not; reads them all."""
-        found: set[tuple[str, str]] = set()
-        for name in (f"{self._list(lane)}{of}.msgs" for lane in Lane for of in ("", DELAYED)):
-            with reachable():
-                for _, data in self.broker.client.hscan_iter(name, count=_MESSAGES_AT_ONCE):
-                    message = dramatiq.Message.decode(cast("bytes", data))
-                    with contextlib.suppress(UnknownVersion):  # of another release, or on its way to the dead letters
-                        jobs = from_message(message.args[0])
-                        found |= {(job.ref.id, sampled.evaluator) for job in jobs for sampled in job.samples}
-        return found
 
     def backlog(self, now: datetime, lane: Lane = Lane.LIVE) -> Backlog:
         """Return what waits on a lane."""

@@ -45,13 +45,30 @@ def test_jobs_come_back_as_they_were_each_evaluator_in_its_own_order(arrears: Ar
     assert arrears.parked() == {"b": 1}
 
 
+def test_a_pair_that_is_parked_again_waits_once(arrears: Arrears) -> None:
+    arrears.park([job(1, "a"), job(2, "a")])
+    arrears.park([job(2, "a")])  # a backfill took it up, and there was no money yet
+    assert arrears.parked() == {"a": 2}
+    arrears.unpark("a", arrears.first_parked("a"))
+    arrears.unpark("a", arrears.first_parked("a"))
+    assert arrears.parked() == {}
+
+
+def test_what_a_release_without_ids_parked_is_counted_and_comes_back(arrears: Arrears, valkey: redis.Redis) -> None:
+    arrears.park([job(1, "a"), job(2, "a")])
+    valkey.delete("test:parked:ids:a")
+    assert arrears.parked() == {"a": 2}
+    arrears.unpark("a", arrears.first_parked("a"))
+    assert arrears.parked() == {}
+
+
 def test_a_parked_pair_takes_less_than_half_of_what_it_took_in_the_queue(arrears: Arrears, valkey: redis.Redis) -> None:
     jobs = [job(number, "helpfulness") for number in range(50)]
     arrears.park(jobs)
     packed = valkey.lindex("test:parked:helpfulness", 0)
     assert isinstance(packed, bytes)
     assert len(packed) < len(str(to_message(jobs))) / 2
-    assert len(packed) / 50 < 80
+    assert len(packed) / 50 < 80  # its id, by which it is counted once, stands beside it
 
 
 def test_spans_that_meet_are_one(arrears: Arrears) -> None:

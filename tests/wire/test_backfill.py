@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -136,12 +137,60 @@ def test_what_waits_for_a_worker_already_is_not_counted_twice(
         finder.since(app.clock.now() - HOUR)
         (job, *_) = from_message(message_of(queue, Lane.LIVE)["args"][0])
         queue.put([job], timedelta(seconds=1), Lane.PATIENT)  # delayed, and a duplicate besides
-        assert queue.pairs() == {(trace_id(n), "helpfulness") for n in range(6)}
         run(app, valkey, request(app))
         assert queue.size() == 0
         assert app.state.funnel() == Counter({("helpfulness", "sampled", ""): 6, ("helpfulness", "scored", ""): 6})
     assert len(probabilities(sandbox)) == 6
     assert sandbox.langfuse.counts()["duplicates"] == 0
+
+
+@pytest.mark.parametrize("lane", ["live", "batch"])
+def test_what_waits_for_money_or_in_a_providers_batch_is_not_counted_twice(
+    lane: str, service: OpenService, traffic: Traffic, valkey: redis.Redis, config: Config
+) -> None:
+    budget = "budget: {usd_per_day: 0.000001, catch_up: true}\n" if lane == "live" else ""
+    config(
+        rules="[]", service=PRICED + budget, rubrics={"helpfulness": RUBRIC + f"judge: {{lane: {lane}, samples: 1}}\n"}
+    )
+    traffic.add(6, ended_ago=300)
+    clock = WrongClock()
+    with service(clock=clock) as app:
+        queue, asked = open_queue(app), request(app)
+        app.discovery(queue.put).since(app.clock.now() - HOUR)
+        for _ in range(2):
+            with working(app, queue, 2):
+                emptied(queue)
+            waiting = app.money.arrears.parked(), app.batches.room.waiting()[0]
+            # One judgement, which spends the budget, is let through.
+            assert waiting == (({"helpfulness": 5}, 0) if lane == "live" else ({}, 6))
+            assert app.state.funnel()["helpfulness", "sampled", ""] == 6
+            clock.wrong += timedelta(days=1)
+            Positions(valkey, "evaluator").forget(asked)
+            Backfill(app, queue, valkey, asked)._step()
+            assert app.state.funnel()["helpfulness", "sampled", ""] == 6
+            assert queue.size([Lane.BACKFILL]) > 0, "the backfill had nothing to count"
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_what_a_backfill_took_before_live_discovery_is_not_counted_by_both(
+    settled: bool, service: OpenService, traffic: Traffic, valkey: redis.Redis, config: Config
+) -> None:
+    config(rules="[]")
+    traffic.add(6, ended_ago=300)
+    with service() as app:
+        queue = open_queue(app)
+        Backfill(app, queue, valkey, request(app))._step()
+        if settled:
+            with working(app, queue, 2):
+                emptied(queue)
+        app.discovery(queue.put).since(app.clock.now() - HOUR)
+        assert app.state.funnel()["helpfulness", "sampled", ""] == 6
+
+
+def emptied(queue: Queue) -> None:
+    """Wait until workers have taken all there is."""
+    while queue.size():
+        time.sleep(0.02)
 
 
 def message_of(queue: Queue, lane: Lane) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -59,6 +60,26 @@ def test_more_traces_than_a_script_takes_at_once_are_claimed(state: State) -> No
     assert state.claim(dict.fromkeys(refs, ("a/sampled/",))) == 9_000
     assert state.unclaimed([*refs, ref(9_001)]) == {"trace-9001"}
     assert state.funnel() == Counter({("a", "sampled", ""): 9_000})
+
+
+def test_a_pair_is_sampled_once_whoever_hands_it_over_and_when(state: State) -> None:
+    """A worker may be faster than the claim, a backfill than both; each pair is counted by the first of them."""
+    state.settle([Settled(ref(1), "a", "scored")])
+    state.claim({ref(1): ["a/sampled/"], ref(2): ["a/sampled/"]})
+    assert state.funnel() == Counter({("a", "sampled", ""): 2, ("a", "scored", ""): 1})
+    assert state.reopen([job(2, "a"), job(3, "a")], set(), "no money") == [job(2, "a"), job(3, "a")]
+    assert state.funnel()["a", "sampled", ""] == 3
+    own, late = ref(3), ref(3)
+    state.claim({replace(own, id="trace-3/a"): ["a/sampled/"], replace(late, id="trace-3/a/late"): ["a/sampled/"]})
+    state.claim({ref(3): ["a/sampled/", "b/filtered/"]}, NOW)
+    assert state.funnel()["a", "sampled", ""] == 3
+    assert state.funnel()["b", "filtered", ""] == 1
+    assert [each.sampled for each in state.hours.promises(NOW, timedelta(hours=1))] == []
+    state.settle([Settled(ref(n), "a", "failed", "odd") for n in (2, 3)])
+    for _ in range(2):  # taken back, and not counted anew as long as it has not ended again
+        assert len(state.reopen([job(2, "a"), job(3, "a")], set(), "no money")) == 2
+    state.settle([Settled(ref(n), "a", "scored") for n in (2, 3)])
+    assert state.funnel() == Counter({("a", "sampled", ""): 3, ("a", "scored", ""): 3, ("b", "filtered", ""): 1})
 
 
 def test_claims_and_terminal_states_expire(state: State, valkey: redis.Redis) -> None:
