@@ -26,7 +26,6 @@ import structlog
 
 from evaluator.app import App
 from evaluator.batch import Job, Lane
-from evaluator.budgets import NO_MONEY
 from evaluator.catching_up import MOST_WAITING
 from evaluator.connection import reachable
 from evaluator.definitions import Evaluator
@@ -34,6 +33,7 @@ from evaluator.errors import Unavailable
 from evaluator.hours import Funnel
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Window
+from evaluator.ledger import NO_MONEY
 from evaluator.sampling import Sampler
 from evaluator.service import until_empty
 from evaluator.standing import standing

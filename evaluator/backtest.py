@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.comparing import Interval, mean_difference
+from evaluator.intervals import Interval, mean_difference
 from evaluator.judged import Scores, judged
 from evaluator.langfuse import Window
 from evaluator.weekly_look import Look, analysed

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from evaluator.definitions import Definitions
 from evaluator.ledger import EVERYBODY
-
-NO_MONEY: Final = "no money left that day"
-"""Why a pair is skipped that nobody could pay for and that is not caught up with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-import numpy as np
-from scipy import stats
-
 from evaluator.app import Desk
 from evaluator.definitions import Evaluator
 from evaluator.golden import Asks
+from evaluator.intervals import Interval, mean_difference, share
 from evaluator.parts import parts
 from evaluator.past_sessions import whole
 from evaluator.planning import Told, draw, draw_sessions
@@ -21,7 +18,6 @@ from evaluator.words import is_unasked, usage_of
 from judges import BaseScale, NumericScale, Question, Rubric
 from traces import DataType, NotApplicable, Outcome, Session, Trace, Usage, Verdict
 
-CONFIDENCE: Final = 0.95
 _DRAWN_AT_MOST: Final = 4
 """Times the sample that are drawn, where many traces have nothing to judge."""
 
@@ -47,15 +43,6 @@ class Pair:
     def differs(self) -> bool:
         """Whether they say different things: another value, or one says nothing."""
         return differ(self.before, self.after)
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate and where it lies with 95 % confidence."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,24 +113,6 @@ def differ(one: Outcome, other: Outcome) -> bool:
     if isinstance(one, Verdict) and isinstance(other, Verdict):
         return one.value != other.value
     return type(one) is not type(other)
-
-
-def mean_difference(differences: Sequence[float]) -> Interval | None:
-    """Return the mean of paired differences with its t interval; None with fewer than two."""
-    if len(differences) < 2:
-        return None
-    mean = float(np.mean(differences))
-    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * error
-    return Interval(mean, mean - reach, mean + reach)
-
-
-def share(hits: Sequence[bool]) -> Interval | None:
-    """Return a share with its exact interval (Clopper and Pearson); None of nothing."""
-    if not hits:
-        return None
-    found = stats.binomtest(sum(hits), len(hits)).proportion_ci(CONFIDENCE)
-    return Interval(sum(hits) / len(hits), float(found.low), float(found.high))
 
 
 def sampled(

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluator.comparing import Comparison, Interval, Pair
+from evaluator.comparing import Comparison, Pair
 from evaluator.figures import dollars
+from evaluator.intervals import Interval
 from evaluator.parts import ids_of, named
 from evaluator.telemetry import spelled_out
 from evaluator.words import answer_of, is_priced, percent, reason_of, shortened, usd

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from evaluator.budgets import NO_MONEY
 from evaluator.hours import SLOT, Promises
+from evaluator.ledger import NO_MONEY
 
 _CHANCE: Final = 0.01
 

@@ -25,6 +25,9 @@ HOURS_KEPT: Final = timedelta(days=14)
 PROMISES_KEPT: Final = timedelta(days=2)
 SLOT: Final = timedelta(minutes=5)
 
+STATES: Final = ("filtered", "sampled_out", "shed", "sampled", "scored", "skipped", "unscored", "failed", "gone")
+"""Every state of a trace and an evaluator, in the order in which they are reached."""
+
 SAMPLED, KEPT, MISSED = "sampled", "kept", "missed"
 
 _HOUR: Final = timedelta(hours=1)

@@ -20,6 +20,9 @@ from evaluator.connection import reachable, scripts
 EVERYBODY: Final = "*"
 """Who pays for all: every call counts here beside its own payers. No evaluator can have this name."""
 
+NO_MONEY: Final = "no money left that day"
+"""Why a pair is skipped that nobody could pay for and that is not caught up with."""
+
 _BILLIONTHS: Final = 1_000_000_000
 _SILENCE: Final = timedelta(minutes=2)
 

@@ -17,7 +17,7 @@ import structlog
 from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
 from evaluator.batched import Batched, Prepared, memory_of
-from evaluator.budgets import NO_MONEY, budgets_of
+from evaluator.budgets import budgets_of
 from evaluator.calls import Asked, Calls
 from evaluator.checking import Checks
 from evaluator.clock import Clock
@@ -30,6 +30,7 @@ from evaluator.first_outcomes import nothing_there
 from evaluator.gathering import Gathered, Gathering
 from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
+from evaluator.ledger import NO_MONEY
 from evaluator.model import UNFUNDED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import Accepted, scores_of

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from evaluator.budgets import NO_MONEY, budgets_of
+from evaluator.budgets import budgets_of
 from evaluator.clock import Clock
 from evaluator.conditions import NOTHING_FOUND
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.hours import Funnel
-from evaluator.ledger import Ledger
+from evaluator.ledger import NO_MONEY, Ledger
 from evaluator.rationing import Demand, Flow, Seen, kept_shares, quota_rate, still_to_come, thinned
 from evaluator.sampling import Choice, Rate, Sampled, Sampler, Tier
 from evaluator.state import State

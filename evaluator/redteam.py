@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 from scipy import stats
 
-from evaluator.comparing import Interval, mean_difference, share
 from evaluator.golden import Asks
+from evaluator.intervals import Interval, mean_difference, share
 from evaluator.words import is_priced, is_unasked, usage_of
 from judges import MATERIAL, BaseScale, CategoricalScale, ChecklistScale, NumericScale, Question, Rubric, suspected
 from judges.attacks import ATTACKS, CONTROLS, Aim, Attack

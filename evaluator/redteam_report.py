@@ -8,8 +8,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.comparing import Interval
 from evaluator.figures import dollars
+from evaluator.intervals import Interval
 from evaluator.redteam import Findings, Kind, Shot
 from evaluator.telemetry import spelled_out
 from evaluator.words import answer_of, percent

@@ -8,9 +8,9 @@ from typing import Final
 
 from evaluator.drawing import limits, range_chart, spark_chart, weekly_chart
 from evaluator.figures import by_mix, change, day, dimension, early, label, signed, value
+from evaluator.hours import STATES
 from evaluator.pages import template
 from evaluator.report import Report, SegmentRow, spread
-from evaluator.status import STATES
 from evaluator.telling import sight_of
 from evaluator.words import shortened
 from monitors import Comparison, DropTest, Judged, NotEnoughHistory

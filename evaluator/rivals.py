@@ -12,10 +12,11 @@ import numpy as np
 
 from evaluator.app import Desk
 from evaluator.calibration import distance
-from evaluator.comparing import CONFIDENCE, Comparison, Pair, compare
+from evaluator.comparing import Comparison, Pair, compare
 from evaluator.definitions import Evaluator
 from evaluator.errors import ConfigError, Problem
 from evaluator.golden import Asks
+from evaluator.intervals import CONFIDENCE
 from evaluator.labels import About, labels_of, said_in
 from evaluator.langfuse import Window
 from evaluator.parts import parts

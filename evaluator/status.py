@@ -18,14 +18,11 @@ from evaluator.blame import in_words
 from evaluator.budgets import budgets_of, whose
 from evaluator.coverage import Kept, kept
 from evaluator.coverage_notices import LOOKED_BACK, promises_nothing
-from evaluator.hours import Funnel, Promises
+from evaluator.hours import STATES, Funnel, Promises
 from evaluator.pulse import Process, living
 from evaluator.state import Load
 from evaluator.trust import Trust, trusted
 from evaluator.worker import Queue
-
-STATES = ("filtered", "sampled_out", "shed", "sampled", "scored", "skipped", "unscored", "failed", "gone")
-"""Every state of a trace and an evaluator, in the order in which they are reached."""
 
 
 class Spending(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.status import STATES, Status, span_text
+from evaluator.hours import STATES
+from evaluator.status import Status, span_text
 from evaluator.telemetry import spelled_out
 from evaluator.verdict import Health
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from scipy import stats
 
 from evaluator import comparing_report
-from evaluator.comparing import Comparison, Pair, compare, mean_difference, share
+from evaluator.comparing import Comparison, Pair, compare
+from evaluator.intervals import mean_difference, share
 from judges import Question, Rubric, RubricSpec
 from tests.building import trace
 from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.budgets import NO_MONEY
 from evaluator.coverage import Kept, has_fallen_silent, is_kept, kept, oldest_pending
 from evaluator.hours import Promises
+from evaluator.ledger import NO_MONEY
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 WITHIN = timedelta(minutes=15)
