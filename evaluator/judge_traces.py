@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import structlog
 
@@ -32,14 +33,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
+    from evaluator.judge_queue import Room
+
 ENVIRONMENT: Final = "llm-as-a-judge"
 """The one environment name a client may write that Langfuse's evaluators leave alone (contract 5.5)."""
 
 _LONGEST_NAME: Final = 200
 _A_SECOND: Final = 1_000_000_000
-_CALLS_A_REQUEST: Final = 32
-"""Each holds a whole prompt, and Langfuse takes some megabytes at once."""
-
 _log = structlog.get_logger(__name__)
 
 Which = Literal["all", "failures", "off"]
@@ -56,6 +56,13 @@ class Call:
     evaluators: Mapping[str, str]
     question: Question
     journal: Journal | None
+
+
+class _Way(NamedTuple):
+    """The way to Langfuse, and how much may wait on it."""
+
+    provider: TracerProvider
+    room: Room
 
 
 class JudgeTraces:
@@ -92,7 +99,7 @@ class JudgeTraces:
         self._now = now
         self._seconds = seconds
         self._url_of = url_of
-        self._provider: TracerProvider | None = None
+        self._way: _Way | None = None
         self._opening = threading.Lock()
 
     def begin(self, subject: Subject, evaluators: Mapping[str, str], question: Question) -> Call:
@@ -117,6 +124,9 @@ class JudgeTraces:
         journal = call.journal or []
         times = self._times(journal)
         span = self._begun(self._name(call), min((began for began, _ in times), default=None))
+        seen = span.get_span_context()
+        if not seen.is_valid or not self._opened().room.take(seen.span_id, *_size(call.question.prompt, journal)):
+            return None
         failure = f"{outcome.kind}: {outcome.reason}" if isinstance(outcome, Failure) else ""
         told = {
             **_shown(call.question.prompt, _said(outcome) or _heard(journal), "ERROR" if failure else "", failure),
@@ -130,13 +140,12 @@ class JudgeTraces:
             told |= _generation(call.question.prompt, used.model or call.question.prompt.model, used)
         span.set_attributes(told)
         span.end(max((ended for _, ended in times), default=None))
-        seen = span.get_span_context()
-        return f"{seen.trace_id:032x}" if seen.is_valid else None
+        return f"{seen.trace_id:032x}"
 
     def close(self) -> None:
         """Send what is waiting."""
-        if self._provider is not None:
-            self._provider.shutdown()
+        if self._way is not None:
+            self._way.provider.shutdown()
 
     def _add(self, sent: Sent, journal: Journal, moments: tuple[int, int], parent: Span) -> None:
         """Write one call below its question."""
@@ -182,28 +191,39 @@ class JudgeTraces:
         from opentelemetry.context import Context  # noqa: PLC0415
         from opentelemetry.trace import set_span_in_context  # noqa: PLC0415
 
-        with self._opening:
-            if self._provider is None:
-                self._provider = self._open()
         within = Context() if parent is None else set_span_in_context(parent, Context())
-        return self._provider.get_tracer("evaluator").start_span(name, within, start_time=began)
+        return self._opened().provider.get_tracer("evaluator").start_span(name, within, start_time=began)
 
-    def _open(self) -> TracerProvider:
-        from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    def _opened(self) -> _Way:
+        with self._opening:
+            if self._way is None:
+                self._way = self._open()
+        return self._way
+
+    def _open(self) -> _Way:
         from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415
+
+        from evaluator.judge_queue import Room, sending  # noqa: PLC0415
 
         if os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true":
             _log.warning("judge calls are not seen in Langfuse: the environment says OTEL_SDK_DISABLED=true")
-        exporter = OTLPSpanExporter(self._endpoint, headers=self._headers, compression=Compression.Gzip)
+        room = Room(self._seconds)
         # What the environment says of traces concerns those of the service itself, not these.
         provider = TracerProvider(resource=Resource({_keys().ENVIRONMENT: ENVIRONMENT}), sampler=ALWAYS_ON)
-        provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=_CALLS_A_REQUEST))
-        return provider
+        provider.add_span_processor(sending(self._endpoint, self._headers, room))
+        return _Way(provider, room)
+
+
+def _size(question: Prompt, journal: Journal) -> tuple[int, int]:
+    """Return how many spans tell of a question and its calls, and how many bytes their texts take in memory."""
+    calls = journal if len(journal) > 1 else []
+    prompts = [question, *(sent.prompt for sent in calls)]
+    asked = sum(sys.getsizeof(prompt.system) + sys.getsizeof(prompt.user) for prompt in prompts)
+    replies = (sent.reply.text for sent in journal if sent.reply is not None)
+    return 1 + len(calls), asked + sum(map(sys.getsizeof, replies))
 
 
 def _place(sent: Sent, journal: Journal) -> dict[str, Any]:

@@ -92,6 +92,23 @@ def test_where_the_environment_forbids_all_tracing_no_score_names_a_trace_that_i
     assert sum("judge calls are not seen in Langfuse" in line["event"] for line in lines) == 1
 
 
+def test_a_question_for_which_there_is_no_room_is_told_and_its_score_names_no_trace(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluator.judge_queue.MOST_BYTES", 1)
+    traffic.add(12)
+    with capture_logs() as lines, service(config(rules="[]", service=service_file("all"))) as app:
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+    written = {row["traceId"] for row in observations(sandbox, "llm-as-a-judge")}
+    named = {
+        s["metadata"]["judge_trace_id"] for s in scores(sandbox, "helpfulness") if "judge_trace_id" in s["metadata"]
+    }
+    assert named == written
+    assert 0 < len(written) < 12
+    (told,) = (line for line in lines if line["event"].startswith("judge calls are not shown"))
+    assert (told["dropped"], told["waiting"]) == (1, 1)
+
+
 @pytest.mark.parametrize(("malformed", "expected"), [(1.0, 3), (0.0, 0)])
 def test_by_default_only_failed_calls_are_traced(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, malformed: float, expected: int
