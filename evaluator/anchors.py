@@ -116,12 +116,18 @@ def dataset_of(name: str) -> str:
 
 
 def weighted(items: Sequence[Item]) -> dict[str, Anchor]:
-    """Return how much each anchor counts: the share of its level, divided by how many anchors that level has."""
-    there = Counter(item.level for item in items)
-    shares = {item.level: item.share for item in items}
-    total = sum(shares.values())
+    """Return how much each anchor counts: the share of its level, divided by how many anchors that level has.
+
+    Anchors that were added later know the traffic of later: the share of a level is the mean of what its anchors say.
+    """
+    shares: dict[int, list[float]] = {}
+    for item in items:
+        shares.setdefault(item.level, []).append(item.share)
+    means = {level: sum(known) / len(known) for level, known in shares.items()}
+    total = sum(means.values())
     return {
-        item.id: Anchor(shares[item.level] / total / there[item.level] * len(items), item.session) for item in items
+        item.id: Anchor(means[item.level] / total / len(shares[item.level]) * len(items), item.session)
+        for item in items
     }
 
 

@@ -62,6 +62,17 @@ def test_a_level_counts_as_much_as_the_traffic_has_of_it_however_many_anchors_it
     assert low / 40 == pytest.approx(0.1)
 
 
+def test_a_level_whose_anchors_were_chosen_at_different_times_counts_as_they_say_together() -> None:
+    def item(name: str, level: int, share: float) -> Item:
+        return Item(name, trace(), Subject("t1"), level, share, name)
+
+    items = [*(item(f"low{i}", 0, share) for i, share in enumerate((0.1, 0.2, 0.3))), item("high", 4, 0.8)]
+    for order in (items, items[::-1]):
+        weights = weighted(order)
+        assert sum(weights[f"low{i}"].weight for i in range(3)) == pytest.approx(4 * 0.2)
+        assert weights["high"].weight == pytest.approx(4 * 0.8)
+
+
 def test_the_mean_of_a_round_is_weighted() -> None:
     anchors = {"a": Anchor(3.0, "s"), "b": Anchor(1.0, "t")}
     judging = Judging(Round(NOW, "v1", {"a": 4.0, "b": 0.0}), "v1")
