@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from judges import Rubric
@@ -15,6 +15,9 @@ from monitors.drift import Anchor, Anchored, DriftState, Round, Shift
 
 ROUNDS: Final = 40
 """The newest rounds are kept."""
+
+EVERY: Final = timedelta(days=7)
+"""How often a judge is asked that nobody saw change."""
 
 _PLACE: Final = ",anchors"
 """Where it is kept, among the monitors; no score's name has a comma."""

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from evaluator.alert_memory import AlertMemory
-from evaluator.anchor_rounds import ROUNDS, Judging, Known, place_of
+from evaluator.anchor_rounds import EVERY, ROUNDS, Judging, Known, place_of
 from evaluator.anchors import AnchorSets, AnchorStore, Item, Made, left_out_in_words, scale_of, weighted
 from evaluator.calls import Asked, Calls
 from evaluator.clock import Clock
@@ -30,9 +30,6 @@ from evaluator.state import State
 from judges import PANEL, Anchors, Question, Rubric
 from monitors.drift import FEWEST, Anchored, DriftState, Round, Turn, against_normal, judge_step, marked
 from traces import Failure, NotApplicable, Outcome, Unscored, Usage, Verdict
-
-EVERY: Final = timedelta(days=7)
-"""How often a judge is asked that nobody saw change."""
 
 _AT_MOST: Final = timedelta(days=1)
 """How often at most because another configuration of the provider was seen: some take turns all day."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
+from evaluator.anchor_rounds import EVERY
 from evaluator.definitions import Evaluator
 from evaluator.filter_scores import awaited_names
 from evaluator.looking import Looked
@@ -28,6 +29,15 @@ _SCORES_A_REQUEST: Final = 100
 _TRACES_A_REQUEST: Final = 50
 
 
+class Cost(NamedTuple):
+    """Judge calls, their tokens in all, and US dollars; None where a price is not known."""
+
+    calls: float
+    input_tokens: float
+    output_tokens: float
+    usd: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What one evaluator would do with the same traffic again.
@@ -40,6 +50,7 @@ class Forecast:
         calls: judge calls.
         input_tokens, output_tokens: of them, in all; None where no trace was read.
         usd: what they cost; None where the price or the tokens are not known.
+        anchors: what one round of its anchors costs, a week; None where it has none, or no trace was read.
         measured: whether the length of an answer is known from earlier calls, and not assumed.
         looked: what was found in the traces that were read.
     """
@@ -54,6 +65,13 @@ class Forecast:
     usd: float | None
     measured: bool
     looked: Looked
+    anchors: Cost | None = None
+
+    def usd_a_day(self, days: float) -> float | None:
+        """Return what it costs a day, the rounds of its anchors with it; `days` is how long the traffic took."""
+        if self.usd is None:
+            return None
+        return self.usd / days + ((self.anchors.usd or 0.0) / EVERY.days if self.anchors is not None else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +127,24 @@ def _forecast(taken: Taken, looked: Looked, prices: Mapping[str, Price], spent: 
         usd=sum(costs) * each * _discount(taken.evaluator) if known and priced else None,
         measured=measured,
         looked=looked,
+        anchors=_round(taken.evaluator, looked, prices, answer),
     )
+
+
+def _round(evaluator: Evaluator, looked: Looked, prices: Mapping[str, Price], answer: float) -> Cost | None:
+    """Return what a round of a rubric's anchors costs: each is asked alone, and at full price, whatever the lane."""
+    wanted = evaluator.rubric.spec.anchors if evaluator.rubric is not None else None
+    judged = looked.parts - looked.skipped.total()
+    if wanted is None or not judged:
+        return None
+    times = wanted.size * wanted.samples / judged
+    calls = times * sum(number for number, _ in looked.alone.values())
+    read = times * sum(known for _, known in looked.alone.values())
+    usd = None
+    if all(model in prices for model in looked.alone):
+        costs = (prices[m].cost(round(known), round(number * answer)) for m, (number, known) in looked.alone.items())
+        usd = times * sum(costs)
+    return Cost(calls, read, calls * answer, usd)
 
 
 def _discount(evaluator: Evaluator) -> float:
@@ -144,12 +179,19 @@ def demands(plan: Plan, replay: Replay, *, batch_scores: bool) -> list[Demand]:
         _add(langfuse, taken.hours, looked.scores * names / (_SCORES_A_REQUEST if batch_scores else 1))
         if not _is_batched(taken.evaluator):  # thousands of questions in a request or two
             _add(model, taken.hours, calls)
+    rounds = sum(each.anchors.calls for each in forecasts(replay, {}) if each.anchors is not None)
     hours = (plan.traffic.window.end - plan.traffic.window.start).total_seconds() / 3600
     looks = 60 / discovery.every.total_seconds()
     return [
         _demand("Langfuse", langfuse, hours, looks, limits.langfuse_requests_per_minute),
-        _demand("model API", model, hours, 0.0, limits.model_requests_per_minute),
+        _with_rounds(_demand("model API", model, hours, 0.0, limits.model_requests_per_minute), rounds),
     ]
+
+
+def _with_rounds(demand: Demand, calls: float) -> Demand:
+    """Add the weekly rounds of anchors, of so many calls in all, which may be due in the busiest hour."""
+    mean = demand.mean + calls / (EVERY.total_seconds() / 60)
+    return replace(demand, mean=mean, busiest=demand.busiest + calls / 60)
 
 
 def _add(hours: dict[datetime, float], counts: Mapping[datetime, int], times: float) -> None:

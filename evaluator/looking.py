@@ -27,11 +27,16 @@ class Drawn:
 
 
 class Need(NamedTuple):
-    """What a question asks of a model: its part of a call, and of the tokens of its prompt."""
+    """What a question asks of a model: its part of a call, and of the tokens of its prompt.
+
+    `alone`: as it would be asked in a round of anchors, where no other rubric of its group shares the call; it comes
+    on top of the needs of the question itself.
+    """
 
     model: str
     calls: float
     tokens: float
+    alone: bool = False
 
 
 Said = Outcome | list[Need]
@@ -48,6 +53,7 @@ class Looked:
         skipped: why it had nothing to say of a part, and how often.
         calls: judge calls, by model; one for a group of rubrics counts in parts.
         tokens: about how many tokens the prompts have, by model.
+        alone: calls and tokens, by model, where a rubric with anchors asked about the same parts alone.
     """
 
     traces: int = 0
@@ -55,6 +61,7 @@ class Looked:
     skipped: Counter[str] = field(default_factory=Counter)
     calls: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, float] = field(default_factory=dict)
+    alone: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def skips(self) -> float:
@@ -81,6 +88,10 @@ class Looked:
                 self.skipped[f"failed: {kind}"] += 1
             case list():
                 for need in said:
+                    if need.alone:
+                        calls, read = self.alone.get(need.model, (0.0, 0.0))
+                        self.alone[need.model] = calls + need.calls, read + need.tokens
+                        continue
                     self.calls[need.model] = self.calls.get(need.model, 0.0) + need.calls
                     self.tokens[need.model] = self.tokens.get(need.model, 0.0) + need.tokens
             case _:
@@ -157,19 +168,29 @@ def said_together(materials: Sequence[tuple[Evaluator, Trace | Session, str]]) -
     """
     firsts = [first_outcome(evaluator, material) for evaluator, material, _ in materials]
     asked = [
-        (first, subject, list[Need]())
-        for first, (_, _, subject) in zip(firsts, materials, strict=True)
+        (first, evaluator, subject, list[Need]())
+        for first, (evaluator, _, subject) in zip(firsts, materials, strict=True)
         if isinstance(first, Question)
     ]
-    for call in together([question for question, _, _ in asked], [subject for _, subject, _ in asked]):
-        share = 1 / len(call.places)
-        for opinion in call.question.opinions():
-            prompts = opinion.likely_prompts()
-            read = sum(map(_tokens, prompts))
-            for place in call.places:
-                asked[place][2].append(Need(opinion.prompt.model, share * len(prompts), share * read))
-    needs = iter(asked)
-    return [next(needs)[2] if isinstance(first, Question) else first for first in firsts]
+    for call in together([question for question, *_ in asked], [subject for *_, subject, _ in asked]):
+        shared = _needs(call.question, 1 / len(call.places))
+        for place in call.places:
+            question, evaluator, _, needs = asked[place]
+            needs.extend(shared)
+            if evaluator.rubric is not None and evaluator.rubric.spec.anchors is not None:
+                own = shared if len(call.places) == 1 else _needs(question, 1.0)
+                needs.extend(need._replace(alone=True) for need in own)
+    needed = (needs for *_, needs in asked)
+    return [next(needed) if isinstance(first, Question) else first for first in firsts]
+
+
+def _needs(question: Question, share: float) -> list[Need]:
+    found = []
+    for opinion in question.opinions():
+        prompts = opinion.likely_prompts()
+        read = sum(map(_tokens, prompts))
+        found.append(Need(opinion.prompt.model, share * len(prompts), share * read))
+    return found
 
 
 def _tokens(prompt: Prompt) -> int:

@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaluator.anchor_rounds import EVERY
 from evaluator.figures import dollars
-from evaluator.forecast import ASSUMED_OUTPUT, Demand, Forecast, demands, forecasts
+from evaluator.forecast import ASSUMED_OUTPUT, Cost, Demand, Forecast, demands, forecasts
 from evaluator.planning import Plan
 from evaluator.telemetry import spelled_out
 from evaluator.words import percent
+from judges import Anchors
 from traces import Usage, duration_text
 
 _MOST_REASONS = 12
@@ -99,13 +101,22 @@ def _costs(found: Sequence[Forecast], days: float) -> Table:
     rubrics = [each for each in found if each.evaluator.rubric is not None]
     for each in rubrics:
         table.add_row(each.evaluator.name, *_cost(each, days))
-    if len(rubrics) > 1:
+        if each.anchors is not None:
+            table.add_row(f"  its anchors, {each.anchors.calls:,.0f} a week", *_cost(_over(each.anchors, days), days))
+    if len(rubrics) > 1 or any(each.anchors is not None for each in rubrics):
         table.add_section()
         table.add_row(*("together", *_together(rubrics, days)), style="bold")
     return table
 
 
-def _cost(each: Forecast, days: float) -> list[str]:
+def _over(each: Cost, days: float) -> Cost:
+    """Return what rounds of anchors cost in so many days."""
+    rounds = days / EVERY.days
+    usd = None if each.usd is None else rounds * each.usd
+    return Cost(rounds * each.calls, rounds * each.input_tokens, rounds * each.output_tokens, usd)
+
+
+def _cost(each: Forecast | Cost, days: float) -> list[str]:
     if each.input_tokens is None or each.output_tokens is None:
         return ["?"] * 5
     usd = ["no price"] * 2 if each.usd is None else [dollars(each.usd), dollars(each.usd / days)]
@@ -113,12 +124,14 @@ def _cost(each: Forecast, days: float) -> list[str]:
 
 
 def _together(rubrics: Sequence[Forecast], days: float) -> list[str]:
-    usd = sum(each.usd or 0.0 for each in rubrics)
-    least = "≥ " if any(each.usd is None for each in rubrics) else ""
+    rounds = [_over(each.anchors, days) for each in rubrics if each.anchors is not None]
+    every: list[Forecast | Cost] = [*rubrics, *rounds]
+    usd = sum(each.usd or 0.0 for each in every)
+    least = "≥ " if any(each.usd is None for each in every) else ""
     sums = (
-        sum(each.calls for each in rubrics),
-        sum(each.input_tokens or 0.0 for each in rubrics),
-        sum(each.output_tokens or 0.0 for each in rubrics),
+        sum(each.calls for each in every),
+        sum(each.input_tokens or 0.0 for each in every),
+        sum(each.output_tokens or 0.0 for each in every),
     )
     return [*(f"{number:,.0f}" for number in sums), f"{least}{dollars(usd)}", f"{least}{dollars(usd / days)}"]
 
@@ -163,7 +176,7 @@ def _show_changes(plan: Plan, now: Sequence[Forecast], before: Sequence[Forecast
     if changed:
         table.add_section()
         table.add_row("all", "", *(f"{sum(e.sampled for e in group):,}" for group in (before, now)), *(
-            dollars(sum(e.usd or 0.0 for e in group) / days) for group in (before, now)
+            dollars(sum(e.usd_a_day(days) or 0.0 for e in group)) for group in (before, now)
         ), style="bold")  # fmt: skip
         out.print(table)
     _say(out, f"{len(dict.fromkeys([*new, *old])) - changed} evaluators stay as they are")
@@ -182,12 +195,18 @@ def _change(new: Forecast | None, old: Forecast | None, moved: tuple[int, int]) 
         said.append("another filter")
     if new.evaluator.sample != old.evaluator.sample:
         said.append("another sample")
+    if _anchors(new) != _anchors(old):
+        said.append("other anchors")
     if any(moved):
         of = "sessions" if new.evaluator.target == "session" else "traces"
         said.append(f"takes {moved[0]:,} {of} it did not, leaves {moved[1]:,}")
     if not said and not _is_same(new.usd, old.usd):
         said.append("another price")
     return "; ".join(said)
+
+
+def _anchors(each: Forecast) -> Anchors | None:
+    return each.evaluator.rubric.spec.anchors if each.evaluator.rubric is not None else None
 
 
 def _is_same(one: float | None, other: float | None) -> bool:
@@ -204,7 +223,8 @@ def _taken(each: Forecast | None) -> str:
 def _usd(each: Forecast | None, days: float) -> str:
     if each is None or each.evaluator.rubric is None:
         return "-"
-    return "?" if each.usd is None else dollars(each.usd / days)
+    usd = each.usd_a_day(days)
+    return "?" if usd is None else dollars(usd)
 
 
 def as_json(plan: Plan, spent: Mapping[str, Usage], *, batch_scores: bool) -> dict[str, Any]:
@@ -249,4 +269,14 @@ def _as_json(each: Forecast) -> dict[str, Any]:
         "output_tokens": None if each.output_tokens is None else round(each.output_tokens),
         "usd": None if each.usd is None else round(each.usd, 6),
         "answers_measured": each.measured,
+        "anchors_a_week": None if each.anchors is None else _round_as_json(each.anchors),
+    }
+
+
+def _round_as_json(each: Cost) -> dict[str, Any]:
+    return {
+        "calls": round(each.calls, 1),
+        "input_tokens": round(each.input_tokens),
+        "output_tokens": round(each.output_tokens),
+        "usd": None if each.usd is None else round(each.usd, 6),
     }

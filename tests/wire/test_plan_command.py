@@ -83,6 +83,28 @@ def test_rubrics_of_a_group_share_their_calls_as_they_will(
     assert 1.0 < sum(each["input_tokens"] for each in found) / done.used.input_tokens < 2.0
 
 
+def test_rounds_of_anchors_are_in_the_table_alone_though_their_rubric_shares_its_calls(
+    run: Run, config: Config, traffic: Traffic
+) -> None:
+    traffic.add(12)
+    judge = "judge: {group: quality}\n"
+    rubrics = {name: RUBRIC.replace("helpfulness", name) + judge for name in ("first", "second")}
+    rubrics["first"] += "anchors: {size: 30, samples: 2}\n"
+    folder = config(service=PRICED, rules="[]", rubrics=rubrics)
+    found = by_name(planned(run, folder, "--last", "1h"))
+    assert found["second"]["anchors_a_week"] is None
+    a_week = found["first"]["anchors_a_week"]
+    assert (a_week["calls"], a_week["output_tokens"]) == (60.0, 60 * 150)
+    assert a_week["input_tokens"] / 60 > found["first"]["input_tokens"] / 12  # the group's prompt is shared by two
+    assert a_week["usd"] == pytest.approx((a_week["input_tokens"] + 10 * a_week["output_tokens"]) / 1e6)
+    done = run("plan", "--last", "7d", folder=folder, COLUMNS="100")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    (own,) = (line for line in lines if line[:5] == ["its", "anchors,", "60", "a", "week"])
+    assert own[5] == "60"
+    (together,) = (line for line in lines if line[:1] == ["together"])
+    assert together[1] == "72"
+
+
 OF_STEPS = """
 name: search
 target: observation

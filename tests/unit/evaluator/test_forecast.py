@@ -89,6 +89,28 @@ def test_a_batch_costs_half() -> None:
     assert batch.calls == single.calls
 
 
+def test_a_round_of_anchors_is_foretold_from_what_was_read_alone_and_at_full_price() -> None:
+    asked = looked()
+    asked.alone = {"gpt": (6.0, 6 * 900.0)}  # longer than its part of a call that rubrics share
+    evaluator = rubric(anchors={"size": 40, "samples": 2}, judge={"lane": "batch"})
+    found = replay(asked)
+    found.taken["helpfulness"].evaluator = evaluator
+    (each,) = forecasts(found, {})
+    assert each.anchors is not None
+    assert each.anchors.usd is not None
+    assert each.anchors[:3] == (80.0, 80 * 900.0, 80.0 * ASSUMED_OUTPUT)
+    assert each.anchors.usd == pytest.approx((72_000 + 10 * 80 * ASSUMED_OUTPUT) / 1e6)
+    assert each.usd is not None
+    assert each.usd_a_day(2.0) == pytest.approx(each.usd / 2 + each.anchors.usd / 7)
+    mean, busiest = requests(found)["model API"]
+    assert mean == pytest.approx(80 / (7 * 24 * 60))
+    assert busiest == pytest.approx(80 / 60)
+    asked.alone = {"another": (6.0, 5_400.0)}
+    (unpriced,) = forecasts(found, {})
+    assert unpriced.anchors is not None
+    assert unpriced.anchors.usd is None
+
+
 def test_what_is_not_known_is_not_claimed() -> None:
     unread = forecast(Looked())
     assert (unread.input_tokens, unread.output_tokens, unread.usd) == (None, None, None)
