@@ -30,6 +30,8 @@ from traces import Usage
 _POLL_SECONDS: Final = 0.25
 _FIRST_LOOK_SECONDS: Final = 0.5
 _LONGEST_LOOK_SECONDS: Final = 30.0
+_PATIENT_SHARE: Final = 0.1
+"""A provider's batch that took some time is noticed within this share of it: it may take a second or a day."""
 
 STANDSTILL_SECONDS: Final = 30.0
 """When nothing has ended for so long and a model takes no calls, a sweep does not wait for a person to mend it."""
@@ -203,22 +205,52 @@ def until_empty(
         The models for which it was given up, with why they take no calls.
     """
     still = _Standstill(app, queue, standstill)
-    look, pause = app.clock.monotonic(), _FIRST_LOOK_SECONDS
+    looks = Looks(app.clock.monotonic())
     while not told.wait(_POLL_SECONDS):
+        left: int | None = None
         try:
             report()
             if closed := still.closed():
                 return closed
-            if queue.size(lanes) > 0 or app.clock.monotonic() < look:
+            if queue.size(lanes) > 0:
+                looks.worked(app.clock.monotonic())
                 continue
-            if _move_batches(app, queue, at_once=True) == 0 and queue.size(lanes) == 0:
+            if not looks.is_due(app.clock.monotonic()):
+                continue
+            left = _move_batches(app, queue, at_once=True)
+            if left == 0 and queue.size(lanes) == 0:
                 return {}
         except (Unavailable, Refused) as error:
             _log.warning("cannot see what is left", reason=str(error))
             app.clock.sleep(_POLL_SECONDS)
-        # A provider may take a day over a batch.
-        look, pause = app.clock.monotonic() + pause, min(2 * pause, _LONGEST_LOOK_SECONDS)
+        looks.looked(app.clock.monotonic(), left)
     return {}
+
+
+class Looks:
+    """When to look at a provider's batches while everything waits for them: at once, then ever less often.
+
+    Times are seconds of a clock that never goes back.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._since = self._next = now
+        self._left: int | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Whether to look now."""
+        return now >= self._next
+
+    def worked(self, now: float) -> None:
+        """Note that there was other work: what it left for batches is sent as soon as it has ended."""
+        self._since = self._next = now
+
+    def looked(self, now: float, left: int | None) -> None:
+        """Note a look, and how many questions it `left` on their way; None where it failed."""
+        if left is not None and left != self._left:
+            self._since, self._left = now, left
+        pause = _PATIENT_SHARE * (now - self._since)
+        self._next = now + min(max(_FIRST_LOOK_SECONDS, pause), _LONGEST_LOOK_SECONDS)
 
 
 def _move_batches(app: App, queue: Queue, *, at_once: bool = False) -> int:
