@@ -116,13 +116,30 @@ def _tuned(
 
 
 def _read(text: str, name: str) -> Rubric:
+    """Return the rubric that a proposal says.
+
+    Raises:
+        ConfigError: it says none; places are those in the proposal, whose lines are shown: nobody has a file of it.
+    """
     from evaluator.rubric_file import versions_in
 
     with tempfile.TemporaryDirectory(prefix="evaluator-") as folder:
         path = Path(folder) / "proposed.yaml"
         path.write_text(text, encoding="utf-8")
-        (rubric,) = versions_in(path, name).rubrics()
+        try:
+            (rubric,) = versions_in(path, name).rubrics()
+        except ConfigError as error:
+            raise ConfigError([_in_proposal(each, path, name, text) for each in error.problems]) from None
     return rubric
+
+
+def _in_proposal(problem: Problem, path: Path, name: str, text: str) -> Problem:
+    where = problem.where.removeprefix(str(path))
+    line = where.split(":")[1] if where.startswith(":") else ""
+    lines = text.splitlines()
+    shown = f"\n  {lines[int(line) - 1].strip()}" if line.isdigit() and 0 < int(line) <= len(lines) else ""
+    what = problem.what.replace(str(path), "it")
+    return Problem(f"the proposal for {name}{where}", f"{what} (nothing was changed; propose again){shown}")
 
 
 def _must_be_tunable(evaluator: Evaluator, rubric: Rubric) -> None:
