@@ -27,7 +27,7 @@ from traces.select import BadPath, Located, Path
 from traces.sensitive import Look, SensitiveKind, as_it_is, finder, finder_of
 from traces.session import Ref, Session, SessionRef
 from traces.targets import Material, Observe, Target
-from traces.text import as_text, composed, json_text, well_formed
+from traces.text import TooDeep, as_text, composed, json_text, parsed_json, well_formed
 from traces.tools import ToolCall, asked_calls, calls_in, offered_tools, parsed, text_in
 from traces.transcript import transcript, transcript_of
 from traces.when import Has, Sample, SampleRule, ScoreCondition, Severity, When, at_least, worst
@@ -69,6 +69,7 @@ __all__ = [
     "Shortened",
     "Subject",
     "Target",
+    "TooDeep",
     "ToolCall",
     "Trace",
     "TraceRef",
@@ -95,6 +96,7 @@ __all__ = [
     "outcome_from_json",
     "outcome_to_json",
     "parsed",
+    "parsed_json",
     "score_id",
     "shortened",
     "text_in",

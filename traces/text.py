@@ -9,8 +9,18 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final
 
+import orjson
+
 DEEPEST: Final = 100
 """Levels of nesting that are written out when a value is nested too deeply to be written whole."""
+
+_SURROGATES: Final = re.compile(
+    r"""
+    \\\\ | \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}  # a backslash, a pair: stay as they are
+    | (?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})
+    """,
+    re.VERBOSE,
+)
 
 _MOST_MARKS: Final = 30
 """Of a run, as Unicode's stream-safe text has it (UAX 15)."""
@@ -51,6 +61,32 @@ def json_text(value: object) -> str:
         # Too deep, or keys that are no text: neither comes from JSON we would write, both from JSON strangers write.
         text = _dump(_pruned(value, DEEPEST))
     return well_formed(text)
+
+
+class TooDeep(ValueError):
+    """JSON is nested too deeply to be read."""
+
+
+def parsed_json(written: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Half of a surrogate pair, as JavaScript leaves where it cuts a text within an emoji, and bytes that are no UTF-8
+    become the replacement character: one odd character does not cost all that stands around it.
+
+    Raises:
+        TooDeep: it is nested too deeply, about a thousand levels.
+        ValueError: it is no JSON.
+    """
+    try:
+        return orjson.loads(written)
+    except orjson.JSONDecodeError as error:
+        if "limit" in error.msg:
+            raise TooDeep(error.msg) from None
+        if isinstance(written, bytes):
+            written = written.decode("utf-8", "replace")
+        elif r"\u" not in written:
+            raise
+        return orjson.loads(_SURROGATES.sub(lambda found: r"\ufffd" if found["lone"] else found[0], written))
 
 
 def well_formed(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
+from traces.text import parsed_json
 
 if TYPE_CHECKING:
     from traces.model import Observation, Trace
@@ -67,7 +67,7 @@ def text_in(output: Any) -> str:
 def parsed(value: Any) -> Any:
     """Return text as the JSON it is, anything else as it stands."""
     try:
-        return orjson.loads(value) if isinstance(value, str) else value
+        return parsed_json(value) if isinstance(value, str) else value
     except ValueError:
         return value
 

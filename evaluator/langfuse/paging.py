@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeVar
 
 import structlog
 
 from evaluator.errors import Unavailable
-from evaluator.langfuse.reading import Row
+from evaluator.langfuse.reading import Page
 from evaluator.langfuse.wire import Params, TooLong, TooWide, Wire
 
 _WANTED: Final = 2_500_000
@@ -18,6 +18,8 @@ _WANTED: Final = 2_500_000
 _SMALLER: Final = 4
 _MUCH_SMALLER: Final = 16
 """After an error of the server, which may have meant its answer's size and cost many attempts to get."""
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -47,9 +49,14 @@ class PageSize:
 
 
 async def pages(
-    wire: Wire, path: str, params: Params, size: PageSize, most_bytes: float = math.inf
-) -> AsyncIterator[list[Row]]:
-    """Give the rows of GET `path`, page by page, as far as they can be told apart by an id.
+    wire: Wire,
+    path: str,
+    params: Params,
+    size: PageSize,
+    read: Callable[[bytes], Page[T]],
+    most_bytes: float = math.inf,
+) -> AsyncIterator[list[T]]:
+    """Give the rows of GET `path`, page by page, as far as they can be told apart by an id; `read` reads a page.
 
     Raises:
         TooLong: all pages together have more than `most_bytes`.
@@ -62,7 +69,7 @@ async def pages(
         limit = min(most, size.rows)
         more = [("limit", str(limit)), *([("cursor", cursor)] if cursor else [])]
         try:
-            answer, length = await wire.get_sized(path, [*params, *more])
+            page, length = await wire.get_sized(path, [*params, *more], read)
         except (TooWide, Unavailable) as error:
             size.failed(limit)
             if limit == 1 or not isinstance(error, TooLong | Unavailable):
@@ -74,11 +81,10 @@ async def pages(
         total += length
         if total > most_bytes:
             raise TooLong(f"Langfuse answered GET {path} with more than {most_bytes:,} bytes in all")
-        found = answer.get("data") or []
-        size.came(len(found), length)
+        size.came(page.came, length)
         most = min(2 * most, size.most)
-        yield [row for row in found if isinstance(row, dict) and row.get("id")]
-        before, cursor = cursor, (answer.get("meta") or {}).get("cursor")
+        yield page.rows
+        before, cursor = cursor, page.cursor
         if not cursor:
             return
         if cursor == before:

@@ -15,7 +15,16 @@ from urllib.parse import quote
 import orjson
 
 from evaluator.langfuse.paging import PageSize, pages
-from evaluator.langfuse.reading import Row, newest, readable, root_of, score_of_row, trace_of
+from evaluator.langfuse.reading import (
+    Row,
+    newest,
+    object_page,
+    observation_page,
+    readable,
+    root_of,
+    score_of_row,
+    trace_of,
+)
 from evaluator.langfuse.wire import Params, TooLong, TooWide, Wire
 from traces import RecordedScore, Trace, TraceRef, TraceRoot
 
@@ -151,8 +160,8 @@ async def whole_traces(wire: Wire, refs: Sequence[TraceRef], size: PageSize) -> 
         return {**await whole_traces(wire, refs[:middle], size), **await whole_traces(wire, refs[middle:], size)}
     by_trace: dict[str, list[Row]] = {}
     for row in newest(rows).values():
-        if row.get("traceId"):
-            by_trace.setdefault(row["traceId"], []).append(row)
+        if row.trace_id:
+            by_trace.setdefault(row.trace_id, []).append(row)
     return {ref.id: trace for ref in refs if (trace := trace_of(by_trace.get(ref.id, ()), ref)) is not None}
 
 
@@ -182,7 +191,7 @@ async def score_pages(
             *([("name", ",".join(names))] if names else []),
             *([(subject, ",".join(ids))] if ids else []),
         ]
-        async for rows in pages(wire, "v3/scores", params, PageSize(SCORES_A_PAGE, _BYTES_A_ROW)):
+        async for rows in pages(wire, "v3/scores", params, PageSize(SCORES_A_PAGE, _BYTES_A_ROW), object_page):
             page = [s for row in rows if row["id"] not in seen and (s := readable(score_of_row, row)) is not None]
             seen.update(row["id"] for row in rows)
             yield page
@@ -207,7 +216,7 @@ async def _pages(
     wire: Wire, fields: str, filters: Sequence[Any], size: PageSize, more: Params = (), most_bytes: float = math.inf
 ) -> AsyncIterator[list[Row]]:
     params = [("fields", fields), ("filter", orjson.dumps(filters).decode()), *more]
-    async for rows in pages(wire, "v2/observations", params, size, most_bytes):
+    async for rows in pages(wire, "v2/observations", params, size, observation_page, most_bytes):
         yield rows
 
 

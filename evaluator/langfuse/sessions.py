@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from evaluator.langfuse.paging import PageSize, pages
-from evaluator.langfuse.reading import moment
+from evaluator.langfuse.reading import moment, object_page
 from evaluator.langfuse.scanning import (
     ROOT_FIELDS,
     SCORES_A_PAGE,
@@ -66,7 +66,7 @@ async def score_times(wire: Wire, score_ids: Collection[str]) -> dict[str, datet
     times: dict[str, datetime] = {}
     for group in groups_by_length(score_ids):
         params = [("id", ",".join(group))]
-        async for rows in pages(wire, "v3/scores", params, PageSize(SCORES_A_PAGE, _BYTES_A_SCORE)):
+        async for rows in pages(wire, "v3/scores", params, PageSize(SCORES_A_PAGE, _BYTES_A_SCORE), object_page):
             for row in rows:
                 at = moment(row.get("timestamp"))
                 if at is not None:

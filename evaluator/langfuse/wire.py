@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
-import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from evaluator.errors import ConfigError, EvaluatorError, Problem, Refused, Unavailable
 from evaluator.http import TooLarge, content_of, open_session
 from evaluator.limits import Gate
+from traces import TooDeep, parsed_json
 
 LARGEST_ANSWER: Final = 64 << 20
 """Bytes of an answer; Cloud stops at 5 MB, a Langfuse of one's own may not."""
@@ -28,6 +28,7 @@ _LATELY_SECONDS: Final = 60.0
 _TROUBLE_SECONDS: Final = 5.0
 
 Params = Sequence[tuple[str, str]]
+T = TypeVar("T")
 
 
 class TooWide(EvaluatorError):
@@ -73,7 +74,7 @@ class Wire:
             return ""
         try:
             async with asyncio.timeout(_TROUBLE_SECONDS):
-                await self._once("GET", "health", (), None)
+                await self._once("GET", "health", json_object, (), None)
         except TimeoutError:
             return f"Langfuse at {self.base_url} does not answer within {_TROUBLE_SECONDS:g} s"
         except EvaluatorError as error:
@@ -82,27 +83,30 @@ class Wire:
 
     async def get(self, path: str, params: Params = ()) -> Any:
         """Return the JSON answer of GET /api/public/PATH."""
-        answer, _ = await self.get_sized(path, params)
+        answer, _ = await self.get_sized(path, params, json_object)
         return answer
 
-    async def get_sized(self, path: str, params: Params = ()) -> tuple[Any, int]:
-        """Return the JSON answer of GET /api/public/PATH and its length in bytes."""
-        _, answer, length = await self._send("GET", path, params=params)
+    async def get_sized(self, path: str, params: Params, read: Callable[[bytes], T]) -> tuple[T, int]:
+        """Return what `read` makes of the answer of GET /api/public/PATH, and its length in bytes.
+
+        An answer it cannot read (ValueError) is none: the request is sent again.
+        """
+        _, answer, length = await self._send("GET", path, read, params=params)
         return answer, length
 
     async def post(self, path: str, body: bytes) -> int:
         """Return the status of POST /api/public/PATH."""
-        status, _, _ = await self._send("POST", path, body=body)
+        status, _, _ = await self._send("POST", path, json_object, body=body)
         return status
 
     async def post_once(self, path: str, body: bytes) -> Any:
         """Send POST /api/public/PATH, and never again by itself: what is sent twice is there twice."""
-        _, answer, _ = await self._once("POST", path, (), body)
+        _, answer, _ = await self._once("POST", path, json_object, (), body)
         return answer
 
     async def _send(
-        self, method: str, path: str, *, params: Params = (), body: bytes | None = None
-    ) -> tuple[int, Any, int]:
+        self, method: str, path: str, read: Callable[[bytes], T], *, params: Params = (), body: bytes | None = None
+    ) -> tuple[int, T, int]:
         """Send a request, again and again while Langfuse is unavailable."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
@@ -112,7 +116,7 @@ class Wire:
         )
         async for attempt in retrying:
             with attempt:
-                return await self._once(method, path, params, body)
+                return await self._once(method, path, read, params, body)
         raise AssertionError("tenacity returns or raises")
 
     def _wait(self, state: RetryCallState) -> float:
@@ -121,7 +125,9 @@ class Wire:
             return 0.0  # the gate holds everybody
         return float(min(0.25 * 2**state.attempt_number, 15.0) * (0.5 + self._random.random()))
 
-    async def _once(self, method: str, path: str, params: Params, body: bytes | None) -> tuple[int, Any, int]:
+    async def _once(
+        self, method: str, path: str, read: Callable[[bytes], T], params: Params, body: bytes | None
+    ) -> tuple[int, T, int]:
         await self._gate.permit()
         if self._session is None:
             self._session = open_session(self.base_url, self._headers, self._timeout)
@@ -143,34 +149,18 @@ class Wire:
         if 300 <= status < 400:
             # Followed, a POST would become a GET, and its answer would pass for a score accepted.
             raise ConfigError([Problem("LANGFUSE_BASE_URL", f"{self.base_url} redirects; set the address it leads to")])
-        answer = self._read(method, path, status, content)
+        if status >= 300:
+            raise _error_of(method, path, status, content)
+        try:
+            answer = read(content)
+        except TooDeep as error:  # one of the rows alone will be to blame
+            raise TooLong(f"what Langfuse answered to {method} {path} is nested too deeply to be read") from error
+        except ValueError:  # a web page, or half an answer: nothing is proved by it
+            raise Unavailable(
+                f"Langfuse answered {status} to {method} {path}, but not in its JSON; check LANGFUSE_BASE_URL"
+            ) from None
         self._heard = asyncio.get_running_loop().time()
         return status, answer, len(content)
-
-    def _read(self, method: str, path: str, status: int, content: bytes) -> Any:
-        try:
-            answer = orjson.loads(content) if content else None
-        except orjson.JSONDecodeError:
-            answer = None
-        if status < 300:
-            if not isinstance(answer, Mapping):  # a web page, or half an answer: nothing is proved by it
-                raise Unavailable(
-                    f"Langfuse answered {status} to {method} {path}, but not in its JSON; check LANGFUSE_BASE_URL"
-                )
-            return answer
-        said = " ".join(str(answer.get("message", "")).split())[:_LONGEST_WORDS] if isinstance(answer, Mapping) else ""
-        what = f"Langfuse answered {status} to {method} {path}: {said}"
-        if status in {401, 403}:
-            raise ConfigError([Problem("LANGFUSE_SECRET_KEY", f"{what}; check LANGFUSE_PUBLIC_KEY, LANGFUSE_BASE_URL")])
-        if status == 413:
-            raise TooLong(what)
-        if status == 422:
-            raise TooWide(what)
-        if status >= 500 or status == 408:
-            raise Unavailable(what)
-        if status == 400 and method == "POST" and _wants_object(answer):
-            raise ArrayRefused(what)
-        raise Refused(what)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -178,9 +168,42 @@ class Wire:
             await self._session.close()
 
 
-def _wants_object(answer: Any) -> bool:
+def json_object(content: bytes) -> Mapping[str, Any]:
+    """Read an answer that is a JSON object.
+
+    Raises:
+        ValueError: it is something else, such as a proxy's page or half an answer.
+    """
+    answer = parsed_json(content)
+    if isinstance(answer, dict):
+        return answer
+    raise ValueError("no JSON object")
+
+
+def _error_of(method: str, path: str, status: int, content: bytes) -> EvaluatorError:
+    """Return what the caller must do about an answer that refuses."""
+    try:
+        answer = json_object(content)
+    except ValueError:
+        answer = {}
+    said = " ".join(str(answer.get("message", "")).split())[:_LONGEST_WORDS]
+    what = f"Langfuse answered {status} to {method} {path}: {said}"
+    if status in {401, 403}:
+        return ConfigError([Problem("LANGFUSE_SECRET_KEY", f"{what}; check LANGFUSE_PUBLIC_KEY, LANGFUSE_BASE_URL")])
+    if status == 413:
+        return TooLong(what)
+    if status == 422:
+        return TooWide(what)
+    if status >= 500 or status == 408:
+        return Unavailable(what)
+    if status == 400 and method == "POST" and _wants_object(answer):
+        return ArrayRefused(what)
+    return Refused(what)
+
+
+def _wants_object(answer: Mapping[str, Any]) -> bool:
     """Whether a validation error says that an array came where one object was expected; zod says it in two forms."""
-    issues = answer.get("error") if isinstance(answer, Mapping) else None
+    issues = answer.get("error")
     return isinstance(issues, list) and any(
         isinstance(issue, Mapping)
         and (issue.get("received") == "array" or "received array" in str(issue.get("message", "")))

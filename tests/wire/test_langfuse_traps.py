@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 
 from evaluator.clock import SystemClock
@@ -125,6 +126,20 @@ def test_a_batch_too_large_is_fetched_in_parts(
     wanted = refs(langfuse)
     sandbox.langfuse.behaviour.most_rows = 62
     assert sorted(langfuse.fetch(wanted)) == ids
+
+
+def test_a_trace_nested_beyond_reading_fails_alone_and_by_name(
+    sandbox: Sandbox, client: Callable[..., Langfuse], traffic: Traffic
+) -> None:
+    levels = 5_000
+    (deep,) = traffic.add(1, metadata={"deep": orjson.Fragment(b"[" * levels + b"]" * levels)})
+    others = traffic.add(6, first=1)
+    langfuse = client()
+    wanted = refs(langfuse)
+    with pytest.raises(Refused, match="nested too deeply"):
+        langfuse.fetch(wanted)
+    # Who is told so asks for each alone.
+    assert sorted(langfuse.fetch([ref for ref in wanted if ref.id != deep])) == others
 
 
 def test_the_newest_of_two_versions_of_a_row_wins(

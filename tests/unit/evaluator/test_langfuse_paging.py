@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.langfuse.paging import PageSize, pages
+from evaluator.langfuse.reading import object_page
 from evaluator.langfuse.wire import Params, TooLong, TooWide, Wire
 
 MOST_BYTES = 5_000_000
@@ -23,7 +26,7 @@ class Server:
         self.asked: list[int] = []
         self.refused = 0
 
-    async def get_sized(self, path: str, params: Params) -> tuple[Any, int]:
+    async def get_sized(self, path: str, params: Params, read: Callable[[bytes], Any]) -> tuple[Any, int]:
         assert path == "v2/observations"
         given = dict(params)
         start, limit = int(given.get("cursor", "0")), int(given["limit"])
@@ -34,12 +37,12 @@ class Server:
             raise self.error
         rows = [{"id": str(place)} for place in range(start, min(start + limit, len(self.lengths)))]
         more = {"cursor": str(start + limit)} if start + limit < len(self.lengths) else {}
-        return {"data": rows, "meta": more}, size
+        return read(orjson.dumps({"data": rows, "meta": more})), size
 
 
 def read(server: Server, size: PageSize) -> list[str]:
     async def every() -> list[str]:
-        found = pages(cast("Wire", server), "v2/observations", [], size)
+        found = pages(cast("Wire", server), "v2/observations", [], size, object_page)
         return [row["id"] async for rows in found for row in rows]
 
     return asyncio.run(every())
@@ -81,10 +84,10 @@ def test_what_others_learn_from_short_rows_does_not_make_a_giant_be_tried_for_ev
     size = PageSize(1000, 1_000)
 
     class Busy(Server):
-        async def get_sized(self, path: str, params: Params) -> tuple[Any, int]:
+        async def get_sized(self, path: str, params: Params, read: Callable[[bytes], Any]) -> tuple[Any, int]:
             for _ in range(50):
                 size.came(1_000, 1_000)
-            return await super().get_sized(path, params)
+            return await super().get_sized(path, params, read)
 
     server = Busy([1_700_000] * 6, TooLong("too long"))
     assert len(read(server, size)) == 6

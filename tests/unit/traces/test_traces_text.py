@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.building import ANY_TEXT, nested
-from traces import as_text, json_text, well_formed
+from traces import TooDeep, as_text, json_text, parsed_json, well_formed
 from traces.text import DEEPEST
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_user", "arguments": '{"id": 7}'}}
@@ -150,3 +150,28 @@ class TestWellFormed:
         once = well_formed(text)
         once.encode()
         assert well_formed(once) == once
+
+
+class TestParsedJson:
+    @given(JSON)
+    def test_json_is_read_as_what_was_written(self, value: object) -> None:
+        written = json.dumps(value)
+        assert parsed_json(written) == parsed_json(written.encode())
+
+    @given(ANY_TEXT, ANY_TEXT)
+    def test_a_character_cut_in_half_costs_only_itself(self, before: str, after: str) -> None:
+        written = json.dumps({"before": before, "cut": "emoji \ud83d", "after": f"\\ud83d {after}"})
+        assert parsed_json(written) == {
+            "before": well_formed(before),
+            "cut": "emoji \ufffd",
+            "after": f"\\ud83d {well_formed(after)}",
+        }
+
+    @pytest.mark.parametrize("written", ["", "to be", "[1] as they say", r"{\ud83d", '{"a":', b"\xff", "NaN"])
+    def test_what_is_no_json_is_an_error(self, written: str | bytes) -> None:
+        with pytest.raises(ValueError, match=r"."):
+            parsed_json(written)
+
+    def test_nesting_without_end_is_an_error_of_its_own(self) -> None:
+        with pytest.raises(TooDeep):
+            parsed_json("[" * 100_000 + "]" * 100_000)
