@@ -135,7 +135,7 @@ def open_app(
         low = LowScores(definitions.monitors, Waiting(client, namespace), langfuse, clock)
         weeks = KeptWeeks(client, namespace, langfuse, clock)
         anchored = [each.name for each in definitions.rubrics() if each.spec.anchors]
-        judges = JudgesSeen(client, namespace, anchored)
+        judges = JudgesSeen(client, namespace, anchored, clock.monotonic)
         batched, hears = (
             Batched(room, seen, clock.now, money.batches),
             opening.listener(state, low, weeks, judges, events),

@@ -3,14 +3,16 @@
 | key | type | kept for | holds | if it vanishes |
 |---|---|---|---|---|
 | N:judges:RUBRIC | zset | 90 days | models that answered, with the provider's setup, by first trace | seen again |
+
+A process says again what it knows every hour: so a Redis that was wiped knows it soon, and who still judges is kept.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import redis
 
@@ -19,32 +21,51 @@ from judges import FINGERPRINT
 from traces import Score
 
 _KEPT: Final = timedelta(days=90)
+_AGAIN_SECONDS: Final = 3600.0
 _EARLIER: Final = 60.0
 """Seconds by which a trace must have ended earlier to be worth a word: a sweep goes from the newest to the oldest."""
+
+
+class _Noted(NamedTuple):
+    """When the earliest trace that somebody judged ended, and when Redis was told."""
+
+    ended: float
+    told: float
+
+
+_NEVER: Final = _Noted(math.inf, -math.inf)
 
 
 class JudgesSeen:
     """Named operations on who judged. Every method raises `Unavailable` when Redis cannot be reached."""
 
-    def __init__(self, client: redis.Redis, namespace: str, rubrics: Iterable[str]) -> None:
-        """Note only those who judge by these `rubrics`."""
+    def __init__(
+        self, client: redis.Redis, namespace: str, rubrics: Iterable[str], seconds: Callable[[], float]
+    ) -> None:
+        """Note only those who judge by these `rubrics`; `seconds` is a clock that never goes back."""
         self._redis = client
         self._prefix = f"{namespace}:judges:"
-        self._known: dict[str, dict[str, float]] = {name: {} for name in rubrics}
+        self._seconds = seconds
+        self._known: dict[str, dict[str, _Noted]] = {name: {} for name in rubrics}
 
     def written(self, scores: Sequence[Score]) -> None:
-        """Note who gave scores that Langfuse accepted; Redis hears of each once a process, and of earlier traces."""
+        """Note who gave scores that Langfuse accepted; Redis hears of each once an hour, and of earlier traces."""
+        now = self._seconds()
         for score in scores:
             known = self._known.get(score.name)
             if known is None:
                 continue
             ended = score.timestamp.timestamp()
-            new = {judge: ended for judge in judges_of(score.metadata) if ended < known.get(judge, math.inf) - _EARLIER}
+            new: dict[str, float] = {}
+            for judge in judges_of(score.metadata):
+                before = known.get(judge, _NEVER)
+                if ended < before.ended - _EARLIER or now - before.told >= _AGAIN_SECONDS:
+                    new[judge] = min(ended, before.ended)
             if new:
                 with reachable():
                     self._redis.zadd(self._prefix + score.name, new, lt=True)
                     self._redis.expire(self._prefix + score.name, _KEPT)
-                known |= new
+                known |= {judge: _Noted(first, now) for judge, first in new.items()}
 
     def of(self, rubric: str) -> dict[str, datetime]:
         """Return who judged by a rubric, and when the earliest trace ended that they judged."""

@@ -19,7 +19,7 @@ def score(name: str = "tone", *, ago: float = 0.0, **metadata: Any) -> Score:
 
 
 def test_each_configuration_is_seen_since_its_earliest_trace_whichever_worker_notes_it(valkey: redis.Redis) -> None:
-    one, two = (JudgesSeen(valkey, "test", ["tone"]) for _ in range(2))
+    one, two = (JudgesSeen(valkey, "test", ["tone"], lambda: 0.0) for _ in range(2))
     one.written([score(judge_model="gpt", judge_fingerprint="fp_a")])
     two.written([score(ago=30, judge_model="gpt", judge_fingerprint="fp_a + fp_b")])
     one.written([score(ago=10, judge_model="gpt", judge_fingerprint="fp_a"), score("other", judge_model="x")])
@@ -30,8 +30,24 @@ def test_each_configuration_is_seen_since_its_earliest_trace_whichever_worker_no
 
 
 def test_what_is_known_costs_redis_nothing(valkey: redis.Redis) -> None:
-    seen = JudgesSeen(valkey, "test", ["tone"])
+    seen = JudgesSeen(valkey, "test", ["tone"], lambda: 0.0)
     seen.written([score(judge_model="gpt")])
     valkey.flushall()
     seen.written([score(ago=-5, judge_model="gpt"), score(ago=0.5, judge_model="gpt")])
     assert seen.of("tone") == {}
+
+
+def test_a_redis_that_was_wiped_knows_within_an_hour_who_judges_and_since_when(valkey: redis.Redis) -> None:
+    now = 0.0
+    seen = JudgesSeen(valkey, "test", ["tone"], lambda: now)
+    seen.written([score(ago=30, judge_model="gpt"), score(judge_model="other")])
+    valkey.flushall()
+    now = 3599.0
+    seen.written([score(judge_model="gpt")])
+    assert seen.of("tone") == {}
+    now = 3600.0
+    seen.written([score(ago=-60, judge_model="gpt")])
+    assert seen.of("tone") == {"gpt": NOW - timedelta(minutes=30)}
+    valkey.flushall()
+    seen.written([score(ago=-60, judge_model="gpt")])
+    assert seen.of("tone") == {}, "once an hour is enough"
