@@ -11,7 +11,7 @@ from evaluator.batch import Job
 from evaluator.batch_money import BatchMoney
 from evaluator.batch_room import BatchRoom
 from evaluator.definitions import Evaluator
-from evaluator.judge_traces import JudgeTraces
+from evaluator.judge_traces import JudgeTraces, Spoilt
 from evaluator.ledger import EVERYBODY
 from evaluator.model import UNFUNDED
 from evaluator.sampling import Sampled
@@ -45,6 +45,14 @@ class Prepared(NamedTuple):
     question: Question
 
 
+class Left(NamedTuple):
+    """What is to be asked now: the place of the work, the question, and the reply that it repairs, if any."""
+
+    place: int
+    question: Question
+    spoilt: Spoilt | None = None
+
+
 def memory_of(evaluator: Evaluator, item: Item) -> str:
     """Return the place of an outcome among those of its job; another version of the evaluator judges anew."""
     step = item.subject.observation_id
@@ -71,7 +79,7 @@ class Batched:
         self._judge_traces = judge_traces
         self._now = now
 
-    def take(self, work: Sequence[Work], questions: Sequence[Question]) -> list[tuple[int, Question]]:
+    def take(self, work: Sequence[Work], questions: Sequence[Question]) -> list[Left]:
         """Give those of a batch rubric their outcome; return the places of the others, with what to ask now.
 
         A reply that cannot be read is repaired at once, at full price.
@@ -85,33 +93,33 @@ class Batched:
             if _is_batched(each.evaluator) and fits_a_batch(question)
         }
         if not slow:
-            return list(enumerate(questions))
+            return [Left(place, question) for place, question in enumerate(questions)]
         replies = self._room.answers({work[place].job.ref.id for place in slow})
         spent = frozenset[str]() if self._money is None else self._money.spent()
-        left: list[tuple[int, Question]] = []
+        left: list[Left] = []
         waiting: list[Job] = []
         for place, (each, question) in enumerate(zip(work, questions, strict=True)):
             key = (each.job.ref.id, memory_of(each.evaluator, each.item))
             if place not in slow:
-                left.append((place, question))
+                left.append(Left(place, question))
             elif key not in replies and not spent.isdisjoint((EVERYBODY, each.evaluator.name)):
                 each.outcome = _UNFUNDED
             elif key not in replies:
                 each.outcome = _WAITS
                 waiting.append(Job(each.job.ref, (each.sampled,), each.job.attempt))
             else:
-                again = self._read(each, question, replies[key])
-                left += [] if again is None else [(place, again)]
+                again = self._read(each, place, question, replies[key])
+                left += [] if again is None else [again]
         self._room.wait(waiting, self._now())
         return left
 
-    def _read(self, each: Work, question: Question, reply: Reply | None) -> Question | None:
+    def _read(self, each: Work, place: int, question: Question, reply: Reply | None) -> Left | None:
         """Read a reply; return what to ask now when it is of no use, or there is none."""
         if reply is None:
-            return question
+            return Left(place, question)
         outcome = question.read(reply)
         if isinstance(outcome, Prompt):
-            return question.again(outcome)
+            return Left(place, question.again(outcome), Spoilt(question.prompt, reply))
         seen = self._judge_traces.begin(each.item.subject, {each.evaluator.name: each.evaluator.version}, question)
         self._judge_traces.heard(seen, reply)
         trace_id = self._judge_traces.end(seen, outcome)

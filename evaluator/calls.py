@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeGuard
 
-from evaluator.judge_traces import JudgeTraces
+from evaluator.judge_traces import JudgeTraces, Spoilt
 from evaluator.model import UNFUNDED, Ended, ModelApi
 from evaluator.spans import NO_SPANS, Span, Spans, about
 from judges import Call, Question, Share, asked_alone, shares, together
@@ -18,12 +18,16 @@ JUDGE_TRACE: Final = "judge_trace_id"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question of one evaluator about a subject; only questions about the same are asked together."""
+    """A question of one evaluator about a subject; only questions about the same are asked together.
+
+    `spoilt` is a reply to it that came in a batch of the provider and could not be read: the question repairs it.
+    """
 
     subject: Subject
     evaluator: str
     version: str
     question: Question
+    spoilt: Spoilt | None = None
 
 
 class _Answered(NamedTuple):
@@ -74,9 +78,10 @@ class Calls:
         if not calls:
             return
         subjects = [asked[call.places[0]].subject for call in calls]
+        spoilt = [asked[call.places[0]].spoilt for call in calls]  # what came of a batch is asked about alone
         seen = [
-            self._judge_traces.begin(subject, _names(asked, call), call.question)
-            for subject, call in zip(subjects, calls, strict=True)
+            self._judge_traces.begin(subject, _names(asked, call), call.question, before)
+            for subject, call, before in zip(subjects, calls, spoilt, strict=True)
         ]
         spans = [
             self._spans.begin("judge", about(subject, _names(asked, call))) if self._spans.is_on else None
@@ -88,7 +93,8 @@ class Calls:
             for lot in self._model.ask([call.question for call in calls], patience, known, journals):
                 for place, outcome in lot:
                     _ended(spans[place], outcome)
-                yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in lot]
+                whole = [(i, _with_cost(outcome, spoilt[i])) for i, outcome in lot]
+                yield [_Answered(calls[i], outcome, self._judge_traces.end(seen[i], outcome)) for i, outcome in whole]
         finally:
             for span in spans:
                 if span is not None:
@@ -122,6 +128,13 @@ def _ended(span: Span | None, outcome: Outcome) -> None:
     if isinstance(outcome, Failure):
         span.fail(outcome.kind)
     span.end()
+
+
+def _with_cost(outcome: Outcome, spoilt: Spoilt | None) -> Outcome:
+    """Return an outcome that says what the unreadable reply before it cost too."""
+    if spoilt is None or not isinstance(outcome, Verdict | Unscored | Failure):
+        return outcome
+    return replace(outcome, usage=spoilt.reply.usage + outcome.usage)
 
 
 def _known(subject: Subject, names: Iterable[str]) -> dict[str, str]:

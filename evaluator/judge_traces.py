@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import structlog
 
-from evaluator.model import Journal, Sent, attempt_of, titled
+from evaluator.model import UNREADABLE, Journal, Sent, attempt_of, titled
 from judges import PartPrompt, Prompt, Question, Reply, answers_of
 from traces import Failure, Outcome, Subject, Unscored, Usage, Verdict, json_text, well_formed
 
@@ -56,6 +56,13 @@ class Call:
     evaluators: Mapping[str, str]
     question: Question
     journal: Journal | None
+
+
+class Spoilt(NamedTuple):
+    """A reply that could not be read, with what it answers."""
+
+    prompt: Prompt
+    reply: Reply
 
 
 class _Way(NamedTuple):
@@ -102,9 +109,20 @@ class JudgeTraces:
         self._way: _Way | None = None
         self._opening = threading.Lock()
 
-    def begin(self, subject: Subject, evaluators: Mapping[str, str], question: Question) -> Call:
-        """Note that a question is about to be asked for `evaluators`, by name with their versions."""
-        return Call(subject, evaluators, question, None if self._which == "off" else [])
+    def begin(
+        self, subject: Subject, evaluators: Mapping[str, str], question: Question, spoilt: Spoilt | None = None
+    ) -> Call:
+        """Note that a question is about to be asked for `evaluators`, by name with their versions.
+
+        `spoilt` came by another way before and is of no use: the question is the repair of it.
+        """
+        if self._which == "off":
+            return Call(subject, evaluators, question, None)
+        if spoilt is None:
+            return Call(subject, evaluators, question, [])
+        now = self._seconds()
+        first = Sent(spoilt.prompt, spoilt.reply.model, 0, now, now, spoilt.reply, UNREADABLE)
+        return Call(subject, evaluators, question.again(spoilt.prompt), [first])
 
     def heard(self, call: Call, reply: Reply) -> None:
         """Note a reply that came by another way than a call of ours, now."""

@@ -16,7 +16,7 @@ import structlog
 
 from evaluator.arrears import Arrears
 from evaluator.batch import Job, Lane
-from evaluator.batched import Batched, Prepared, memory_of
+from evaluator.batched import Batched, Left, Prepared, memory_of
 from evaluator.budgets import budgets_of
 from evaluator.calls import Asked, Calls
 from evaluator.checking import Checks
@@ -199,13 +199,13 @@ class Evaluation:
         """Rules at once, then one `ask` with every question of every rubric of every trace."""
         with self._spans.span("rules") as span:
             asked, questions = self._first(work, span)
+        left = [Left(place, question) for place, question in enumerate(questions)]
         if questions and self._batched is not None:
             left = self._batched.take(asked, questions)
             self._remember(asked, [(at, item.outcome) for at, item in enumerate(asked) if item.outcome is not None])
             self._state.counters.spend(used_by(asked))
-            asked, questions = [asked[place] for place, _ in left], [question for _, question in left]
-        if questions:
-            self._ask(asked, questions, patience)
+        if left:
+            self._ask([asked[each.place] for each in left], left, patience)
 
     def _first(self, work: Sequence[Work], span: Span) -> tuple[list[Work], list[Question]]:
         """Give items the outcome that needs no judge; return those that need one, with their questions."""
@@ -231,11 +231,11 @@ class Evaluation:
             self._remember(work, compared)  # a retry would compare with others
         return asked, questions
 
-    def _ask(self, asked: Sequence[Work], questions: Sequence[Question], patience: float | None) -> None:
+    def _ask(self, asked: Sequence[Work], left: Sequence[Left], patience: float | None) -> None:
         """Ask, remembering outcomes as they end: a killed batch pays for nothing twice."""
         wanted = [
-            Asked(item.item.subject, item.evaluator.name, item.evaluator.version, question)
-            for item, question in zip(asked, questions, strict=True)
+            Asked(item.item.subject, item.evaluator.name, item.evaluator.version, each.question, each.spoilt)
+            for item, each in zip(asked, left, strict=True)
         ]
         unkept: list[Ended] = []
         for lot in self._calls.ask(wanted, patience):

@@ -9,7 +9,7 @@ from evaluator.model.api import INTERRUPTED, POSTPONED, Ended, ModelApi
 from evaluator.model.batches import BatchApi
 from evaluator.model.breaker import Breaker
 from evaluator.model.endpoint import Endpoint, Served
-from evaluator.model.journal import Journal, Sent, attempt_of, titled
+from evaluator.model.journal import UNREADABLE, Journal, Sent, attempt_of, titled
 from evaluator.model.panel import CLOSED, UNFUNDED
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "INTERRUPTED",
     "POSTPONED",
     "UNFUNDED",
+    "UNREADABLE",
     "BatchApi",
     "Breaker",
     "Ended",

@@ -25,7 +25,7 @@ from evaluator.model.breaker import Breaker
 from evaluator.model.completion import ACCESS_REFUSED, TOO_LONG, FinalRefusal
 from evaluator.model.concurrency import Slots
 from evaluator.model.endpoint import Endpoint, Served, fallbacks_of
-from evaluator.model.journal import Journal, of_no_use, write_in
+from evaluator.model.journal import UNREADABLE, Journal, of_no_use, write_in
 from evaluator.model.pacing import Pacing
 from evaluator.model.panel import CLOSED, UNAVAILABLE, UNFUNDED, Panel
 from evaluator.model.reuse import Reuse
@@ -294,7 +294,7 @@ class ModelApi:
                     of_no_use(f"{outcome.kind}: {outcome.reason}", is_lost=True)
                 return told(self._marked(outcome, question.prompt.model), prompt)
             if outcome.repair:
-                of_no_use("it could not be read, and was asked for once more")
+                of_no_use(UNREADABLE)
             question = question.again(outcome)
 
     def _marked(self, outcome: Outcome, asked: str) -> Outcome:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Final
 
 from judges import PartPrompt, Prompt, Reply
+
+UNREADABLE: Final = "it could not be read, and was asked for once more"
+"""Why an answer that was repaired is of no use."""
 
 
 @dataclass(slots=True)

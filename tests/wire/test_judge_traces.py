@@ -202,6 +202,32 @@ def test_what_the_provider_withheld_in_a_batch_is_told_as_a_call_is(
     assert row["usageDetails"]["input"] > 0
 
 
+def test_a_reply_of_a_batch_that_could_not_be_read_is_seen_word_for_word_beside_its_repair(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    traffic.add(1)
+    answer, spoilt = sandbox.model._spoilt, iter([True, False])
+    sandbox.model._spoilt = lambda text: ("About four.", "stop") if next(spoilt) else answer(text)  # type: ignore[method-assign]
+    rubrics = {"helpfulness": RUBRIC + "judge: {lane: batch}\n"}
+    with service(config(service=service_file("all"), rules="[]", rubrics=rubrics)) as app:
+        done = sweep(app, timedelta(hours=1), drain=True, threads=2)
+    rows = observations(sandbox, "llm-as-a-judge")
+    (whole,) = (row for row in rows if row["parentObservationId"] is None)
+    first, repair = sorted((row for row in rows if row["parentObservationId"]), key=lambda row: str(row["startTime"]))
+    assert (whole["type"], first["parentObservationId"]) == ("EVALUATOR", whole["id"])
+    assert (first["name"], first["level"], first["output"]) == ("gpt-5.4-mini", "WARNING", "About four.")
+    assert "asked for once more" in first["statusMessage"]
+    assert (repair["name"], repair["level"]) == ("gpt-5.4-mini, repair", "DEFAULT")
+    assert "could not be used" not in whole["input"]
+    assert first["usageDetails"]["input"] > 0
+    (score,) = scores(sandbox, "helpfulness")
+    assert score["metadata"]["judge_trace_id"] == whole["traceId"]
+    assert (done.used.calls, done.used.input_tokens) == (
+        2,
+        sum(row["usageDetails"]["input"] for row in (first, repair)),
+    )
+
+
 def test_reading_the_definitions_again_does_not_end_the_traces(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
 ) -> None:
