@@ -351,10 +351,11 @@ class State:
             pipe.execute()
 
     def outbox(self) -> dict[str, dict[str, Any]]:
-        """Return the messages whose delivery nobody has confirmed."""
+        """Return the messages whose delivery nobody has confirmed, in the order in which they were written."""
         with reachable():
             waiting = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("outbox")))
-        return {name.decode(): orjson.loads(data) for name, data in sorted(waiting.items())}
+        found = [(name.decode(), orjson.loads(data)) for name, data in waiting.items()]
+        return dict(sorted(found, key=lambda each: (each[1].get("at", ""), each[0])))
 
     def sent(self, message: str) -> None:
         """Confirm a delivery."""

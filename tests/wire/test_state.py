@@ -244,6 +244,17 @@ def test_a_monitor_and_its_messages_are_saved_together_or_not_at_all(state: Stat
     assert state.outbox() == {}
 
 
+def test_messages_wait_in_the_order_in_which_they_were_written(state: State) -> None:
+    for name, at in (
+        ("c", "2026-11-29T12:00:00+00:00"),
+        ("a", "2026-11-30T12:00:00.5+00:00"),
+        ("b", "2026-11-30T12:00:00+00:00"),
+    ):
+        with state.monitor(name) as record:
+            record.outbox[name] = {"text": "fell", "at": at}
+    assert list(state.outbox()) == ["c", "b", "a"]
+
+
 def test_the_lock_of_one_who_died_is_in_the_way_for_a_while_and_never_for_good(
     state: State, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
