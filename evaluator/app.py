@@ -47,6 +47,7 @@ from evaluator.message import model_closed
 from evaluator.model import Breaker, ModelApi
 from evaluator.model_entries import model_arguments
 from evaluator.money import Money, open_money
+from evaluator.paces import Paces
 from evaluator.pipeline import Evaluation
 from evaluator.prompts import fetched, sources
 from evaluator.session_state import SessionState
@@ -80,6 +81,7 @@ class App:
     low: LowScores
     tests: KeptTests
     anchoring: Anchoring
+    paces: Paces
     spans: Spans = NO_SPANS
 
     def discovery(self, enqueue: Enqueue) -> Discovery:
@@ -154,7 +156,7 @@ def open_app(
         watch = opening.watch(definitions, langfuse, state, delivery, alerts, clock, weeks, anchoring)
         yield App(
             *(settings, definitions, clock, url, state, sessions, langfuse, model, told, evaluation, watch, alerts),
-            *(circuits, batches, money, low, KeptTests(client, namespace), anchoring, spans),
+            *(circuits, batches, money, low, KeptTests(client, namespace), anchoring, fleet["paces"], spans),
         )
 
 

@@ -29,7 +29,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:prompts | hash | for ever | last known prompts (see kept_prompts) | in an outage their rubrics wait |
 | N:tests | hash | for ever | what golden tests last came to (kept_tests.py) | they show as never run |
 | N:circuit:* | (see circuits) | | models that take no calls | each is asked once more |
-| N:pace:* | (see paces) | | models whose servers were overrun | each process learns anew |
+| N:pace:*, N:slowed:* | (see paces) | | models whose servers were overrun | each process learns anew |
 | N:judges:RUBRIC | zset | 90 days | who judged (judges_seen.py) | they are seen again |
 | N:week:MONDAY | hash | 4 to 10 days | scores of a finished week (kept_weeks.py) | they are read again |
 | N:cache:HASH | string | as configured | a verdict, to be used again (cache.py) | the same is paid for again |

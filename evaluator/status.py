@@ -19,6 +19,7 @@ from evaluator.budgets import budgets_of, whose
 from evaluator.coverage import Kept, kept
 from evaluator.coverage_notices import LOOKED_BACK, promises_nothing
 from evaluator.hours import STATES, Funnel, Promises
+from evaluator.paces import Slowed
 from evaluator.pulse import Process, living
 from evaluator.state import Load
 from evaluator.trust import Trust, trusted
@@ -33,11 +34,15 @@ class Spending(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """What one server may be asked: requests a minute (None: no limit), and how long it wants a pause from now on."""
+    """What one server may be asked: requests a minute (None: no limit), and how long it wants a pause from now on.
+
+    `slowed` says of its models that are slowed down now, how far and why.
+    """
 
     name: str
     per_minute: int | None
     pause: timedelta
+    slowed: tuple[str, ...] = ()
 
 
 class JudgeStands(NamedTuple):
@@ -75,6 +80,7 @@ class Status:
         kept: what each evaluator kept of what fell due in the last hour.
         limits: of Langfuse and the models.
         trust: what golden tests and people say of each judge, by rubric.
+        slowed: models of which fewer calls are made at once than may be, with how many and why.
     """
 
     leader: str | None
@@ -100,6 +106,7 @@ class Status:
     kept: Sequence[Kept] = ()
     limits: Sequence[Limit] = ()
     trust: Mapping[str, Trust] = field(default_factory=dict)
+    slowed: Mapping[str, Slowed] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, Counter[str]]:
@@ -160,6 +167,7 @@ class Status:
             "low_scores_waiting": dict(self.low.most_common()),
             "anchors": {name: judge._asdict() for name, judge in self.anchors.items()},
             "closed_models": dict(self.closed),
+            "slowed_models": {model: known._asdict() for model, known in self.slowed.items()},
             "batches": {"waiting": self.batches[0], "sent": self.batches[1]},
             "budgets": {
                 whose: {"spent_usd": round(known.spent, 6), "usd_per_day": known.limit}
@@ -181,6 +189,7 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
     """
     mark = app.state.watermark()
     within, batched = app.definitions.service.coverage.within, promises_nothing(app.definitions)
+    slowed = app.paces.slowed(sorted(app.definitions.models))
     promises = app.state.hours.promises(now, within + LOOKED_BACK + timedelta(hours=1))
     lanes = {lane: queue.backlog(now, lane) for lane in Lane}
     return Status(
@@ -205,8 +214,9 @@ def look(app: App, queue: Queue, now: datetime) -> Status:
         hours=app.state.hours.funnels(now, 24),
         promises=promises,
         kept=kept(promises, now, within, LOOKED_BACK, batched),
-        limits=_limits(app),
+        limits=_limits(app, slowed),
         trust=trusted(app.definitions.rubrics(), app.tests, app.alerts),
+        slowed=slowed,
     )
 
 
@@ -219,11 +229,24 @@ def _anchors(app: App) -> dict[str, JudgeStands]:
     }
 
 
-def _limits(app: App) -> list[Limit]:
+def _limits(app: App, slowed: Mapping[str, Slowed]) -> list[Limit]:
     limits, entries = app.definitions.service.limits, app.definitions.service.models.entries
     known = {"langfuse": limits.langfuse_requests_per_minute, "model": limits.model_requests_per_minute}
     known |= {f"model:{name}": entry.requests_per_minute for name, entry in entries.items()}
-    return [Limit(name, per_minute, app.state.tokens.paused(name)) for name, per_minute in known.items()]
+    said: dict[str, list[str]] = {}
+    for model, each in slowed.items():
+        own = model in entries
+        place = f"model:{model}" if own else "model"
+        said.setdefault(place, []).append(slowed_text(each) if own else f"{model}: {slowed_text(each)}")
+    return [
+        Limit(name, per_minute, app.state.tokens.paused(name), tuple(said.get(name, ())))
+        for name, per_minute in known.items()
+    ]
+
+
+def slowed_text(slowed: Slowed) -> str:
+    """Return how far a model's calls are slowed down, and why."""
+    return f"{slowed.calls:,} of {slowed.most:,} calls at once a process: {slowed.why}"
 
 
 def _budgets(app: App, now: datetime) -> dict[str, Spending]:

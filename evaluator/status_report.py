@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluator.hours import STATES
-from evaluator.status import Status, span_text
+from evaluator.status import Status, slowed_text, span_text
 from evaluator.telemetry import spelled_out
 from evaluator.verdict import Health
 
@@ -82,6 +82,8 @@ def _show_money(status: Status, out: Console) -> None:
         out.print(f"no money yet  {waiting}", markup=False, highlight=False)
     for model, why in status.closed.items():
         out.print(f"closed        {model}, its questions wait: {why}", style="red", markup=False, highlight=False)
+    for model, slowed in status.slowed.items():
+        out.print(f"slowed        {model}: {slowed_text(slowed)}", style="yellow", markup=False, highlight=False)
     for name, spans in status.owed.items():
         said = ", ".join(f"{span.start:%d %b %H:%M} to {span.end:%d %b %H:%M}" for span in spans)
         out.print(f"no money yet  {name}: what ended {said} UTC", markup=False, highlight=False)

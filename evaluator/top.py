@@ -20,7 +20,7 @@ from rich.text import Text
 
 from evaluator.errors import EvaluatorError
 from evaluator.service_config import ServiceConfig
-from evaluator.status import Status, span_text
+from evaluator.status import Status, slowed_text, span_text
 from evaluator.telemetry import spelled_out
 from evaluator.verdict import health_of
 
@@ -56,6 +56,11 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
         if known.messages:
             yield f"lane {lane.value}", f"{known.messages:,} messages, the oldest for {span_text(known.oldest)}"
     yield "in hand", f"{status.in_hand:,} messages"
+    for limit in status.limits:
+        if limit.pause:
+            yield limit.name, f"paused for {span_text(limit.pause)}"
+    for model, slowed in status.slowed.items():
+        yield f"slowed, {model}", slowed_text(slowed)
     for whose, money in status.budgets.items():
         yield f"spent, {whose}", f"{money.spent:,.2f} of {money.limit:,.2f} USD today"
     yield "24 hours", _spark(status)

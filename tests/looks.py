@@ -8,6 +8,7 @@ from typing import Any
 
 from evaluator.batch import Backlog, Lane
 from evaluator.coverage import Kept
+from evaluator.paces import Slowed
 from evaluator.pulse import Process
 from evaluator.state import Load
 from evaluator.status import Limit, Spending, Status
@@ -52,5 +53,9 @@ def busy() -> Status:
         parked={"tone": 3},
         closed={"gpt": hostile},
         kept=[Kept("answered", 100, 60, 10)],
-        limits=[Limit("langfuse", 99, timedelta(seconds=20)), Limit("model", None, timedelta())],
+        limits=[
+            Limit("langfuse", 99, timedelta(seconds=20)),
+            Limit("model", None, timedelta(), (f"gpt: 12 of 64 calls at once a process: {hostile}",)),
+        ],
+        slowed={"gpt": Slowed(12, 64, hostile)},
     )

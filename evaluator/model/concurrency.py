@@ -17,6 +17,8 @@ from typing import Final
 
 import structlog
 
+from evaluator.paces import Slowed
+
 _AFTER_REFUSAL: Final = 0.7
 _TOLERATED: Final = 0.15
 """Share of calls that may be refused without anybody giving way."""
@@ -26,6 +28,8 @@ _EXCESS_A_CALL: Final = 1 / 16
 """Refusals beyond the tolerated share before calls give way, at least and for each call in the air (a CUSUM chart,
 Page 1954): at one refusal in twenty it stays quiet for thousands of calls, at one in two it acts within a round.
 """
+
+_ELSEWHERE: Final = "another process has met an overrun server"
 
 _GROWTH: Final = 0.1
 _WHEN_SLOW: Final = 0.85
@@ -67,14 +71,21 @@ class Slots:
         self._latencies: list[float] = []
         self._lately = 1.0
         self._medians: deque[float] = deque(maxlen=_SAMPLES_KEPT)
+        self._why = ""
 
     @property
     def limit(self) -> int:
         """How many calls may be in the air now."""
         return int(self._limit)
 
+    @property
+    def slowed(self) -> Slowed | None:
+        """How far it is from what it may have at most, and why; None when it is not."""
+        return Slowed(self.limit, self._most, self._why) if self.limit < self._most else None
+
     def begin_with(self, calls: int) -> None:
         """Start with no more places than another process has."""
+        self._why = _ELSEWHERE
         self._limit = min(self._limit, max(1.0, float(calls)))
 
     def give_way(self, calls: int) -> None:
@@ -82,7 +93,7 @@ class Slots:
 
         Who has fewer in the air than that keeps them: it is the same server for all.
         """
-        self._cut(max(float(calls), self._taken * _AFTER_REFUSAL), "another process has met an overrun server")
+        self._cut(max(float(calls), self._taken * _AFTER_REFUSAL), _ELSEWHERE)
 
     async def acquire(self) -> None:
         """Wait for a place."""
@@ -148,7 +159,7 @@ class Slots:
         if not self._is_calm:
             return False
         self._cut_at, self._excess = self._now(), 0.0
-        before, self._limit = self.limit, max(1.0, min(self._limit, calls))
+        before, self._limit, self._why = self.limit, max(1.0, min(self._limit, calls)), why
         if self.limit < before and self._now() - self._said_at >= _SILENCE:
             self._said_at = self._now()
             _log.info("fewer calls of a model at once", model=self._model, calls=self.limit, why=why)

@@ -75,8 +75,12 @@ class Pacing:
         await asyncio.wait([self._start(self._look(paces, [model]))], timeout=_LONGEST_LOOK)
 
     async def _look(self, paces: Paces, models: Sequence[str]) -> None:
+        slowed = {model: slots.slowed for model, slots in self._slots.items()}
+        told = {model: known for model, known in slowed.items() if known is not None}
         try:
             found = await asyncio.to_thread(paces.look, models)
+            if told:
+                await asyncio.to_thread(paces.tell, told)
         except Unavailable:
             return  # what this process meets itself counts
         for model in models:

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, ViewportSize, sync_playwright
 
 from evaluator.app import App
+from evaluator.paces import Slowed
 from evaluator.pulse import beating
 from evaluator.service import sweep
 from evaluator.state import Settled
@@ -104,6 +105,18 @@ def test_every_page_can_be_read_and_runs_nothing_of_strangers(site: Site) -> Non
             assert least["ratio"] >= 4.5, least
             dark = page.evaluate("getComputedStyle(document.body).backgroundColor").startswith("rgb(1")
             assert dark is (scheme == "dark")
+    assert site.complaints == []
+
+
+def test_a_model_that_is_slowed_down_stands_with_the_limits_with_why(site: Site) -> None:
+    with site.page() as page:
+        (model, *_) = site.app.definitions.models
+        site.app.paces.tell({model: Slowed(12, 64, HOSTILE)})
+        page.goto(f"{site.address}/")
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="model", exact=True))
+        assert row.locator("td").nth(1).inner_text() == f"{model}: 12 of 64 calls at once a process: {HOSTILE}"
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert site.complaints == []
 
 

@@ -78,6 +78,7 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(definitions: Definitions
     assert "verdict bad" in text
     assert "What to do: evaluator check" in text
     assert "paused for 20 s" in text
+    assert "gpt: 12 of 64 calls at once a process: &lt;script&gt;" in text
     assert "60.0 %" in text
 
 

@@ -28,7 +28,15 @@ def test_a_look_holds_what_matters_and_steers_no_terminal() -> None:
     out = Console(file=io.StringIO(), width=160)
     out.print(top.drawn(busy(), ServiceConfig(), NOW))
     text = printed(out)
-    for said in ("evaluate", "3 messages", "5.00 of 20.00 USD", "answered", "q or Ctrl-C leaves", "\\x1b[2J"):
+    for said in (
+        "evaluate",
+        "3 messages",
+        "5.00 of 20.00 USD",
+        "12 of 64 calls at once a process",
+        "answered",
+        "q or Ctrl-C leaves",
+        "\\x1b[2J",
+    ):
         assert said in text
     assert "\x1b" not in text
 

@@ -14,7 +14,7 @@ from evaluator.connection import connect
 from evaluator.errors import Unavailable
 from evaluator.model.concurrency import Slots
 from evaluator.model.pacing import Pacing
-from evaluator.paces import Cut, Paces
+from evaluator.paces import Cut, Paces, Slowed
 from tests.answering import Answering, Open, ask, question, refuses, scores
 from traces import Verdict
 
@@ -220,6 +220,30 @@ def test_a_cut_that_is_forgotten_does_not_keep_the_next_from_counting(
         assert (await looked(second, time)).limit == 24
 
     run(work)
+
+
+def test_people_see_how_far_a_model_is_slowed_down_and_why_as_long_as_it_is(
+    process: Callable[[], Pacing], paces: Paces, time: Time, valkey: redis.Redis
+) -> None:
+    async def work() -> None:
+        first, second = process(), process()
+        assert (await second.slots("gpt")).slowed is None
+        slots = await overrun(first, 50)
+        await looked(first, time)
+        assert paces.slowed(["gpt", "other"]) == {"gpt": Slowed(35, 64, "the server is overrun")}
+        assert 0 < valkey.pttl("test:slowed:gpt") <= 10_000
+        for _ in range(400):
+            slots.answered(0.01)
+        valkey.delete("test:slowed:gpt")  # it is kept for some seconds after the last word
+        await looked(first, time)
+        assert paces.slowed(["gpt"]) == {}
+        await looked(second, time)
+        assert await second.slots("gpt") is not None
+        await looked(second, time)
+        assert paces.slowed(["gpt"])["gpt"].why == "another process has met an overrun server"
+
+    run(work)
+    assert paces.slowed([]) == {}
 
 
 def test_without_redis_each_goes_by_what_it_meets(away: Paces, time: Time) -> None:
