@@ -38,7 +38,7 @@ class Arrears:
         of: dict[str, list[Job]] = {}
         for job in jobs:
             for sampled in job.samples:
-                of.setdefault(sampled.evaluator, []).append(Job(job.ref, (sampled,), job.attempt))
+                of.setdefault(sampled.evaluator, []).append(Job(job.ref, (sampled,), job.attempt, origin=job.origin))
         with reachable():
             pipe = self._redis.pipeline()
             for evaluator, parked in of.items():

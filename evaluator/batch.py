@@ -55,13 +55,15 @@ NOTHING_WAITS: Final = Backlog()
 class Job:
     """One trace or session and the evaluators that took it. `attempt` counts how often it was put back.
 
-    What live discovery `handed` over has the time of that, to the second: it is promised soon (coverage.py).
+    What live discovery `handed` over has the time of that, to the second: it is promised soon (coverage.py). `origin`
+    is the `traceparent` of the sweep that sampled it, where a collector is told of such things.
     """
 
     ref: Ref
     samples: tuple[Sampled, ...]
     attempt: int = 0
     handed: datetime | None = None
+    origin: str | None = None
 
     @property
     def about(self) -> dict[str, str]:
@@ -106,6 +108,7 @@ def _write(job: Job) -> dict[str, Any]:
         "samples": [[s.evaluator, s.probability, s.stratum, *([True] if s.depends else [])] for s in job.samples],
         "attempt": job.attempt,
         **({"handed": int(job.handed.timestamp())} if job.handed else {}),
+        **({"origin": job.origin} if job.origin else {}),
     }
 
 
@@ -114,4 +117,5 @@ def _read(data: Mapping[str, Any]) -> Job:
     id_, place, environment, started, ended = data["trace" if kind is TraceRef else "session"]
     ref: Ref = kind(id_, place, environment, datetime.fromisoformat(started), datetime.fromisoformat(ended))
     handed = datetime.fromtimestamp(data["handed"], UTC) if "handed" in data else None
-    return Job(ref, tuple(Sampled(*sample) for sample in data["samples"]), data["attempt"], handed)
+    samples = tuple(Sampled(*sample) for sample in data["samples"])
+    return Job(ref, samples, data["attempt"], handed, data.get("origin"))

@@ -106,7 +106,7 @@ class Batched:
                 each.outcome = _UNFUNDED
             elif key not in replies:
                 each.outcome = _WAITS
-                waiting.append(Job(each.job.ref, (each.sampled,), each.job.attempt))
+                waiting.append(Job(each.job.ref, (each.sampled,), each.job.attempt, origin=each.job.origin))
             else:
                 again = self._read(each, place, question, replies[key])
                 left += [] if again is None else [again]

@@ -22,7 +22,15 @@ EVALUATOR: Final = "evaluator.name"
 
 
 class Span:
-    """A span that nobody sees; `tracing` has those that are sent. It ends with its block, or by `end`."""
+    """A span that nobody sees; `tracing` has those that are sent. It ends with its block, or by `end`.
+
+    `follows` is the `traceparent` of what led to it, where that is known.
+    """
+
+    follows: str | None = None
+
+    def link(self, follows: Iterable[str]) -> None:
+        """Link it to what else led to it, each a `traceparent`."""
 
     def note(self, attributes: dict[str, Attribute]) -> None:
         """Add what is known by now."""

@@ -6,7 +6,7 @@ judge calls never goes to the collector, and these never go to Langfuse.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar, Token
 from typing import Final, Self
 
@@ -32,15 +32,25 @@ _KINDS: Final = {
 }
 _HEADER: Final = "traceparent"
 _CONTEXT: Final = TraceContextTextMapPropagator()
-_current: ContextVar[trace.Span | None] = ContextVar("current span", default=None)
 
 
 class _Sent(Span):
     """A span that is sent when it ends."""
 
-    def __init__(self, span: trace.Span) -> None:
+    def __init__(self, span: trace.Span, follows: str | None = None) -> None:
+        self.follows = follows
         self._span = span
-        self._token: Token[trace.Span | None] | None = None
+        self._token: Token[_Sent | None] | None = None
+
+    @property
+    def context(self) -> Context:
+        """What makes another one begin under it."""
+        return trace.set_span_in_context(self._span, Context())
+
+    def link(self, follows: Iterable[str]) -> None:
+        for each in follows:
+            for link in _links(each):
+                self._span.add_link(link.context)
 
     def note(self, attributes: dict[str, Attribute]) -> None:
         self._span.set_attributes(_clean(attributes))
@@ -57,7 +67,7 @@ class _Sent(Span):
             self._span.end()
 
     def __enter__(self) -> Self:
-        self._token = _current.set(self._span)
+        self._token = _current.set(self)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -66,6 +76,9 @@ class _Sent(Span):
         if self._token is not None:
             _current.reset(self._token)
         self.end()
+
+
+_current: ContextVar[_Sent | None] = ContextVar("current span", default=None)
 
 
 class SentSpans(Spans):
@@ -80,7 +93,7 @@ class SentSpans(Spans):
 
     def span(self, name: str, attributes: dict[str, Attribute] | None = None, follows: str | None = None) -> Span:
         """Return a span that is current inside its block."""
-        return _Sent(self._begun(name, attributes or {}, _links(follows)))
+        return _Sent(self._begun(name, attributes or {}, _links(follows)), follows)
 
     def begin(self, name: str, attributes: dict[str, Attribute] | None = None) -> Span:
         """Return a span under the current one."""
@@ -89,14 +102,14 @@ class SentSpans(Spans):
     def current(self) -> Span:
         """Return the span of the block we are in."""
         span = _current.get()
-        return super().current() if span is None else _Sent(span)
+        return super().current() if span is None else span
 
     def traceparent(self) -> str | None:
         """Return the current span as W3C Trace Context writes it."""
         if (span := _current.get()) is None:
             return None
         carrier: dict[str, str] = {}
-        _CONTEXT.inject(carrier, trace.set_span_in_context(span, Context()))
+        _CONTEXT.inject(carrier, span.context)
         return carrier.get(_HEADER)
 
     def close(self) -> None:
@@ -105,7 +118,7 @@ class SentSpans(Spans):
 
     def _begun(self, name: str, attributes: Mapping[str, Attribute], links: list[Link]) -> trace.Span:
         above = _current.get()
-        context = Context() if above is None else trace.set_span_in_context(above, Context())
+        context = Context() if above is None else above.context
         kind = _KINDS.get(name, SpanKind.INTERNAL)
         return self._tracer.start_span(name, context, kind, _clean(attributes), links)
 

@@ -12,7 +12,7 @@ import gc
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -23,7 +23,7 @@ from dramatiq.middleware import Middleware, TimeLimit
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from evaluator.app import App, open_app
-from evaluator.arrears import Span
+from evaluator.arrears import Span as TimeSpan
 from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
 from evaluator.broker import TRACEPARENT, Broker, PatientRetries, PromptStop, Traced
 from evaluator.catching_up import MadeUp
@@ -32,7 +32,7 @@ from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.langfuse import Window
 from evaluator.pulse import beating
 from evaluator.settings import load_settings
-from evaluator.spans import NO_SPANS, SESSION_ID, TRACE_ID, Attribute, Spans, kind_of
+from evaluator.spans import NO_SPANS, SESSION_ID, TRACE_ID, Attribute, Span, Spans, kind_of
 from evaluator.telemetry import configure_logs
 from traces import SessionRef, TraceRef
 
@@ -121,7 +121,7 @@ def take_up(app: App, queue: Queue) -> int:
     put = functools.partial(queue.put, lane=Lane.BACKFILL)
     discovery = app.discovery(put)
 
-    def make_up(evaluator: str, span: Span) -> MadeUp:
+    def make_up(evaluator: str, span: TimeSpan) -> MadeUp:
         found = discovery.make_up(evaluator, Window(*span))
         return MadeUp(math.ceil(found.enqueued / app.definitions.service.batch_size), found.sampled)
 
@@ -257,7 +257,7 @@ def _declared(app: App, queue: Queue, lane: Lane, broker: RedisBroker) -> Evalua
         if len(jobs) == 1:
             bind_contextvars(**jobs[0].about)
         if app.spans.is_on:
-            app.spans.current().note(_about(jobs))
+            jobs = _traced(app.spans.current(), jobs)
         while not (_may_go_on(app, queue, lane) and _evaluated(app, queue, jobs, lane)):
             app.clock.sleep(_PAUSE_SECONDS)
 
@@ -268,6 +268,16 @@ def _declared(app: App, queue: Queue, lane: Lane, broker: RedisBroker) -> Evalua
     grave = dramatiq.actor(broker=broker, queue_name=lane, actor_name=f"bury-{lane}")(bury)
     actor = dramatiq.actor(broker=broker, queue_name=lane, actor_name=lane, on_retry_exhausted=grave.actor_name)
     return actor(evaluate)
+
+
+def _traced(span: Span, jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """Say on a batch's span what it is about, and which sweeps sampled it; return jobs that remember their own.
+
+    What waits for money or for a provider's batch comes back in other messages, put by nobody's span.
+    """
+    span.note(_about(jobs))
+    span.link(sorted({job.origin for job in jobs if job.origin}))
+    return tuple(job if job.origin else replace(job, origin=span.follows) for job in jobs)
 
 
 def _about(jobs: Sequence[Job]) -> dict[str, Attribute]:

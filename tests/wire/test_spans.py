@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -13,10 +14,10 @@ from evaluator.batch import Job, Lane
 from evaluator.broker import TRACEPARENT
 from evaluator.errors import Unavailable
 from evaluator.scheduler import Scheduler
-from evaluator.service import sweep
-from evaluator.worker import Queue, open_queue
+from evaluator.service import sweep, until_empty
+from evaluator.worker import Queue, open_queue, take_up, working
 from sandbox.server import Sandbox
-from tests.serving import SERVICE, Config, OpenService, Traffic, WrongClock
+from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic, WrongClock
 
 SEEN: Final = SERVICE.replace("trace: off", "trace: all")
 PRICED: Final = SERVICE + "models: {prices: {gpt-5.4-mini: {input: 1, output: 2}}}\n"
@@ -83,6 +84,31 @@ def test_a_batch_is_linked_to_the_sweep_that_found_it_and_its_steps_stand_below_
     assert only(sandbox, "write")["attributes"]["evaluator.scores"] == 9
     assert only(sandbox, "rules")["attributes"]["evaluator.left_to_judges"] == 3
     assert {span["resource"]["service.name"] for span in collected(sandbox)} == {"evaluator"}
+
+
+@pytest.mark.parametrize("lane", ["live", "batch"])
+def test_what_waited_for_money_or_a_providers_batch_is_linked_to_the_sweep_that_sampled_it(
+    lane: str, sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    budget = "budget: {usd_per_day: 0.000001, catch_up: true}\n" if lane == "live" else ""
+    rubrics = {"helpfulness": RUBRIC + f"judge: {{lane: {lane}}}\n"}
+    traffic.add(3)
+    clock = WrongClock()
+    folder = config(service=PRICED + budget, rules="[]", rubrics=rubrics)
+    with service(folder, clock=clock, otel_exporter_otlp_endpoint=sandbox.collector_url) as app:
+        swept(app)
+        if lane == "live":
+            assert app.money.arrears.parked() == {"helpfulness": 2}
+            clock.wrong = timedelta(days=1)
+            queue = open_queue(app)
+            assert take_up(app, queue) == 2
+            with working(app, queue, 2):
+                until_empty(app, queue, threading.Event())
+    found = only(sandbox, "sweep")
+    first, later = collected(sandbox, "batch")
+    assert later["attributes"]["messaging.destination.name"] == ("backfill" if lane == "live" else "patient")
+    for batch in (first, later):
+        assert batch["links"] == [(found["trace_id"], found["span_id"])]
 
 
 def test_no_span_holds_content_or_a_key_and_none_goes_where_the_other_kind_goes(
