@@ -17,7 +17,8 @@ from evaluator.clock import Clock
 from evaluator.coverage import Kept, has_fallen_silent, kept
 from evaluator.definitions import Definitions
 from evaluator.message import notice
-from evaluator.state import MonitorRecord, State
+from evaluator.monitor_records import MonitorRecord
+from evaluator.state import State
 from traces import duration_text
 
 LOOKED_BACK: Final = timedelta(hours=1)

@@ -18,7 +18,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:workers | hash | a minute | which processes live (pulse.py) | they say so again |
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
 | N:pause:, N:window:, N:tokens:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
-| N:monitor:NAME | string | for ever | state of a score's alert (see alert_memory too) | the scores tell |
+| N:monitor:NAME | string | for ever | state of a score's alert (monitor_records.py) | the scores tell |
 | N:spent:DAY | hash | 40 days | what judging cost, by rubric (ledger.py) | the day's budget begins anew |
 | N:held:DAY, N:held:by:DAY, N:payers:DAY | hash, zset | 2 days | money reserved, by whom, who lives | as above |
 | N:volume:DAY, N:rates | hash | 9 days, now | what a line of `sample` matched (volumes.py) | it is learned anew |
@@ -41,10 +41,10 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
@@ -58,14 +58,11 @@ from evaluator.counters import Counters
 from evaluator.coverage import is_kept
 from evaluator.dead_letters import DeadLetter, DeadLetters, text_of
 from evaluator.hours import HOURS_KEPT, KEPT, MISSED, PROMISES_KEPT, Funnel, Hours, funnel_of, hour_key, slot_of
+from evaluator.monitor_records import MonitorRecord, MonitorRecords
 from evaluator.token_limits import TokenLimits
 from traces import Outcome, Ref, SessionRef, TraceRef, Usage, outcome_from_json, outcome_to_json
 
 _OUTCOMES_KEPT: Final = timedelta(days=2)
-_LOCK_SECONDS: Final = 30
-"""A monitor is locked for as long as it takes to save it; the lock of one who died is in the way for so long."""
-
-_MOST_TOLD: Final = 200
 _HOUR: Final = timedelta(hours=1)
 _HOURS_SECONDS: Final = int(HOURS_KEPT.total_seconds())
 _PROMISES_SECONDS: Final = int(PROMISES_KEPT.total_seconds())
@@ -94,14 +91,6 @@ class Settled(NamedTuple):
     handed: datetime | None = None
 
 
-@dataclass(slots=True)
-class MonitorRecord:
-    """A monitor's state while it is locked; `outbox` takes the messages that must go out with the change."""
-
-    state: dict[str, Any] | None
-    outbox: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
 class State:
     """Named operations on what the fleet shares. Every method raises `Unavailable` when Redis cannot be reached."""
 
@@ -117,6 +106,7 @@ class State:
         self.tokens = TokenLimits(client, namespace)
         self.counters = Counters(client, namespace)
         self.hours = Hours(client, namespace)
+        self._monitors = MonitorRecords(client, namespace)
         self.dead = DeadLetters(client, namespace, self._keep, partial(self._bucket, "settled"))
         self._scripts = {name: client.register_script(body) for name, body in scripts().items()}
 
@@ -332,36 +322,17 @@ class State:
 
     # -- monitors ----------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def monitor(self, name: str) -> Iterator[MonitorRecord]:
+    def monitor(self, name: str) -> AbstractContextManager[MonitorRecord]:
         """Lock a monitor's state; on a clean exit state and outbox are saved together, else nothing changes."""
-        key = self._key("monitor", name)
-        lock = self._redis.lock(f"{key}:lock", timeout=_LOCK_SECONDS, blocking_timeout=2 * _LOCK_SECONDS)
-        with reachable(), lock:
-            data = cast("bytes | None", self._redis.get(key))
-            record = MonitorRecord(None if data is None else orjson.loads(data))
-            yield record
-            pipe = self._redis.pipeline()
-            pipe.set(key, orjson.dumps(record.state))
-            for message, payload in record.outbox.items():
-                pipe.hset(self._key("outbox"), message, orjson.dumps(payload))
-                told = {"at": payload.get("at"), "text": payload.get("message", {}).get("text", message)}
-                pipe.lpush(self._key("told"), orjson.dumps(told))
-                pipe.ltrim(self._key("told"), 0, _MOST_TOLD - 1)
-            pipe.execute()
+        return self._monitors.locked(name)
 
     def outbox(self) -> dict[str, dict[str, Any]]:
         """Return the messages whose delivery nobody has confirmed, in the order in which they were written."""
-        with reachable():
-            waiting = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("outbox")))
-        found = [(name.decode(), orjson.loads(data)) for name, data in waiting.items()]
-        return dict(sorted(found, key=lambda each: (each[1].get("at", ""), each[0])))
+        return self._monitors.outbox()
 
     def sent(self, message: str) -> None:
         """Confirm a delivery."""
-        with reachable():
-            gone = self._redis.hdel(self._key("outbox"), message)
-        self.counters.count("messages_sent", by=gone)
+        self.counters.count("messages_sent", by=self._monitors.sent(message))
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -29,10 +29,10 @@ from evaluator.kept_weeks import Reading
 from evaluator.langfuse import Window
 from evaluator.message import Urls
 from evaluator.missing import gaps, told
+from evaluator.monitor_records import MonitorRecord
 from evaluator.people import by_people
 from evaluator.saying import marks_of
 from evaluator.service_config import Digests
-from evaluator.state import MonitorRecord
 from evaluator.telling import LOOKED_BACK, alert_of, payload_of, sight_of, unwatched
 from evaluator.watch_ports import Judges, MonitorState, Saying, ScoreStore
 from evaluator.weekly_look import Look, analysed, baseline

@@ -9,7 +9,7 @@ from evaluator.alert_memory import Mark
 from evaluator.hours import Funnel
 from evaluator.judged import Scores
 from evaluator.langfuse import Capabilities
-from evaluator.state import MonitorRecord
+from evaluator.monitor_records import MonitorRecord
 from monitors.drift import Anchored
 from traces import Usage
 

@@ -17,8 +17,8 @@ from evaluator.blocks import Message
 from evaluator.delivery import Delivery, Letter
 from evaluator.errors import Unavailable
 from evaluator.langfuse import Capabilities, SessionRoots, Window
+from evaluator.monitor_records import MonitorRecord
 from evaluator.service_config import Digests
-from evaluator.state import MonitorRecord
 from evaluator.watch import Watch
 from evaluator.watch_ports import Judges
 from monitors import Alert, MonitorSpec

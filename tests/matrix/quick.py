@@ -29,7 +29,7 @@ WAITS: Final[dict[str, Any]] = {
     "evaluator.endings._OUTAGE_DELAY": timedelta(seconds=0.2),
     "evaluator.pipeline._REDIS_PAUSE_SECONDS": 0.1,
     "evaluator.broker._PAUSE_SECONDS": 0.1,
-    "evaluator.state._LOCK_SECONDS": 2,
+    "evaluator.monitor_records._LOCK_SECONDS": 2,
     "evaluator.worker._PAUSE_SECONDS": 0.1,
     "evaluator.worker._POLL_MILLISECONDS": dict.fromkeys(Lane, 100),
     "evaluator.scheduler.LEASE": timedelta(seconds=3),

@@ -261,7 +261,7 @@ def test_the_lock_of_one_who_died_is_in_the_way_for_a_while_and_never_for_good(
     valkey.set("test:monitor:faithfulness:lock", "dead", px=400)
     with state.monitor("faithfulness") as record:
         assert record.state is None
-    monkeypatch.setattr("evaluator.state._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("evaluator.monitor_records._LOCK_SECONDS", 0.1)
     valkey.set("test:monitor:faithfulness:lock", "slow", px=60_000)
     with pytest.raises(Unavailable, match="another process"), state.monitor("faithfulness"):
         pass
