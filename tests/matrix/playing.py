@@ -55,6 +55,8 @@ def play(world: World, plan: Plan) -> Run:
     run.problems += check(books)
     run.wasted, run.states = books.wasted(), books.states()
     run.seconds = time.monotonic() - started
+    if plan.wipes and plan.alerts:
+        world.forget_alerts()
     return run
 
 

@@ -35,6 +35,7 @@ WAITS: Final[dict[str, Any]] = {
     "evaluator.scheduler.LEASE": timedelta(seconds=3),
     "evaluator.scheduler._RENEW": timedelta(seconds=1),
     "evaluator.scheduler._DUE": timedelta(seconds=0.5),
+    "evaluator.scheduler._FIRST_WAIT": 1.0,
     "evaluator.model.slow._SECONDS": 1.0,
     "evaluator.delivery._FIRST_WAIT": 0.2,
     "evaluator.slack._TIMEOUT_SECONDS": 1,

@@ -281,6 +281,11 @@ class World:
         if self.state.watermark() is None:
             self.state.advance(datetime.now(UTC))
 
+    def forget_alerts(self) -> None:
+        """Start a scheduler that has told nothing: the old one knows what Redis, wiped, does not, and tells it once."""
+        self.stop(SCHEDULER)
+        self.start(SCHEDULER)
+
     def arrive(self, number: int) -> list[str]:
         """Let so many traces, just finished, come; return their ids."""
         first, self._next = self._next, self._next + number
