@@ -26,12 +26,12 @@ from evaluator.delivery import Letter
 from evaluator.hours import Promises
 from evaluator.kept_tests import KeptTest
 from evaluator.message import Urls
+from evaluator.overload import Load
 from evaluator.pulse import Process
 from evaluator.rendering import as_html
 from evaluator.report import Report, chapter
 from evaluator.report_page import page
 from evaluator.service_config import CoverageConfig
-from evaluator.state import Load
 from evaluator.status import Limit, Spending, Status
 from evaluator.status_page import Frame, evaluators, overview
 from evaluator.trust import Agreement, Trust

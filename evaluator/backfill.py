@@ -219,7 +219,7 @@ class Backfill:
     def _sampler(self, evaluators: Sequence[Evaluator], coming: int) -> Sampler:
         if self._request.fixed:
             return Sampler(evaluators, self._app.definitions.service.sampling.salt)
-        return self._app.money.rations.sampler(evaluators, 1.0, coming, live=False)
+        return self._app.money.rations.sampler(evaluators, {}, coming, live=False)
 
     def _missing(self, jobs: Sequence[Job]) -> list[Job]:
         """Return what of some jobs is to be handed over; scores that stand are written with the higher probability."""

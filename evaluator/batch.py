@@ -48,7 +48,25 @@ class Backlog(NamedTuple):
     oldest: timedelta = timedelta()
 
 
-NOTHING_WAITS: Final = Backlog()
+class Burden(NamedTuple):
+    """What workers have before them, in traces and pairs: messages tell little, since under overload they get small.
+
+    Attributes:
+        jobs: of the live lane that no thread works on yet, those among them that a worker has taken ahead.
+        oldest: how long the oldest message of it has waited that nobody has taken.
+        ended: how many jobs have ended on it so far; what counts is the difference between two looks.
+        pairs: of each evaluator that are on the live or the patient lane.
+        decided: pairs of each evaluator that asks a judge which have their outcome, so far.
+    """
+
+    jobs: int = 0
+    oldest: timedelta = timedelta()
+    ended: int = 0
+    pairs: Mapping[str, int] = {}
+    decided: Mapping[str, int] = {}
+
+
+NOTHING_WAITS: Final = Burden()
 
 
 @dataclass(frozen=True, slots=True)

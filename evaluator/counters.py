@@ -32,6 +32,9 @@ SUM: Final = "sum"
 
 _COUNTED: Final = ("calls", "input_tokens", "output_tokens", "cached", "cached_tokens")
 
+DECIDED: Final = "decided"
+"""Name of the count of pairs that have their outcome, by evaluator that asks a judge."""
+
 Counts = Mapping[tuple[str, ...], float]
 """Name and labels -> how many, or how much."""
 

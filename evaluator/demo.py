@@ -7,6 +7,7 @@ there, not by the service.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from rich.text import Text
 
 from evaluator import starter
 from evaluator.app import App, open_app
+from evaluator.burdens import burden
 from evaluator.calibration import Calibration, calibrate
 from evaluator.calibration_page import page
 from evaluator.calibration_report import heading, verdict_of
@@ -210,7 +212,10 @@ def _evaluate(app: App, since: datetime, bars: Progress) -> None:
     app.state.advance(since)
     queue = open_queue(app)
     task = bars.add_task("evaluating", total=None)
-    with working(app, queue), Scheduler(app, app.discovery(queue.put), queue.backlog).running():
+    with (
+        working(app, queue),
+        Scheduler(app, app.discovery(queue.put), functools.partial(burden, app, queue)).running(),
+    ):
         while not _is_done(app, queue, bars, task):
             app.clock.sleep(_POLL_SECONDS)
 

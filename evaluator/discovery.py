@@ -17,18 +17,18 @@ from typing import Final
 
 import structlog
 
-from evaluator.batch import NOTHING_WAITS, Backlog, Enqueue, Job
+from evaluator.batch import NOTHING_WAITS, Burden, Enqueue, Job
 from evaluator.clock import Clock
 from evaluator.definitions import Definitions
 from evaluator.filter_scores import late_claim, with_scores
 from evaluator.idle_sessions import SESSIONS_A_MESSAGE, Deciding, IdleSessions
 from evaluator.langfuse import Langfuse, Window
-from evaluator.overload import Pace, next_share
+from evaluator.overload import JudgePaces, Load, Pace, next_share
 from evaluator.owing import Owing
 from evaluator.rations import Rations
 from evaluator.sampling import Choice, NotTaken, Sampled, Sampler
 from evaluator.spans import EVALUATOR, NO_SPANS, Span, Spans
-from evaluator.state import Load, State
+from evaluator.state import State
 from traces import TraceRef, TraceRoot
 
 LONGEST_WINDOW: Final = timedelta(hours=6)
@@ -87,34 +87,37 @@ class Discovery:
         self._owing = owing
         self._traced = [each for each in definitions.evaluators if each.target != "session"]
         self._stopped = threading.Event()
+        rubrics = ((each.name, each.rubric) for each in definitions.evaluators)
         self._pace = Pace()
-        self._sample(1.0)
+        # What goes through batches waits for hours as it should.
+        self._paces = JudgePaces(name for name, rubric in rubrics if rubric and rubric.spec.judge.lane != "batch")
+        self._sample({})
         self._reached_back: dict[int, float] = {}
 
     def stop(self) -> None:
         """Let a running sweep end at its next page; what it did not read is read again by the next one."""
         self._stopped.set()
 
-    def catch_up(self, backlog: Backlog = NOTHING_WAITS) -> Found:
+    def catch_up(self, burden: Burden = NOTHING_WAITS) -> Found:
         """Read from the watermark to now and move it; the first call ever only sets it.
 
         Args:
-            backlog: what waits for workers; it may lower the sampling rates.
+            burden: what waits for workers and models; it may lower the sampling rates.
 
         Raises:
             Unavailable, Refused: Langfuse or Redis; the watermark stays where the last whole window ended.
         """
         with self._spans.span("sweep", {"evaluator.sweep": "live"}) as span:
-            return _told(span, self._catch_up(backlog))
+            return _told(span, self._catch_up(burden))
 
-    def _catch_up(self, backlog: Backlog) -> Found:
+    def _catch_up(self, burden: Burden) -> Found:
         self._rations.look()
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         mark = self._state.watermark()
         if mark is None:
             self._state.advance(until)
             return Found()
-        self._sample(self._shed(backlog))
+        self._sample(self._shed(burden))
         # A mark in the future is of a clock that was wrong: to wait for it would leave out what finishes until then.
         mark = min(mark, until)
         if self._owing is not None:
@@ -130,7 +133,7 @@ class Discovery:
     def since(self, start: datetime) -> Found:
         """Read from `start` to now, leaving the watermark alone; what was claimed before is not taken again."""
         self._rations.look()
-        self._sample(1.0, live=False)
+        self._sample({}, live=False)
         until = self._clock.now() - self._definitions.service.discovery.quiet_for
         with self._spans.span("sweep", {"evaluator.sweep": "since"}) as span:
             found = sum((self.sweep(window) for window in _steps(start, until)), Found()) + self._idle(until)
@@ -151,7 +154,7 @@ class Discovery:
             own = {root.ref.id: replace(root.ref, id=f"{root.ref.id}/{evaluator}") for root in page}
             fresh = self._state.unclaimed(list(own.values()))
             unseen = [root for root in page if own[root.ref.id].id in fresh]
-            sampler = self._rations.sampler(asked, 1.0, len(unseen), live=False)
+            sampler = self._rations.sampler(asked, {}, len(unseen), live=False)
             roots = with_scores(unseen, self._definitions, self._langfuse, self._clock.now())
             choices = (tuple(each for each in sampler.choose(root) if each.is_about) for root in roots)
             found += self._decide(zip((own[root.ref.id] for root in roots), roots, choices, strict=True), None)
@@ -199,7 +202,7 @@ class Discovery:
             while lot := list(itertools.islice(jobs, self._definitions.service.batch_size)):
                 left = missing(lot)
                 for start in range(0, len(left), SESSIONS_A_MESSAGE):
-                    self._put(left[start : start + SESSIONS_A_MESSAGE])
+                    self._enqueue(left[start : start + SESSIONS_A_MESSAGE])
                 found += Found(sampled=sum(len(job.samples) for job in left), sessions=len(left))
             return _told(span, found)
 
@@ -226,7 +229,7 @@ class Discovery:
                     jobs.append(Job(root.ref, samples))
             left = missing(jobs)
             for start in range(0, len(left), size):
-                self._put(left[start : start + size])
+                self._enqueue(left[start : start + size])
             self._rations.count(live=False)
             found += Found(len(roots), len(left), sum(len(job.samples) for job in left))
         return found
@@ -245,17 +248,23 @@ class Discovery:
         )
         return itertools.takewhile(lambda _: not self._stopped.is_set(), pages)
 
-    def _shed(self, backlog: Backlog) -> float:
-        """Return which share of the sampling rates the workers can keep up with."""
-        overload, before = self._definitions.service.overload, self._state.load()
-        max_lag, lag = overload.max_lag, self._pace.lag(backlog, self._clock.now())
+    def _shed(self, burden: Burden) -> dict[str, float]:
+        """Return which share of its sampling rates each evaluator takes so that workers and models can keep up."""
+        overload, before, now = self._definitions.service.overload, self._state.load(), self._clock.monotonic()
+        lag, lags = self._pace.lag(burden.jobs, burden.ended, now), self._paces.lags(burden, now)
         if overload.order == "oldest_first":
-            lag = max(lag, backlog.oldest)
-        share = 1.0 if max_lag is None else next_share(before.share, lag, before.lag, max_lag)
-        if share != before.share:
-            _log.warning("sampling follows the load", lag=str(lag), max_lag=str(max_lag), share=round(share, 3))
-        self._state.set_load(Load(lag, share))
-        return share
+            lag = max(lag, burden.oldest)
+        share, shares = 1.0, dict[str, float]()
+        if (max_lag := overload.max_lag) is not None:
+            share = next_share(before.share, lag, before.live_lag, max_lag)
+            shares = self._paces.shares(before.shares, lags, max_lag)
+        load = Load(max(lag, *lags.values()) if lags else lag, share, shares, lag)
+        if (share, shares) != (before.share, before.shares):
+            told = {"lag": str(load.lag), "max_lag": str(max_lag), "share": round(share, 3)}
+            held_up = {name: round(each, 3) for name, each in shares.items()}
+            _log.warning("sampling follows the load", **told, held_up=held_up)
+        self._state.set_load(load)
+        return {each.name: load.of(each.name) for each in self._definitions.evaluators}
 
     def _reach(self) -> timedelta:
         """Return how far to reach back for traces that came late.
@@ -279,7 +288,7 @@ class Discovery:
         # Noted before they are claimed: a crash in between notes them again.
         self._sessions.touch(roots)
         if self._rations.are_needed:
-            self._sample(self._share, coming=len(roots), live=self._live)
+            self._sample(self._shares, coming=len(roots), live=self._live)
         found = self._decide(((root.ref, root, self._choices(root)) for root in roots), self._handed())
         self._rations.count(live=self._live)
         self._state.counters.count("traces_seen", by=found.traces)
@@ -321,7 +330,7 @@ class Discovery:
     ) -> Found:
         """Enqueue one batch, then claim what was decided up to it: a crash in between repeats no more than this."""
         if jobs:
-            self._put(jobs)
+            self._enqueue(jobs)
         self._state.claim(decided, handed)
         return Found(enqueued=len(jobs), sampled=sum(len({sample.evaluator for sample in job.samples}) for job in jobs))
 
@@ -329,17 +338,13 @@ class Discovery:
         """Take the sessions in which nothing happened for long enough, when all that ended until then is known."""
         if self._stopped.is_set():
             return Found()
-        taken = self._sessions.take(until, self._share, self._put, self._handed())
+        taken = self._sessions.take(until, self._shares, self._enqueue, self._handed())
         return Found(sampled=taken.sampled, sessions=taken.sessions)
 
-    def _put(self, jobs: Sequence[Job]) -> None:
-        self._enqueue(jobs)
-        self._pace.put()
-
-    def _sample(self, share: float, coming: int = 0, *, live: bool = True) -> None:
-        """Take this share of the sampling rates from now on; `coming` traces are about to be decided."""
-        self._share, self._live = share, live
-        self._sampler = self._rations.sampler(self._traced, share, coming, live=live)
+    def _sample(self, shares: Mapping[str, float], coming: int = 0, *, live: bool = True) -> None:
+        """Take these shares of the sampling rates from now on; `coming` traces are about to be decided."""
+        self._shares, self._live = shares, live
+        self._sampler = self._rations.sampler(self._traced, shares, coming, live=live)
         self._decided = functools.lru_cache(maxsize=_KINDS)(_decided)
 
 

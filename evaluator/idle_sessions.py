@@ -79,12 +79,14 @@ class IdleSessions:
                 ended[session_id] = max(root.ref.ended, ended.get(session_id, root.ref.ended))
         self._sessions.touch(ended, self._evaluators)
 
-    def take(self, until: datetime, share: float, enqueue: Enqueue, handed: datetime | None = None) -> Taken:
+    def take(
+        self, until: datetime, shares: Mapping[str, float], enqueue: Enqueue, handed: datetime | None = None
+    ) -> Taken:
         """Hand over the sessions in which nothing ended since `until` less their idle time.
 
         Args:
             until: everything that ended before is known.
-            share: of the sampling rates, under overload.
+            shares: of the sampling rates of each evaluator, under overload.
             enqueue: where jobs go.
             handed: the time, when what is handed over is live.
         """
@@ -92,7 +94,7 @@ class IdleSessions:
             return Taken()
         found, skipped = Taken(), 0
         while lot := self._sessions.due(until, _AT_ONCE, skipped):
-            now, later = self._take(lot, until, share, enqueue, handed)
+            now, later = self._take(lot, until, shares, enqueue, handed)
             found = Taken(found.sessions + now.sessions, found.sampled + now.sampled)
             skipped += later
         if found.sessions:
@@ -126,7 +128,12 @@ class IdleSessions:
             self._rations.count(live=False)
 
     def _take(
-        self, lot: Sequence[Waiting], until: datetime, share: float, enqueue: Enqueue, handed: datetime | None
+        self,
+        lot: Sequence[Waiting],
+        until: datetime,
+        shares: Mapping[str, float],
+        enqueue: Enqueue,
+        handed: datetime | None,
     ) -> tuple[Taken, int]:
         """Take some; return what was taken, and how many must wait for a newer copy of Langfuse's rows."""
         roots = self._roots(lot)
@@ -143,7 +150,7 @@ class IdleSessions:
             going_on = {i: _ended(found) for i, found in known.items() if _ended(found) + idle > until}
             self._sessions.touch(going_on, [idle])
             known = {i: found for i, found in known.items() if i not in going_on}
-            sampler = self._rations.sampler(evaluators, share, coming=len(known))
+            sampler = self._rations.sampler(evaluators, shares, coming=len(known))
             jobs += (replace(job, handed=handed) for job in self._decide(known, idle, sampler, decided))
         for start in range(0, len(jobs), SESSIONS_A_MESSAGE):
             enqueue(jobs[start : start + SESSIONS_A_MESSAGE])

@@ -92,7 +92,7 @@ class LateScores:
         known = self._langfuse.roots(trace_ids, Window(window.end - reach, window.end))
         swept = self._swept(list(known.values()))
         roots = with_scores(swept, self._definitions, self._langfuse, self._clock.now())
-        sampler = self._rations.sampler(self._asking, 1.0, len(roots), live=False)
+        sampler = self._rations.sampler(self._asking, {}, len(roots), live=False)
         chosen = [(root, sample) for root in roots for sample in _late(sampler, root)]
         claims = {(root.ref.id, sample.evaluator): late_claim(root.ref, sample.evaluator) for root, sample in chosen}
         fresh = self._state.unclaimed(list(claims.values()))

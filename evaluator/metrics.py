@@ -173,11 +173,19 @@ METRICS: Final = (
         _one(lambda s: s.status.in_hand),
     ),
     MetricSpec(
+        "evaluator_lag_seconds",
+        "gauge",
+        (),
+        "how long a trace that comes now waits for a worker or for the slowest judge, by what was done lately",
+        _one(lambda s: s.status.load.lag.total_seconds()),
+    ),
+    MetricSpec(
         "evaluator_sampling_share",
         "gauge",
         (),
-        "part of the configured sampling rates that is taken; below 1 while workers cannot keep up",
-        _one(lambda s: s.status.load.share),
+        "part of its configured sampling rates that the evaluator takes which takes least; below 1 while workers or "
+        "models cannot keep up",
+        _one(lambda s: s.status.load.least),
     ),
     MetricSpec(
         "evaluator_scores_written_total", "counter", (), "scores that Langfuse accepted", _counted("scores_written")

@@ -2,43 +2,122 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Final
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
 
-from evaluator.batch import Backlog
+from evaluator.batch import Burden
 
 LEAST_SHARE: Final = 0.01
 """However overloaded, so much of each sampling rate is kept: something must be known of these hours too."""
+
+_LOOKS: Final = 10
+"""Traces end by the dozen, a message at a time: over fewer looks than these it is chance how many do."""
+
+
+class Load(NamedTuple):
+    """How far workers and models lag, and which share of the sampling rates is taken because of it.
+
+    Attributes:
+        lag: how long a trace would wait, or has waited, in the lane that is worst.
+        share: of all sampling rates.
+        shares: of those of evaluators whose models are held up.
+        live_lag: the lag of the live lane alone.
+    """
+
+    lag: timedelta = timedelta()
+    share: float = 1.0
+    shares: Mapping[str, float] = {}
+    live_lag: timedelta = timedelta()
+
+    def of(self, evaluator: str) -> float:
+        """Return which share of its rates an evaluator takes."""
+        return min(self.share, self.shares.get(evaluator, 1.0))
+
+    @property
+    def least(self) -> float:
+        """The share of the evaluator that takes least."""
+        return min(self.share, *self.shares.values()) if self.shares else self.share
+
+    def written(self) -> dict[Any, Any]:
+        """Return it as texts by name."""
+        return {
+            "lag": str(self.lag.total_seconds()),
+            "share": str(self.share),
+            "shares": json.dumps(dict(self.shares)),
+            "live_lag": str(self.live_lag.total_seconds()),
+        }
+
+    @classmethod
+    def read(cls, kept: Mapping[str, str]) -> Load:
+        """Read what `written` gave, or an older release, or nobody."""
+        lag, live_lag = (timedelta(seconds=float(kept.get(name, 0))) for name in ("lag", "live_lag"))
+        return cls(lag, float(kept.get("share", 1)), json.loads(kept.get("shares", "{}")), live_lag)
 
 
 class Pace:
     """How fast a backlog is worked off, seen from look to look.
 
-    The age of what waits longest tells of an overload late: at ten times the sustainable traffic a message has waited
-    for a quarter of an hour when there is work for two and a half hours behind it.
+    The age of what waits longest tells of an overload late: at ten times the sustainable traffic a trace has waited for
+    a quarter of an hour when there is work for two and a half hours behind it.
     """
 
     def __init__(self) -> None:
         """Begin without a look."""
-        self._before: tuple[Backlog, datetime] | None = None
-        self._put = 0
-        self._lag = timedelta()
+        self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
+        self._lag = self._before = timedelta()
 
-    def put(self) -> None:
-        """Note that one message was put behind the backlog."""
-        self._put += 1
+    @property
+    def before(self) -> timedelta:
+        """How long it was at the look before the last one."""
+        return self._before
 
-    def lag(self, backlog: Backlog, now: datetime) -> timedelta:
-        """Return how long a message put now would wait, going by what was worked off since the last look."""
-        if self._before is not None:
-            before, at = self._before
-            done, elapsed = before.messages + self._put - backlog.messages, now - at
-            if not backlog.messages:
-                self._lag = timedelta()
-            else:
-                self._lag = elapsed * (backlog.messages / done) if done > 0 else self._lag + elapsed
-        self._before, self._put = (backlog, now), 0
+    def lag(self, waiting: int, ended: int, now: float) -> timedelta:
+        """Return how long what comes now would wait.
+
+        Args:
+            waiting: how much waits.
+            ended: how much has ended so far.
+            now: seconds, of any start.
+        """
+        self._before = self._lag
+        if not waiting or (self._looks and ended < self._looks[-1][1]):
+            # How fast they could be is seen only while they have enough to do. (Or Redis was emptied.)
+            self._looks.clear()
+        if not waiting:
+            self._lag = timedelta()
+        elif self._looks:
+            since, before = self._looks[0]
+            done = ended - before
+            passed = timedelta(seconds=now - (since if done else self._looks[-1][0]))
+            self._lag = passed * (waiting / done) if done else self._lag + passed
+        self._looks.append((now, ended))
         return self._lag
+
+
+class JudgePaces:
+    """The pace of each evaluator that asks a judge: its model may be slower than the workers are."""
+
+    def __init__(self, evaluators: Iterable[str]) -> None:
+        """Watch these evaluators."""
+        self._paces = {name: Pace() for name in evaluators}
+
+    def lags(self, burden: Burden, now: float) -> dict[str, timedelta]:
+        """Return how long a pair of each evaluator that comes now would wait; `now` in seconds."""
+        pairs, decided = burden.pairs, burden.decided
+        return {name: pace.lag(pairs.get(name, 0), decided.get(name, 0), now) for name, pace in self._paces.items()}
+
+    def shares(
+        self, shares: Mapping[str, float], lags: Mapping[str, timedelta], max_lag: timedelta
+    ) -> dict[str, float]:
+        """Return the share that each takes after `shares`, those left out that take all."""
+        following = {
+            name: next_share(shares.get(name, 1.0), lags[name], pace.before, max_lag)
+            for name, pace in self._paces.items()
+        }
+        return {name: share for name, share in following.items() if share < 1}
 
 
 def next_share(share: float, lag: timedelta, before: timedelta, max_lag: timedelta) -> float:

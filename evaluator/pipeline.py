@@ -22,6 +22,7 @@ from evaluator.calls import Asked, Calls
 from evaluator.checking import Checks
 from evaluator.clock import Clock
 from evaluator.conditions import NOTHING_FOUND, decided
+from evaluator.counters import DECIDED
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.earlier import Earlier
 from evaluator.endings import Again, Endings
@@ -31,7 +32,7 @@ from evaluator.gathering import Gathered, Gathering
 from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
 from evaluator.ledger import NO_MONEY
-from evaluator.model import UNFUNDED, Ended, ModelApi
+from evaluator.model import CLOSED, UNFUNDED, Ended, ModelApi
 from evaluator.sampling import Sampled
 from evaluator.scoring import Accepted, scores_of
 from evaluator.spans import NO_SPANS, Span, Spans, kind_of
@@ -199,6 +200,7 @@ class Evaluation:
         """Rules at once, then one `ask` with every question of every rubric of every trace."""
         with self._spans.span("rules") as span:
             asked, questions = self._first(work, span)
+        self._count_decided(work)
         left = [Left(place, question) for place, question in enumerate(questions)]
         if questions and self._batched is not None:
             left = self._batched.take(asked, questions)
@@ -241,12 +243,25 @@ class Evaluation:
         for lot in self._calls.ask(wanted, patience):
             for index, outcome in lot:
                 asked[index].outcome = outcome
+            self._count_decided([asked[index] for index, _ in lot])
             unkept = self._kept(asked, [*unkept, *lot])
         while unkept and not self._model.is_drained:
             # Without Redis nothing else can be done, and these are paid for.
             self._clock.sleep(_REDIS_PAUSE_SECONDS)
             unkept = self._kept(asked, unkept)
         self._state.counters.spend(used_by(asked))
+
+    def _count_decided(self, items: Iterable[Work]) -> None:
+        """Count those with an outcome as they get it, not when their batch ends: how fast a model is shows by it.
+
+        What waits for money, or for a person to mend a key, does not wait for a model that is slow.
+        """
+        for item in items:
+            outcome = item.outcome
+            if item.evaluator.rubric is None or outcome is None:
+                continue
+            if not _comes_again(outcome) or (isinstance(outcome, Failure) and outcome.kind in {UNFUNDED, CLOSED}):
+                self._state.counters.count(DECIDED, item.evaluator.name)
 
     def _kept(self, asked: Sequence[Work], lot: list[Ended]) -> list[Ended]:
         """Remember outcomes; return those that could not be, since Redis is away."""
@@ -258,11 +273,7 @@ class Evaluation:
         return []
 
     def _remember(self, asked: Sequence[Work], lot: Sequence[Ended]) -> None:
-        final = (
-            (asked[index], outcome)
-            for index, outcome in lot
-            if not isinstance(outcome, Failure) or not outcome.retryable
-        )
+        final = ((asked[index], outcome) for index, outcome in lot if not _comes_again(outcome))
         self._state.remember(
             (each.job.ref.id, memory_of(each.evaluator, each.item), outcome) for each, outcome in final
         )
@@ -304,3 +315,7 @@ class Evaluation:
             if refused:
                 span.fail(kind_of(refused[0]))
         return answers
+
+
+def _comes_again(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failure) and outcome.retryable

@@ -98,18 +98,20 @@ class Rations:
         self._volumes.publish(self.rates())
         self._outlook = self._look_ahead()
 
-    def sampler(self, evaluators: Iterable[Evaluator], share: float, coming: int = 0, *, live: bool = True) -> Sampler:
+    def sampler(
+        self, evaluators: Iterable[Evaluator], shares: Mapping[str, float], coming: int = 0, *, live: bool = True
+    ) -> Sampler:
         """Return who takes what now.
 
         Args:
             evaluators: who decide.
-            share: of each rate, under overload.
+            shares: of the rates of evaluators that do not take all, under overload.
             coming: how many traces are about to be decided.
             live: whether they have just finished. What a person asks for later is not thinned, as long as the money
                 lasts; budgets of lines hold for it too.
         """
         rates = self.rates(coming, live=live) if self.are_needed else {}
-        return Sampler(evaluators, self._definitions.service.sampling.salt, share, rates)
+        return Sampler(evaluators, self._definitions.service.sampling.salt, shares, rates)
 
     def note(self, choices: tuple[Choice, ...]) -> None:
         """Count what was decided about one trace."""

@@ -120,18 +120,22 @@ class Sampler:
     """Decides for all evaluators at once: a trace is hashed once, and what never changes is worked out before."""
 
     def __init__(
-        self, evaluators: Iterable[Samples], salt: str, share: float = 1.0, rates: Mapping[Tier, Rate] | None = None
+        self,
+        evaluators: Iterable[Samples],
+        salt: str,
+        shares: Mapping[str, float] | None = None,
+        rates: Mapping[Tier, Rate] | None = None,
     ) -> None:
         """Sample for `evaluators`.
 
         Args:
             evaluators: who they are.
             salt: key of the hash.
-            share: of each rate, under overload.
+            shares: of the rates of evaluators that do not take all, under overload.
             rates: of the lines whose rate is another than the configured one.
         """
         self._hash = _keyed(salt)
-        self._plans = [_plan(evaluator, share, rates or {}) for evaluator in evaluators]
+        self._plans = [_plan(each, (shares or {}).get(each.name, 1.0), rates or {}) for each in evaluators]
 
     def choose(self, root: TraceRoot) -> tuple[Choice, ...]:
         """Return what each evaluator decides, in their order.

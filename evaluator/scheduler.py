@@ -15,7 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from evaluator.app import App
-from evaluator.batch import Backlog
+from evaluator.batch import Burden
 from evaluator.coverage_notices import CoverageNotices
 from evaluator.discovery import Discovery
 from evaluator.errors import EvaluatorError
@@ -40,19 +40,19 @@ class Scheduler:
         self,
         app: App,
         discovery: Discovery,
-        backlog: Callable[[datetime], Backlog],
+        burden: Callable[[datetime], Burden],
         batches: Callable[[], object] = lambda: None,
         take_up: Callable[[], object] = lambda: None,
         late_scores: Callable[[], object] = lambda: None,
     ) -> None:
         """Run `discovery`.
 
-        `backlog` tells what waits for workers at a time, `batches` moves the provider's on, `take_up` takes up what
+        `burden` tells what waits for workers at a time, `batches` moves the provider's on, `take_up` takes up what
         waits for money, `late_scores` the traces that somebody takes because of a score that came late.
         """
         self._app = app
         self._discovery = discovery
-        self._backlog = backlog
+        self._burden = burden
         self._batches = batches
         self._take_up = take_up
         self._late_scores = late_scores
@@ -96,7 +96,7 @@ class Scheduler:
 
     def discover(self) -> None:
         """Hand newly finished traces to the queue."""
-        self._run("discovery", lambda: self._discovery.catch_up(self._backlog(self._app.clock.now())))
+        self._run("discovery", lambda: self._discovery.catch_up(self._burden(self._app.clock.now())))
         self._run("catching up", self._take_up)
 
     def read_scores(self) -> None:

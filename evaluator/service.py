@@ -19,6 +19,7 @@ import structlog
 
 from evaluator.app import App
 from evaluator.batch import Lane
+from evaluator.burdens import burden
 from evaluator.discovery import Found
 from evaluator.errors import Refused, Unavailable
 from evaluator.hours import Funnel
@@ -74,10 +75,11 @@ def serve(
         if work:
             stack.enter_context(working(app, queue, threads, finishes=lambda: not told.is_set()))
         if schedule:
+            looked = functools.partial(burden, app, queue)
             take = functools.partial(take_up, app, queue)
             batches = functools.partial(_move_batches, app, queue)
             late = app.late_scores(queue.put).look
-            stack.enter_context(Scheduler(app, app.discovery(queue.put), queue.backlog, batches, take, late).running())
+            stack.enter_context(Scheduler(app, app.discovery(queue.put), looked, batches, take, late).running())
         while not told.wait(_POLL_SECONDS) and not reloads():
             pass
 

@@ -304,7 +304,7 @@ class OverloadConfig(Section):
 
     max_lag: Interval | None = Field(
         default=None,
-        description="when the oldest waiting trace waits longer, sampling rates are lowered until it does not",
+        description="when traces wait longer for a worker or a model, sampling rates are lowered until they do not",
     )
     order: Literal["oldest_first", "newest_first"] = Field(
         default="oldest_first", description="which waiting traces are evaluated first"

@@ -8,7 +8,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:watermark | string | for ever | end of the last window read whole | discovery starts at now; `sweep --since` fills |
 | N:claimed:HOUR | set | `keep` | traces, sessions given to the queue, by hour of end | the overlap is evaluated again |
 | N:sessions | zset | idle + 7 days | when sessions are idle enough (session_state.py) | judged when they go on |
-| N:load | hash | for ever | how far the queue lags, share of the sampling rates taken | all is sampled again |
+| N:load | hash | for ever | how far the queue lags, shares of the sampling rates taken | all is sampled again |
 | N:settled:HOUR | hash | `keep` | trace id/evaluator -> terminal state | a redelivered message is judged again |
 | N:open:HOUR | set | 30 days | pairs that are counted as sampled and have not ended | a backfill counts them again |
 | N:outcomes:TRACE | hash | 2 days | outcomes not yet written to Langfuse | a retry pays for them again |
@@ -59,6 +59,7 @@ from evaluator.coverage import is_kept
 from evaluator.dead_letters import DeadLetter, DeadLetters, text_of
 from evaluator.hours import HOURS_KEPT, KEPT, MISSED, PROMISES_KEPT, Funnel, Hours, funnel_of, hour_key, slot_of
 from evaluator.monitor_records import MonitorRecord, MonitorRecords
+from evaluator.overload import Load
 from evaluator.token_limits import TokenLimits
 from traces import Outcome, Ref, SessionRef, TraceRef, Usage, outcome_from_json, outcome_to_json
 
@@ -68,13 +69,6 @@ _HOURS_SECONDS: Final = int(HOURS_KEPT.total_seconds())
 _PROMISES_SECONDS: Final = int(PROMISES_KEPT.total_seconds())
 Pairs = Collection[tuple[str, str]]
 _IS_FREE: Final = b"0"[0].__eq__
-
-
-class Load(NamedTuple):
-    """How long the oldest waiting trace has waited, and which share of the sampling rates is taken because of it."""
-
-    lag: timedelta = timedelta()
-    share: float = 1.0
 
 
 class Settled(NamedTuple):
@@ -164,12 +158,12 @@ class State:
         """Return how loaded the workers were at the last look."""
         with reachable():
             kept = cast("dict[bytes, bytes]", self._redis.hgetall(self._key("load")))
-        return Load(timedelta(seconds=float(kept.get(b"lag", 0))), float(kept.get(b"share", 1)))
+        return Load.read({name.decode(): value.decode() for name, value in kept.items()})
 
     def set_load(self, load: Load) -> None:
         """Keep how loaded the workers are."""
         with reachable():
-            self._redis.hset(self._key("load"), mapping={"lag": load.lag.total_seconds(), "share": load.share})
+            self._redis.hset(self._key("load"), mapping=load.written())
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 

@@ -19,9 +19,9 @@ from evaluator.budgets import budgets_of, whose
 from evaluator.coverage import Kept, kept
 from evaluator.coverage_notices import LOOKED_BACK, promises_nothing
 from evaluator.hours import STATES, Funnel, Promises
+from evaluator.overload import Load
 from evaluator.paces import Slowed
 from evaluator.pulse import Process, living
-from evaluator.state import Load
 from evaluator.trust import Trust, trusted
 from evaluator.worker import Queue
 
@@ -62,7 +62,7 @@ class Status:
         lanes: messages of each lane that no worker has taken.
         in_hand: messages that workers have in hand, or that come again later.
         sessions: sessions that wait until they have been idle for long enough.
-        load: the lag and the share of the sampling rates taken, as of the scheduler's last look.
+        load: the lag and the shares of the sampling rates taken, as of the scheduler's last look.
         funnel: how many pairs of trace and evaluator reached each state, for ever.
         dead: work given up in the last 30 days, by reason.
         undelivered: messages that some destination has not confirmed.
@@ -149,6 +149,7 @@ class Status:
             "sessions_waiting": self.sessions,
             "lag_seconds": round(self.load.lag.total_seconds(), 1),
             "share": self.load.share,
+            "shares": dict(self.load.shares),
             "evaluators": {name: dict(states) for name, states in self.counts.items()},
             "reasons": dict(self.reasons.most_common()),
             "dead_letters": dict(self.dead.most_common()),

@@ -39,6 +39,7 @@ def show(status: Status, out: Console, health: Health | None = None) -> None:
         out.print(f"sessions      {status.sessions:,} waiting until they are idle", highlight=False)
     share = "" if status.load.share == 1 else f", sampling at {status.load.share:.0%} of the configured rates"
     out.print(f"lag           {span_text(status.load.lag)}{share}", highlight=False)
+    _show_held_up(status, out)
     _show_money(status, out)
     for each in status.kept:
         if each.share < 1:
@@ -87,6 +88,12 @@ def _show_money(status: Status, out: Console) -> None:
     for name, spans in status.owed.items():
         said = ", ".join(f"{span.start:%d %b %H:%M} to {span.end:%d %b %H:%M}" for span in spans)
         out.print(f"no money yet  {name}: what ended {said} UTC", markup=False, highlight=False)
+
+
+def _show_held_up(status: Status, out: Console) -> None:
+    for name, part in status.load.shares.items():
+        said = f"its model cannot keep up, sampling at {part:.0%} of the configured rates"
+        out.print(f"held up       {name}: {said}", markup=False, highlight=False)
 
 
 def _show_undelivered(status: Status, out: Console) -> None:

@@ -87,6 +87,11 @@ def _troubles(status: Status, service: ServiceConfig, now: datetime) -> Iterator
             f"Sampling is at {status.load.share:.0%} of the configured rates, since workers cannot keep up",
             "add workers, or sample less",
         )
+    if (held := status.load.shares) and status.load.least < status.load.share:
+        yield Trouble(
+            f"{', '.join(held)}: sampling at {status.load.least:.0%} of the configured rates, since the model is slow",
+            "raise its limits, ask a faster model, or sample less",
+        )
 
 
 def _of_processes(status: Status, service: ServiceConfig) -> Iterator[Trouble]:

@@ -76,7 +76,7 @@ class Queue:
         milliseconds = math.ceil(delay.total_seconds() * 1000)
         with reachable():
             self.actors[lane].send_with_options(args=(message,), delay=milliseconds or None, **self._options())
-            if self.newest_first and lane is Lane.LIVE and not delay:
+            if self.newest_first and lane is not Lane.BACKFILL and not delay:
                 # Messages are taken from the left end. Should another one have come in between, it goes first instead.
                 self.broker.client.lmove(self._list(lane), self._list(lane), "RIGHT", "LEFT")
 
@@ -104,9 +104,38 @@ class Queue:
         ages = (now - datetime.fromtimestamp(at / 1000, UTC) for at in since)
         return Backlog(self.waiting(lane), max(ages, default=timedelta()))
 
+    def some(self, lane: Lane, most: int) -> tuple[int, list[Sequence[Job]]]:
+        """Return how many messages are on a lane, in a worker's hand or not, and the jobs of some of them."""
+        name, client = f"{self._list(lane)}.msgs", self.broker.client
+        with reachable():
+            number = cast("int", client.hlen(name))
+            found = cast("list[bytes] | None", client.hrandfield(name, most, True)) if number else None
+        return number, [_jobs_in(data) for data in (found or [])[1::2]]
+
+    def ended(self, lane: Lane) -> int:
+        """Return how many jobs have ended on a lane so far."""
+        with reachable():
+            return int(cast("bytes | None", self.broker.client.hget(self._ended, lane)) or 0)
+
+    def note_ended(self, lane: Lane, jobs: int) -> None:
+        """Count the jobs of a message that ended; Redis being away, it is not worth waiting for."""
+        with contextlib.suppress(Unavailable), reachable():
+            self.broker.client.hincrby(self._ended, lane, jobs)
+
+    @property
+    def _ended(self) -> str:
+        return f"{self.broker.namespace}:ended"
+
     def _list(self, lane: Lane) -> str:
         """Return the key of the list in which Dramatiq keeps the ids of waiting messages."""
         return f"{self.broker.namespace}:{lane}"
+
+
+def _jobs_in(data: bytes) -> Sequence[Job]:
+    """Return the jobs of a message; none of one of another release, or on its way to the dead letters."""
+    with contextlib.suppress(UnknownVersion):
+        return from_message(dramatiq.Message.decode(data).args[0])
+    return ()
 
 
 def open_queue(app: App) -> Queue:
@@ -260,6 +289,7 @@ def _declared(app: App, queue: Queue, lane: Lane, broker: RedisBroker) -> Evalua
             jobs = _traced(app.spans.current(), jobs)
         while not (_may_go_on(app, queue, lane) and _evaluated(app, queue, jobs, lane)):
             app.clock.sleep(_PAUSE_SECONDS)
+        queue.note_ended(lane, len(jobs))
 
     def bury(message: dict[str, Any], retries: dict[str, int]) -> None:
         for job in from_message(message["args"][0]):

@@ -8,9 +8,9 @@ from typing import Any
 
 from evaluator.batch import Backlog, Lane
 from evaluator.coverage import Kept
+from evaluator.overload import Load
 from evaluator.paces import Slowed
 from evaluator.pulse import Process
-from evaluator.state import Load
 from evaluator.status import Limit, Spending, Status
 
 NOW = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from benchmarks.load import growth, hobby, idle, memory, planning, rules, sweep
+from benchmarks.load import growth, hobby, idle, memory, overload, planning, rules, sweep
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "scaling.md"
 Measure = Callable[[argparse.Namespace], str]
@@ -22,6 +22,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "rules": lambda given: rules.measure(tuple(given.sizes)),
     "idle": lambda given: idle.measure(given.seconds),
     "hobby": lambda given: hobby.measure(given.traces_a_minute, given.minutes, given.evaluators, given.factor),
+    "overload": lambda given: overload.measure(given.factor),
     "soak": lambda given: memory.soak(given.batches),
     "giants": lambda _: memory.giants(),
     "growth": lambda given: growth.by_traces(given.sizes),
@@ -74,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--minutes", type=float, default=60, metavar="N", help="simulated")
     made.add_argument("--evaluators", type=int, default=5, metavar="N")
     made.add_argument("--factor", type=float, default=hobby.FACTOR, metavar="N", help="how much time is compressed")
+    made = commands.add_parser("overload", help="an hour of ten times the traffic that can be judged")
+    made.add_argument("--factor", type=float, default=overload.FACTOR, metavar="N", help="how much time is compressed")
     made = commands.add_parser("soak", help="memory of a worker over many batches")
     made.add_argument("--batches", type=int, default=1000, metavar="N", help="of 50 traces")
     commands.add_parser("giants", help="memory of a worker that meets giants")

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+import statistics
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
 
 from benchmarks.keep_alive import listen
-from benchmarks.load.world import LASTS, Rows, Shape, World, number_of
+from benchmarks.load.world import LASTS, TICKET, Rows, Rush, Shape, World, number_of
 from sandbox.langfuse.answers import Refusal
 from sandbox.langfuse.limits import Bucket, RateLimiter
 
@@ -28,25 +31,23 @@ _API: Final = b"/api/public/"
 _MOST_BYTES: Final = 5_000_000
 """Langfuse Cloud answers with no more."""
 
-_COMPLETION: Final = orjson.dumps(
-    {
+
+def _completion(mark: int) -> bytes:
+    message = {"role": "assistant", "content": json.dumps({"reasoning": "It names the days.", "score": mark})}
+    answer = {
         "id": "chatcmpl-load",
         "object": "chat.completion",
         "created": 1,
         "model": "gpt-5.4-mini",
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": "stop",
-                "message": {
-                    "role": "assistant",
-                    "content": json.dumps({"reasoning": "It names the days.", "score": 4}),
-                },
-            }
-        ],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
         "usage": {"prompt_tokens": 820, "completion_tokens": 60, "total_tokens": 880},
     }
-)
+    return orjson.dumps(answer)
+
+
+_COMPLETIONS: Final = {mark: _completion(mark) for mark in range(1, 6)}
+_USUAL_MARK: Final = 4
+_ASKED: Final = re.compile(rb"%s([0-9a-f]{12})" % TICKET.encode())
 _HEALTH: Final = b'{"status":"OK","version":"4.60.0"}'
 _PROJECTS: Final = b'{"data":[{"id":"load","name":"Load","organization":{"id":"o","name":"o"},"metadata":{}}]}'
 
@@ -61,13 +62,15 @@ class Setting:
         window_seconds: length of that window.
         latency: seconds a model call takes; `langfuse_latency` those of a request to Langfuse.
         too_large: status of an answer that has more bytes than Langfuse sends.
+        rush: start, end and times of `Rush`; None: none.
+        weighs: name of the score whose values and inclusion probabilities are added up; empty: none is.
         keep_ids: whether to tell scores apart by id, which costs memory.
     """
 
     first: float = 0.0
     step: float = 1.0
     count: int | None = 0
-    shapes: list[tuple[int, int]] = field(default_factory=lambda: [(6, 800)])
+    shapes: Sequence[tuple[int, int] | tuple[int, int, bool]] = field(default_factory=lambda: [(6, 800)])
     doubled: int = 0
     requests_per_minute: int | None = None
     window_seconds: float = 60.0
@@ -75,11 +78,14 @@ class Setting:
     langfuse_latency: float = 0.0
     keep_ids: bool = True
     too_large: int = 413
+    rush: tuple[float, float, float] | None = None
+    weighs: str = ""
 
     def world(self) -> World:
         """Return the traffic."""
         shapes = tuple(Shape(*shape) for shape in self.shapes)
-        return World(self.first, self.step, self.count, shapes, self.doubled)
+        rush = None if self.rush is None else Rush(*self.rush)
+        return World(self.first, self.step, self.count, shapes, self.doubled, rush)
 
 
 def response(body: bytes, status: int = 200, headers: str = "") -> bytes:
@@ -152,13 +158,16 @@ class Outside:
     def reset(self, setting: Setting) -> None:
         """Forget what came and start a new world."""
         self._setting = setting
-        self._observations = Observations(setting.world(), setting.too_large)
+        self._world = setting.world()
+        self._observations = Observations(self._world, setting.too_large)
         self._limiter = RateLimiter()
         self._requests: Counter[str] = Counter()
         self._names: Counter[str] = Counter()
         self._ids: set[tuple[str, str]] = set()
         self._first = self._last = 0.0
         self._lag = self._worst_lag = 0.0
+        self._ages: list[float] = []
+        self._sums: Counter[str] = Counter()
 
     def answer(self, method: bytes, target: bytes, body: bytes) -> tuple[float, bytes]:
         """Answer one request."""
@@ -167,7 +176,9 @@ class Outside:
         self._first = self._first or time.perf_counter()
         if target.endswith(b"/chat/completions"):
             self._requests["model"] += 1
-            return self._setting.latency, response(_COMPLETION)
+            asked = _ASKED.search(body)
+            mark = self._world.mark(int(asked[1], 16)) if asked is not None else _USUAL_MARK
+            return self._setting.latency, response(_COMPLETIONS[mark])
         path, _, query = target.removeprefix(_API).partition(b"?")
         self._requests[f"{method.decode()} {path.decode()}"] += 1
         try:
@@ -197,11 +208,29 @@ class Outside:
         scores = read if isinstance(read, list) else [read]
         for score in scores:
             self._names[score["name"]] += 1
+            if score["name"] == self._setting.weighs and (score["id"], score["name"]) not in self._ids:
+                self._weigh(score, now)
             if self._setting.keep_ids:
                 self._ids.add((score["id"], score["name"]))
         self._lag = now - _seconds(scores[-1]["timestamp"])
         self._worst_lag = max(self._worst_lag, self._lag)
         return response(b'{"message":"Accepted"}', 202) if isinstance(read, list) else response(b'{"id":"accepted"}')
+
+    def _weigh(self, score: dict[str, Any], now: float) -> None:
+        """Add a score to the sums of an estimate: each stands for as many as were left out beside it."""
+        value, chance = float(score["value"]), float(score["metadata"]["inclusion_probability"])
+        uncertain = (1 - chance) / chance**2
+        self._ages.append(now - _seconds(score["timestamp"]))
+        for name, number in (
+            ("number", 1.0),
+            ("values", value),
+            ("weights", 1 / chance),
+            ("weighted", value / chance),
+            ("uncertain", uncertain),
+            ("uncertain_values", uncertain * value),
+            ("uncertain_squares", uncertain * value**2),
+        ):
+            self._sums[name] += number  # type: ignore[assignment] # weights are added up too
 
     def _control(self, target: bytes, body: bytes) -> bytes:
         if target == b"/_reset":
@@ -216,7 +245,10 @@ class Outside:
             "seconds": self._last - self._first,
             "lag": self._lag,
             "worst_lag": self._worst_lag,
+            "age": statistics.median(self._ages) if self._ages else 0.0,
+            "sums": dict(self._sums),
         }
+        self._ages.clear()
         return response(orjson.dumps(counts))
 
 

@@ -21,6 +21,9 @@ LASTS: Final = 2.0
 
 _SALT: Final = "5eed0f10ad7e57ab1e00"
 _ID: Final = "%(id)s"
+TICKET: Final = "Ticket "
+"""Stands before the id in texts that say of which trace they are."""
+
 _MARKS: Final = ("startTime", "endTime", "createdAt", "updatedAt", "completionStartTime")
 _LEAVES: Final = ("TOOL", "RETRIEVER", "GENERATION", "TOOL", "SPAN")
 _WORDS: Final = (
@@ -37,10 +40,21 @@ class Shape:
     Attributes:
         observations: how many, the root included.
         characters: of input and output together, in every observation.
+        numbered: whether the texts say which trace they are of.
     """
 
     observations: int = 6
     characters: int = 800
+    numbered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rush:
+    """A time in which traces come denser: from `start` to `end`, seconds after trace 0 ended, so many `times`."""
+
+    start: float
+    end: float
+    times: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ class World:
         count: how many there are; None: it never ends.
         shapes: trace N has the shape N modulo their number.
         doubled: one root in so many comes with an unmerged older row, further down the list; 0: none does.
+        rush: when traces come denser; None: never.
     """
 
     first: float
@@ -60,16 +75,36 @@ class World:
     count: int | None = None
     shapes: tuple[Shape, ...] = (Shape(),)
     doubled: int = 0
+    rush: Rush | None = None
 
     def ended(self, number: int) -> float:
         """Return when a trace ended."""
-        return self.first + number * self.step
+        even, rush = number * self.step, self.rush
+        if rush is None or even <= rush.start:
+            return self.first + even
+        longest = rush.end - rush.start
+        return self.first + max(
+            rush.start + min((even - rush.start) / rush.times, longest), even - longest * (rush.times - 1)
+        )
+
+    def mark(self, number: int) -> int:
+        """Return what a judge finds in a trace, from 1 to 5: lower in a rush, so that who leaves it out is wrong."""
+        ended, rush = self.ended(number) - self.first, self.rush
+        usual = 2 if rush is not None and rush.start < ended <= rush.end else 4
+        return usual + (number * 2654435761 >> 16) % 3 - 1
 
     def between(self, start: float, end: float, now: float) -> range:
         """Return the traces that ended from `start` up to, not including, `end`."""
-        last = math.ceil((min(end, now) - self.first) / self.step - 1e-9)
-        first = max(0, math.ceil((start - self.first) / self.step - 1e-9))
+        last = math.ceil(self._even(min(end, now)) / self.step - 1e-9)
+        first = max(0, math.ceil(self._even(start) / self.step - 1e-9))
         return range(first, max(first, last if self.count is None else min(last, self.count)))
+
+    def _even(self, moment: float) -> float:
+        """Return when something that ended at a moment would have, had all come at even distances."""
+        after, rush = moment - self.first, self.rush
+        if rush is None or after <= rush.start:
+            return after
+        return after + (min(after, rush.end) - rush.start) * (rush.times - 1)
 
     def older_row_of(self, number: int) -> int | None:
         """Return which later trace's older row stands behind this one's row."""
@@ -136,6 +171,8 @@ def _template(body: dict[str, Any], *, lean: bool) -> bytes:
 
 def _bodies(shape: Shape) -> Iterator[dict[str, Any]]:
     text = (_WORDS * (shape.characters // (2 * len(_WORDS)) + 1))[: shape.characters // 2]
+    if shape.numbered:
+        text = f"{TICKET}{_ID}. {text}"
     for place in range(shape.observations):
         kind = _LEAVES[place % len(_LEAVES)] if place else "AGENT"
         given = {

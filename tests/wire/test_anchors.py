@@ -18,7 +18,7 @@ import redis
 from evaluator.anchor_rounds import Known
 from evaluator.anchors import dataset_of
 from evaluator.app import App, Desk
-from evaluator.batch import Backlog
+from evaluator.batch import NOTHING_WAITS
 from evaluator.calls import Asked
 from evaluator.errors import Unavailable
 from evaluator.model import Ended
@@ -363,7 +363,7 @@ def test_the_scheduler_has_judges_asked_and_a_stop_waits_for_no_round(weeks: Wee
     weeks.first(history=False)
     weeks.at(timedelta())
     app = weeks.app
-    scheduler = Scheduler(app, app.discovery(lambda _: None), lambda _: Backlog())
+    scheduler = Scheduler(app, app.discovery(lambda _: None), lambda _: NOTHING_WAITS)
     scheduler.ask_anchors()
     assert len(known(weeks).judgings) == 1  # it does not lead
     scheduler.renew()

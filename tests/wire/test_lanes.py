@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import Backlog, Job, Lane
+from evaluator.batch import Backlog, Burden, Job, Lane
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic, trace_id
@@ -117,7 +117,7 @@ def test_under_overload_fewer_are_sampled_and_say_with_which_probability(
 ) -> None:
     folder = config(service=f"{SERVICE}overload: {{max_lag: 10m}}\n", rubrics={})
     jobs: list[Job] = []
-    late = Backlog(50, timedelta(minutes=20))
+    late = Burden(50, timedelta(minutes=20))
     with service(folder) as app:
         app.state.advance(datetime.now(UTC) - timedelta(minutes=4))
         discovery = app.discovery(jobs.extend)
@@ -129,13 +129,13 @@ def test_under_overload_fewer_are_sampled_and_say_with_which_probability(
         funnel = app.state.funnel()
         assert funnel["answered", "shed", ""] == 200 - len(jobs)
         # The lag shrinks, then it is over: the rate comes back by itself.
-        discovery.catch_up(Backlog(40, timedelta(minutes=15)))
+        discovery.catch_up(Burden(40, timedelta(minutes=15)))
         assert app.state.load().share == 0.5
         for _ in range(4):
-            discovery.catch_up(Backlog())
+            discovery.catch_up()
         assert app.state.load().share == 1
         jobs.clear()
         traffic.add(50, first=1000, ended_ago=2)
-        discovery.catch_up(Backlog())
+        discovery.catch_up()
     assert len(jobs) == 50
     assert {sample.probability for job in jobs for sample in job.samples} == {1.0}

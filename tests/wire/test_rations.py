@@ -130,7 +130,7 @@ class World:
         return found
 
     def page(self, values: list[float], found: Day) -> None:
-        sampler = self.rations.sampler(self.definitions.evaluators, 1.0, coming=len(values))
+        sampler = self.rations.sampler(self.definitions.evaluators, {}, coming=len(values))
         taken = len(found.taken)
         for value in values:
             is_error = self.random.random() < 0.05

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from evaluator.batch import Job, Lane
 from evaluator.ledger import EVERYBODY, Settlement, billionths
+from evaluator.overload import Load
 from evaluator.sampling import Sampled
 from evaluator.service import sweep
-from evaluator.state import Load
 from evaluator.status import Status, look
 from evaluator.status_report import show
 from evaluator.worker import open_queue

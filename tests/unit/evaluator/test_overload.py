@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.batch import Backlog
-from evaluator.overload import LEAST_SHARE, Pace, next_share
+from evaluator.batch import Burden
+from evaluator.overload import LEAST_SHARE, JudgePaces, Pace, next_share
 
-START = datetime(2026, 11, 20, tzinfo=UTC)
 LOOK = timedelta(seconds=30)
 MAX = timedelta(minutes=15)
 lags = st.timedeltas(timedelta(), timedelta(days=2))
@@ -22,15 +21,46 @@ def test_a_share_is_a_share_and_moves_the_right_way(share: float, lag: timedelta
     assert following <= share if lag > MAX / 2 else following >= share
 
 
-def test_the_lag_is_what_waits_by_what_was_worked_off() -> None:
+def test_the_lag_is_what_waits_by_what_ended_while_others_waited() -> None:
     pace = Pace()
-    assert pace.lag(Backlog(10), START) == timedelta()
-    for _ in range(20):
-        pace.put()
-    # 10 waited, 20 came, 24 wait: 6 were done in half a minute.
-    assert pace.lag(Backlog(24), START + LOOK) == 4 * LOOK
-    assert pace.lag(Backlog(24), START + 2 * LOOK) == 5 * LOOK, "nothing is done: it grows with the clock"
-    assert pace.lag(Backlog(0), START + 3 * LOOK) == timedelta()
+    assert pace.lag(10, 100, 0.0) == timedelta()
+    # 6 ended in half a minute, and 24 wait.
+    assert pace.lag(24, 106, 30.0) == timedelta(minutes=2)
+    assert pace.lag(24, 106, 60.0) == timedelta(minutes=4), "it is the mean since there was enough to do"
+    assert pace.before == timedelta(minutes=2)
+    assert pace.lag(0, 140, 90.0) == timedelta()
+    # The quiet night before says nothing of how fast they could be.
+    assert pace.lag(0, 140, 30_000.0) == timedelta()
+    assert pace.lag(50, 140, 30_030.0) == LOOK, "nothing ends: it grows with the clock"
+    assert pace.lag(50, 145, 30_060.0) == 10 * timedelta(minutes=1), "50 wait, 5 ended in a minute"
+
+
+def test_how_fast_they_were_a_while_ago_does_not_count() -> None:
+    pace = Pace()
+    for look in range(11):
+        pace.lag(20, 0, 30.0 * look)
+    for look in range(1, 11):
+        lag = pace.lag(20, 10 * look, 30.0 * (10 + look))
+    assert lag == 2 * LOOK
+
+
+def test_a_redis_that_was_emptied_is_a_beginning() -> None:
+    pace = Pace()
+    pace.lag(10, 1000, 0.0)
+    pace.lag(10, 1010, 30.0)
+    assert pace.lag(10, 2, 60.0) == LOOK
+    assert pace.lag(10, 12, 90.0) == LOOK
+
+
+def test_each_evaluator_follows_its_own_model_and_comes_back_slowly() -> None:
+    paces = JudgePaces(["tone", "facts"])
+    first, then = Burden(pairs={"tone": 40, "facts": 2}), Burden(pairs={"tone": 50, "facts": 2}, decided={"facts": 60})
+    paces.lags(first, 0.0)
+    lags = paces.lags(then, 2000.0)
+    assert lags == {"tone": timedelta(seconds=2000), "facts": timedelta(seconds=2000 / 30)}
+    shares = paces.shares({}, lags, MAX)
+    assert shares == {"tone": 0.5}
+    assert paces.shares(shares, paces.lags(Burden(), 2030.0), MAX) == {"tone": 0.625}
 
 
 @pytest.mark.parametrize("times", [2, 10, 50])
@@ -38,17 +68,15 @@ def test_an_hour_of_overload_stays_bounded_and_passes_without_help(times: int) -
     """Ten times as many messages come as can be done: the backlog stops growing, and everything is sampled again."""
     pace, share, lag = Pace(), 1.0, timedelta()
     done_a_look = 30
-    waiting = 0.0
+    waiting, ended = 0.0, 0
     lags_seen: list[timedelta] = []
     shares: list[float] = []
     for look in range(360):
-        now = START + look * LOOK
-        following = pace.lag(Backlog(int(waiting)), now)
+        following = pace.lag(int(waiting), ended, 30.0 * look)
         share, lag = next_share(share, following, lag, MAX), following
         come = int(done_a_look * (times if look < 120 else 0.6) * share)
-        for _ in range(come):
-            pace.put()
-        waiting = max(0.0, waiting + come - done_a_look)
+        done = min(waiting + come, done_a_look)
+        waiting, ended = waiting + come - done, ended + int(done)
         lags_seen.append(lag)
         shares.append(share)
     assert max(lags_seen) < 4 * MAX

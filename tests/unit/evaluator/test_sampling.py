@@ -23,7 +23,7 @@ class Sampling(NamedTuple):
 def decide(
     root: TraceRoot, evaluator: str, when: When, sample: tuple[SampleRule, ...], salt: str, share: float = 1.0
 ) -> Sampled | NotTaken:
-    (choice,) = Sampler([Sampling(evaluator, when, sample)], salt, share).choose(root)
+    (choice,) = Sampler([Sampling(evaluator, when, sample)], salt, {evaluator: share}).choose(root)
     assert choice.evaluator == evaluator
     return choice.decision
 
@@ -147,7 +147,7 @@ ERRORS = SampleRule(when=When(level="ERROR"), rate=1)
 
 def choice(root: TraceRoot, sample: tuple[SampleRule, ...], rates: dict[int, Rate], share: float = 1.0) -> Choice:
     known = {("a", line): rate for line, rate in rates.items()}
-    (decided,) = Sampler([Sampling("a", When(), sample)], "s", share, known).choose(root)
+    (decided,) = Sampler([Sampling("a", When(), sample)], "s", {"a": share}, known).choose(root)
     return decided
 
 

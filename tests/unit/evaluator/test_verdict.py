@@ -10,8 +10,8 @@ import pytest
 from evaluator.batch import Backlog, Lane
 from evaluator.coverage import Kept
 from evaluator.hours import Promises
+from evaluator.overload import Load
 from evaluator.service_config import ServiceConfig
-from evaluator.state import Load
 from evaluator.status import Spending, Status
 from evaluator.verdict import Health, health_of
 from tests.looks import NOW, status

@@ -1,0 +1,53 @@
+"""What workers have before them, as the scheduler sees it: how many messages lie on the lanes, and what some hold."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from evaluator.app import App
+from evaluator.batch import Burden, Lane
+from evaluator.counters import DECIDED
+from evaluator.pulse import Processes
+from evaluator.worker import Queue
+
+_LOOKED_INTO: Final = 64
+"""Messages of a lane, at most, that tell how much is in it and for whom; read at each look while any wait."""
+
+
+class LaneLoad(NamedTuple):
+    """What is on a lane, in a worker's hand or not: messages, their jobs, and their pairs by evaluator."""
+
+    messages: int
+    jobs: int
+    pairs: Counter[str]
+
+
+def lane_load(queue: Queue, lane: Lane) -> LaneLoad:
+    """Look at a lane; jobs and pairs are estimated from a sample of its messages.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    messages, some = queue.some(lane, _LOOKED_INTO)
+    each = messages / len(some) if some else 0.0
+    pairs = Counter(sampled.evaluator for jobs in some for job in jobs for sampled in job.samples)
+    scaled = Counter({name: math.ceil(number * each) for name, number in pairs.items()})
+    return LaneLoad(messages, math.ceil(sum(map(len, some)) * each), scaled)
+
+
+def burden(app: App, queue: Queue, now: datetime) -> Burden:
+    """Return what workers have before them.
+
+    Raises:
+        Unavailable: Redis cannot be reached.
+    """
+    waits, live, patient = queue.backlog(now), lane_load(queue, Lane.LIVE), lane_load(queue, Lane.PATIENT)
+    threads = sum(each.threads for each in Processes(queue.broker.client, app.settings.evaluator_namespace).living(now))
+    unworked = max(waits.messages, live.messages - threads) / live.messages if live.messages else 0.0
+    pairs = live.pairs + patient.pairs
+    counts = app.state.counters.read() if pairs else {}
+    decided = {name[1]: int(number) for name, number in counts.items() if name[0] == DECIDED}
+    return Burden(math.ceil(live.jobs * unworked), waits.oldest, queue.ended(Lane.LIVE), pairs, decided)
