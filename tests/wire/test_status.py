@@ -60,7 +60,8 @@ def test_what_waits_and_how_far_behind(service: OpenService) -> None:
         now = datetime.now(UTC)
         app.state.advance(now - timedelta(minutes=3))
         app.state.lease("scheduler", "host:1", timedelta(seconds=30))
-        app.state.set_load(Load(timedelta(minutes=20), 0.25))
+        app.state.set_load(Load(timedelta(minutes=20), 0.25, {"tone": 0.1}, timedelta(minutes=3)))
+        assert app.state.load() == Load(timedelta(minutes=20), 0.25, {"tone": 0.1}, timedelta(minutes=3))
         ref = TraceRef("t", "r", "production", NOW, NOW)
         app.state.claim({ref: ["answered/sampled/"]})
         queue.put([Job(ref, (Sampled("answered", 1.0, "0"),))])
@@ -73,10 +74,18 @@ def test_what_waits_and_how_far_behind(service: OpenService) -> None:
     assert 290 < document["lanes"]["evaluate"]["oldest_seconds"] < 310
     assert document["lanes"]["patient"]["waiting"] == 0
     assert document["in_hand"] == 1
-    assert (document["lag_seconds"], document["share"]) == (1200, 0.25)
+    assert (document["lag_seconds"], document["share"], document["shares"]) == (1200, 0.25, {"tone": 0.1})
+    assert (status.load.of("tone"), status.load.of("answered"), status.load.least) == (0.1, 0.25, 0.1)
     assert status.counts["answered"]["pending"] == 1
     text = shown(status)
-    for said in ("host:1", "8 min", "1 waiting", "sampling at 25% of the configured rates", "pending"):
+    for said in (
+        "host:1",
+        "8 min",
+        "1 waiting",
+        "sampling at 25% of the configured rates",
+        "held up       tone",
+        "pending",
+    ):
         assert said in text
 
 

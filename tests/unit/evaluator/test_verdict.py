@@ -50,6 +50,7 @@ def test_before_anything_was_read_it_says_what_comes() -> None:
             "bad",
         ),
         ({"load": Load(timedelta(), 0.25)}, "Sampling is at 25%", "add workers", "warn"),
+        ({"load": Load(shares={"tone": 0.25})}, "tone: sampling at 25%", "a faster model", "warn"),
         (
             {"kept": [Kept("tone", 100, 90, 1)]},
             "Coverage of tone is 90.0%, below the objective of 99 %",
