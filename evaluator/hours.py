@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
 import redis
@@ -101,6 +102,7 @@ def hour_key(namespace: str, kind: str, at: datetime) -> str:
     return f"{namespace}:{kind}:{at.year:04}{at.month:02}{at.day:02}{at.hour:02}"
 
 
+@lru_cache(maxsize=256)  # thousands of pairs are handed over in one second
 def slot_of(namespace: str, handed: datetime) -> Slot:
     """Return where a promise given at a time is counted."""
     at = handed.astimezone(UTC)

@@ -90,23 +90,27 @@ def body_of(score: Score) -> bytes:
         Refused: Langfuse would reject it, or accept and never store it.
     """
     _refuse_what_would_be_lost(score)
-    body = {
+    subject = score.subject
+    body: dict[str, Any] = {
         "id": score.id,
         "name": score.name,
         "value": score.value,
-        "dataType": score.data_type.value,
+        "dataType": score.data_type,
         "timestamp": score.timestamp,
         "environment": score.environment if _ENVIRONMENT.fullmatch(score.environment) else "default",
-        "comment": well_formed(score.comment) or None,
-        "metadata": dict(score.metadata),
-        "traceId": score.subject.trace_id,
-        "observationId": score.subject.observation_id,
-        "sessionId": score.subject.session_id,
+        "metadata": score.metadata,
     }
-    known = {key: value for key, value in body.items() if value is not None}
-    written = _written(known)
+    if comment := well_formed(score.comment):
+        body["comment"] = comment
+    if subject.trace_id is not None:
+        body["traceId"] = subject.trace_id
+    if subject.observation_id is not None:
+        body["observationId"] = subject.observation_id
+    if subject.session_id is not None:
+        body["sessionId"] = subject.session_id
+    written = _written(body)
     if len(written) > BYTES_A_REQUEST:
-        written = _with_shorter_comment(known)
+        written = _with_shorter_comment(body)
     if len(written) > BYTES_A_REQUEST:
         raise Refused(f"score {score.name}: its metadata has more than {BYTES_A_REQUEST:,} bytes")
     return written
