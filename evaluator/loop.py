@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
@@ -17,8 +16,13 @@ from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
-_STEP_SECONDS: Final = 0.1
-_LEAST_PAUSE: Final = 0.01
+_STEP_SECONDS: Final = 0.25
+"""An interrupt is met within it. Dozens of threads wait at once, and each that wakes holds up the others."""
+
+_LONGEST_PAUSE: Final = 0.1
+"""What has ended and was not yet given is lost when the process is killed, and may have been paid for."""
+
+_LEAST_PAUSE: Final = 0.02
 
 
 class LoopThread:
@@ -44,20 +48,22 @@ class LoopThread:
     def stream(self, work: Coroutine[Any, Any, None], ended: deque[T]) -> Iterator[list[T]]:
         """Run `work`, which appends to `ended`, and give what it appended in lots.
 
-        The thread looks now and then, more seldom the longer it takes: to wake it for each of many things that end
-        together would cost more than they do. When it stops drawing, or is interrupted, the coroutine is cancelled.
+        The thread looks now and then, more seldom the longer it takes, and at once when all has ended: to wake it for
+        each of many things that end together would cost more than they do. When it stops drawing, or is interrupted,
+        the coroutine is cancelled.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
         pause = _LEAST_PAUSE
         try:
-            while not future.done():
-                time.sleep(pause)
-                pause = min(pause * 1.5, _STEP_SECONDS)
+            while not done.wait(pause):
+                pause = min(pause * 2, _LONGEST_PAUSE)
                 if ended:
                     yield [ended.popleft() for _ in range(len(ended))]
-            future.result()
             if ended:
                 yield list(ended)
+            future.result()
         finally:
             future.cancel()
 

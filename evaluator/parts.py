@@ -12,8 +12,7 @@ def parts(evaluator: Evaluator, trace: Trace, salt: str) -> list[Trace]:
     """Return what gets a score, as the service chooses it; nothing where sessions do."""
     if evaluator.observe is None:
         return [trace] if evaluator.target == "trace" else []
-    materials = (item.material for item in of_observations(trace, evaluator.observe, salt))
-    return [each for each in materials if isinstance(each, Trace)]
+    return [part for _, part in of_observations(trace, evaluator.observe, salt)]
 
 
 def named(part: Trace | Session) -> str:

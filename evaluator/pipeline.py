@@ -38,9 +38,9 @@ from evaluator.scoring import Accepted, scores_of
 from evaluator.spans import NO_SPANS, Span, Spans, kind_of
 from evaluator.state import State
 from evaluator.targets import Item, of_observations, of_session, of_trace
-from evaluator.work import CLOSED_DELAY, WAITS, Work, end, note_failed, note_written, used_by
+from evaluator.work import CLOSED_DELAY, WAITS, Work, end, looks, note_failed, note_written, used_by
 from judges import Question
-from traces import Failure, NotApplicable, Outcome, Score, Trace, Unscored, Verdict
+from traces import Failure, NotApplicable, Outcome, Score, Session, Trace, Unscored, Verdict
 
 _REDIS_PAUSE_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
@@ -100,10 +100,7 @@ class Evaluation:
         if lane is Lane.PATIENT:
             jobs = self._open(jobs, endings)
         if jobs:
-            with self._spans.span("read") as span:
-                gathered = self._gathering.gather(jobs, endings)
-                span.note({"evaluator.traces": len(jobs), "evaluator.read": gathered.number})
-            pairs = list(self._pairs(jobs, gathered, endings))
+            pairs = self._read(jobs, endings)
             work = [item for pair in pairs for item in pair]
             self._judge(work, None if lane is Lane.PATIENT else self._patience)
             self._write(work)
@@ -135,8 +132,8 @@ class Evaluation:
         """Return what judges would have to be asked about jobs now; asks and changes nothing."""
         gathered = self._gathering.gather(jobs, Endings(self._state, self._arrears, self._clock))
         pairs = self._pairs(jobs, gathered, Endings(self._state, self._arrears, self._clock))
-        unasked = (item for pair in pairs for item in pair if item.outcome is None)
-        firsts = ((item, self._checks.first_outcome(item.evaluator, item.item.material)) for item in unasked)
+        unasked = [item for pair in pairs for item in pair if item.outcome is None]
+        firsts = zip(unasked, self._checks.first_outcomes(looks(unasked)), strict=True)
         return [
             Prepared(item.job.ref.id, item.evaluator.name, memory_of(item.evaluator, item.item), first)
             for item, first in firsts
@@ -154,6 +151,13 @@ class Evaluation:
         ]
         return [job for job in left if job.samples]
 
+    def _read(self, jobs: Sequence[Job], endings: Endings) -> list[list[Work]]:
+        """Return the items of each pair that can be looked at now."""
+        with self._spans.span("read") as span:
+            gathered = self._gathering.gather(jobs, endings)
+            span.note({"evaluator.traces": len(jobs), "evaluator.read": gathered.number})
+        return list(self._pairs(jobs, gathered, endings))
+
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
     def _pairs(self, jobs: Sequence[Job], gathered: Gathered, endings: Endings) -> Iterable[list[Work]]:
@@ -163,7 +167,7 @@ class Evaluation:
         evaluators = self._evaluators()
         for job in ready:
             trace = gathered.traces.get(job.ref.id)
-            whole = None if trace is None else of_trace(trace)
+            whole = None if trace is None else (of_trace(trace), trace)
             for sampled in self._taken(job, trace, evaluators, endings):
                 evaluator = evaluators.get(sampled.evaluator)
                 if evaluator is None:
@@ -173,7 +177,7 @@ class Evaluation:
                 if not items:
                     endings.settle(job, [sampled], "skipped", nothing_there(evaluator))
                     continue
-                pair = [Work(job, sampled, item, evaluator) for item in items]
+                pair = [Work(job, sampled, item, evaluator, material) for item, material in items]
                 for each in pair if remembered else ():
                     each.outcome = remembered.get((job.ref.id, memory_of(evaluator, each.item)))
                 yield pair
@@ -188,12 +192,14 @@ class Evaluation:
         endings.settle(job, left, "skipped", NOTHING_FOUND)
         return taken
 
-    def _items(self, job: Job, evaluator: Evaluator, gathered: Gathered) -> list[Item]:
+    def _items(
+        self, job: Job, evaluator: Evaluator, gathered: Gathered
+    ) -> Sequence[tuple[Item, Trace] | tuple[Item, Session]]:
         trace, known = gathered.traces.get(job.ref.id), gathered.sessions.get(job.ref.id)
         if trace is not None and evaluator.observe is not None:
             return of_observations(trace, evaluator.observe, self._definitions.service.sampling.salt)
         if known is not None and evaluator.target == "session":
-            return [of_session(known.session, known.written.get(evaluator.name))]
+            return [(of_session(known.session, known.written.get(evaluator.name)), known.session)]
         return []
 
     def _judge(self, work: Sequence[Work], patience: float | None) -> None:
@@ -215,7 +221,7 @@ class Evaluation:
         questions: list[Question] = []
         compared: list[tuple[int, Outcome]] = []
         new = [place for place, item in enumerate(work) if item.outcome is None]
-        firsts = self._checks.first_outcomes((work[p].job, work[p].evaluator, work[p].item.material) for p in new)
+        firsts = self._checks.first_outcomes(looks(work))
         for place, first in zip(new, firsts, strict=True):
             item = work[place]
             if isinstance(first, Question) and self._model.is_unfunded([item.evaluator.name]):

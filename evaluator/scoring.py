@@ -10,7 +10,7 @@ from evaluator.definitions import Evaluator
 from evaluator.sampling import Sampled
 from evaluator.targets import Item
 from judges import CACHED, FINGERPRINT, OF_MATERIAL, PANEL
-from traces import DataType, Ref, Score, ScoreValue, Trace, Verdict, score_id
+from traces import DataType, Ref, Score, ScoreValue, Verdict, score_id
 
 Accepted = Sequence[tuple[Ref, Sequence[Score]]]
 """Scores that Langfuse took, each with what the job is about that they come from."""
@@ -39,7 +39,7 @@ def score_of(verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sample
         value=_value(verdict.value, evaluator.data_type),
         data_type=evaluator.data_type,
         timestamp=item.at,
-        environment=item.material.environment,
+        environment=item.environment,
         comment=verdict.reason,
         metadata=_metadata(verdict, item, evaluator, sampled),
     )
@@ -66,7 +66,6 @@ def _value(value: float | bool | str, data_type: DataType) -> ScoreValue:
 
 
 def _metadata(verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sampled) -> dict[str, Any]:
-    material = item.material
     known: dict[str, Any] = {
         **verdict.details,
         **item.about,
@@ -74,9 +73,9 @@ def _metadata(verdict: Verdict, item: Item, evaluator: Evaluator, sampled: Sampl
         "severity": evaluator.severity,
         "inclusion_probability": sampled.probability * item.chance,
         "stratum": sampled.stratum,
-        "session_id": material.session_id if isinstance(material, Trace) else material.id,
+        "session_id": item.session_id,
         "judge_model": verdict.usage.model or None,
         "confidence": verdict.confidence,
-        "segments": material.segments(),
+        "segments": item.segments,
     }
     return {key: value for key, value in known.items() if value is not None}

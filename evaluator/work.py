@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -16,7 +16,7 @@ from evaluator.model import CLOSED, INTERRUPTED, POSTPONED
 from evaluator.sampling import Sampled
 from evaluator.spans import Attribute, about
 from evaluator.targets import Item
-from traces import Failure, Outcome, Unscored, Usage, Verdict
+from traces import Failure, Outcome, Session, Trace, Unscored, Usage, Verdict
 
 ATTEMPTS: Final = 8
 """A judge that keeps failing on a trace is given up after this many tries, about half an hour."""
@@ -37,14 +37,16 @@ _SIMPLE: Final = frozenset(_STATES) - {"failed"}
 class Work:
     """One item of a (subject, evaluator) pair on its way through a batch.
 
-    It does not know the others of its pair: a cycle would hold whole traces until garbage is looked for. It ends in a
-    `state` with a reason, or `comes_again` later. A reason of `failed` is kind and story.
+    It has the `material` it is about until somebody has looked at it, and does not know the others of its pair: a cycle
+    would hold whole traces until garbage is looked for. It ends in a `state` with a reason, or `comes_again` later. A
+    reason of `failed` is kind and story.
     """
 
     job: Job
     sampled: Sampled
     item: Item
     evaluator: Evaluator
+    material: Trace | Session | None
     outcome: Outcome | None = None
     state: str = ""
     reason: str = ""
@@ -63,6 +65,14 @@ class ComesAgain(NamedTuple):
     failed: bool
     delay: timedelta
     patient: bool
+
+
+def looks(work: Iterable[Work]) -> Iterator[tuple[Job, Evaluator, Trace | Session]]:
+    """Give what is still to be looked at, each once: thousands of traces must not wait in memory for their judges."""
+    for item in work:
+        material, item.material = item.material, None
+        if item.outcome is None and material is not None:
+            yield item.job, item.evaluator, material
 
 
 def end(pairs: Iterable[Sequence[Work]], endings: Endings) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import redis
 
+from benchmarks.running import pin
 from benchmarks.stand_ins import StandIns, standing_in
 from evaluator.embedded import embedded_redis
 
@@ -96,8 +97,8 @@ class Bench:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
 
-    def run(self, *arguments: str, **more: str) -> Ended:
-        """Run a command of the service to its end.
+    def run(self, *arguments: str, core: int | None = None, **more: str) -> Ended:
+        """Run a command of the service to its end, on one core unless that is None.
 
         Raises:
             SystemExit: it failed; a figure of unfinished work is none.
@@ -106,6 +107,7 @@ class Bench:
         started = time.perf_counter()
         with (self.folder / "out").open("w+") as out, (self.folder / "log").open("w+") as log:
             process = subprocess.Popen(command, env=self.environment(**more), cwd=self.folder, stdout=out, stderr=log)
+            pin(process.pid, core)
             _, status, used = os.wait4(process.pid, 0)
             seconds = time.perf_counter() - started
             process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,4 +1,7 @@
-"""Rules at rate 1, no judge: traces a second of one core through the whole path, from the sweep to accepted scores."""
+"""Rules at rate 1, no judge: traces a second of one core through the whole path, from the sweep to accepted scores.
+
+The service has a core to itself; the stand-ins and Valkey have the other.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Final
 
 from benchmarks.load.measuring import Bench, bench, cpu_of, table
 from benchmarks.load.outside import Setting
+from benchmarks.running import pin
 
 SIZES: Final = (2_000, 22_000)
 """Two sizes, so that the start can be told apart from the work."""
@@ -29,6 +33,8 @@ def measure(sizes: tuple[int, ...] = SIZES, rules: int = 5) -> str:
     """Evaluate two worlds by rules alone and return what one more trace costs."""
     files = {"rules.yaml": "\n".join(_RULES[:rules]) + "\n", "evaluator.yaml": "discovery: {quiet_for: 1s}\n"}
     with bench(files) as made:
+        for beside in (made.outside.process, made.store.process):
+            pin(beside, 1)
         runs = [min((_run(made, number, rules, at) for at in range(_ROUNDS)), key=itemgetter(1)) for number in sizes]
     rows = [[f"{n:,}", f"{cpu:.1f}", f"{store:.1f}", f"{wall:.1f}", f"{mb:.0f}"] for n, cpu, store, wall, mb in runs]
     (few, least, *_), (many, most, *_) = runs[0], runs[-1]
@@ -41,7 +47,7 @@ def _run(made: Bench, number: int, rules: int, at: int) -> tuple[int, float, flo
     now = time.time()
     made.outside.reset(Setting(first=now - 3000, step=2400 / number, count=number))
     before = cpu_of(made.store.process)
-    ended = made.run("sweep", "--since", "1h", "--drain", "--json", EVALUATOR_NAMESPACE=f"rules-{number}-{at}")
+    ended = made.run("sweep", "--since", "1h", "--drain", "--json", core=0, EVALUATOR_NAMESPACE=f"rules-{number}-{at}")
     counts = made.outside.counts()
     if counts["ids"] != number * rules:
         raise SystemExit(f"{counts['ids']} scores of {number * rules}: {ended.said}")

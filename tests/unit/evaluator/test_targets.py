@@ -22,19 +22,19 @@ def calls(number: int, trace_id: str = "t1") -> Trace:
 def test_no_more_than_at_most_are_chosen_in_order_each_with_the_probability_that_is_told(
     number: int, most: int, salt: str
 ) -> None:
-    items = of_observations(calls(number), Observe(type=("TOOL",), at_most=most), salt)
+    items = [item for item, _ in of_observations(calls(number), Observe(type=("TOOL",), at_most=most), salt)]
     assert len(items) == min(number, most)
     assert {item.chance for item in items} == ({min(1.0, most / number)} if number else set())
     places = [int(str(item.subject.observation_id).removeprefix("call-")) for item in items]
     assert places == sorted(set(places))
     again = of_observations(calls(number), Observe(type=("TOOL",), at_most=most), salt)
-    assert [item.subject for item in again] == [item.subject for item in items]
+    assert [item.subject for item, _ in again] == [item.subject for item in items]
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20))
 def test_what_a_lower_bound_chooses_a_higher_one_chooses_too(number: int, one: int, other: int) -> None:
     few, many = (
-        {item.subject for item in of_observations(calls(number), Observe(type=("TOOL",), at_most=most), "s")}
+        {item.subject for item, _ in of_observations(calls(number), Observe(type=("TOOL",), at_most=most), "s")}
         for most in sorted((one, other))
     )
     assert few <= many
@@ -43,7 +43,7 @@ def test_what_a_lower_bound_chooses_a_higher_one_chooses_too(number: int, one: i
 def test_each_observation_is_as_likely_as_any_other() -> None:
     chosen = [0] * 8
     for n in range(2_000):
-        for item in of_observations(calls(8, f"{n:032x}"), Observe(type=("TOOL",), at_most=2), "s"):
+        for item, _ in of_observations(calls(8, f"{n:032x}"), Observe(type=("TOOL",), at_most=2), "s"):
             chosen[int(str(item.subject.observation_id).removeprefix("call-"))] += 1
     # 2,000 traces, two of eight: 500 each with a standard deviation of 19.
     assert all(405 < count < 595 for count in chosen)
@@ -52,7 +52,8 @@ def test_each_observation_is_as_likely_as_any_other() -> None:
 def test_a_score_is_dated_by_what_it_is_about() -> None:
     of = calls(2)
     assert (of_trace(of).subject, of_trace(of).at) == (Subject(trace_id="t1"), START + timedelta(seconds=10))
-    (item, _) = of_observations(of, Observe(type=("TOOL",)), "s")
+    ((item, part), _) = of_observations(of, Observe(type=("TOOL",)), "s")
+    assert (part.whole, part.root.id) == (of, "call-0")
     assert (item.subject, item.at) == (Subject("t1", "call-0"), START + timedelta(seconds=1))
 
 
