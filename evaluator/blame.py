@@ -7,6 +7,7 @@ from typing import Any
 from evaluator.figures import change, day
 from monitors import DropTest
 from monitors.drift import Anchored, DriftState, Shift
+from monitors.drop import Difference
 
 
 def spanned(shift: Shift, binary: bool) -> str:
@@ -25,12 +26,21 @@ def in_words(state: DriftState, shift: Shift | None, binary: bool) -> str:
     return f"the judge did not move: {says}"
 
 
-def remeasured(judge: Anchored | None, old: str | None, new: str | None, binary: bool) -> str:
-    """Say what another ruler makes of the same traces, as a sentence behind another; empty where no anchors know."""
+def remeasured(
+    judge: Anchored | None, old: str | None, new: str | None, binary: bool, bridge: Difference | None = None
+) -> str:
+    """Say what another ruler makes of the same traces, as sentences behind another; empty where no anchors know.
+
+    `bridge` is how far the week lies below those before it once they are taken over by that.
+    """
     shift = judge.between(old or "", new or "") if judge is not None else None
     if shift is None:
         return ""
-    return f" On {shift.n} frozen traces the new one gives {spanned(shift, binary)} against the old one."
+    said = f" On {shift.n} frozen traces the new one gives {spanned(shift, binary)} against the old one."
+    if bridge is None:
+        return said
+    moved, least, most = (change(-each, binary, sign=True) for each in (bridge.drop, bridge.high, bridge.low))
+    return f"{said} Beside that the plain mean moved by {moved} (95 % {least} to {most}) against the weeks before."
 
 
 def blamed(test: DropTest, binary: bool) -> str:

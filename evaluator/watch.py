@@ -265,7 +265,7 @@ class Watch:
         if alert is not None:
             alert = replace(alert, by_people=self._by_people(spec))
         if alert is not None and event is Event.REMEASURED:
-            said = remeasured(self._judge(spec), before.version, after.version, found.series.binary)
+            said = remeasured(self._judge(spec), before.version, after.version, found.series.binary, found.bridge)
             alert = replace(alert, note=alert.note + said)
         with self._state.monitor(spec.key) as record:
             if record.state != seen.known:

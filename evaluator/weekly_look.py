@@ -18,6 +18,7 @@ from monitors import (
     NotEnoughHistory,
     WeeklySeries,
     alpha,
+    bridged,
     drop_test,
     evidence,
     expect,
@@ -26,7 +27,7 @@ from monitors import (
     lasting_test,
 )
 from monitors.drift import Anchored
-from monitors.drop import Residuals
+from monitors.drop import Difference, Residuals
 from monitors.series import WEEK, Span
 
 
@@ -35,7 +36,8 @@ class Look:
     """One look at one score: the evidence, and what the test says of this week.
 
     `lasting` is what it says of the last weeks together, with what explains that: their series as one week, and its
-    residuals. None where they cannot be compared.
+    residuals. None where they cannot be compared. `bridge` is there when another ruler measured the weeks before and
+    anchors know both: how far this week lies below them, for information.
     """
 
     at: datetime
@@ -44,6 +46,7 @@ class Look:
     test: DropTest | NotEnoughHistory
     lasting: DropTest | None = None
     together: tuple[WeeklySeries, Residuals] | None = None
+    bridge: Difference | None = None
 
     @property
     def fell(self) -> DropTest | NotEnoughHistory:
@@ -90,15 +93,32 @@ def analysed(spec: MonitorSpec, state: AlertState, at: datetime, held: Held, jud
     excluded = (*spec.excluded, *state.fallen)
     series = held.weekly(at=at, weeks=weeks, baseline_end=end, since=state.since, excluded=excluded)
     expected = expect(series, most_weeks=spec.baseline_weeks)
+    bridge = _bridge(spec, state, series, held, judge)
     if isinstance(expected, NotEnoughHistory):
-        return Look(at, series, expected, expected)
+        return Look(at, series, expected, expected, bridge=bridge)
     level = alpha(spec.false_alerts_per_year)
     ways: dict[str, Any] = {"smallest_drop": spec.smallest_drop, "scale": spec.scale, "judge": judge}
     test = drop_test(series, expected, alpha=level, **ways)
     if spec.test == "e-detector":
         found = evidence(_rolling(spec, state, at, held), scale=spec.scale, most_weeks=spec.baseline_weeks)
         test = replace(test, evidence=found, needed=YEAR / spec.false_alerts_per_year)
-    return Look(at, series, expected, test, lasting, together)
+    return Look(at, series, expected, test, lasting, together, bridge)
+
+
+def _bridge(
+    spec: MonitorSpec, state: AlertState, series: WeeklySeries, held: Held, judge: Anchored | None
+) -> Difference | None:
+    """Return how far this week lies below the old ruler's weeks, where the ruler has just changed."""
+    if judge is None or state.version is None or series.version is None or series.version == state.version:
+        return None
+    shift = judge.between(state.version, series.version)
+    if shift is None:
+        return None
+    end, weeks = baseline(spec, state, series.now)
+    excluded = (*spec.excluded, *state.fallen)
+    ways: dict[str, Any] = {"at": series.now, "weeks": weeks, "baseline_end": end, "since": state.since}
+    before = held.weekly(**ways, excluded=excluded, version=state.version)
+    return bridged(before, series, shift, spec.scale)
 
 
 def _lasting(

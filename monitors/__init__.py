@@ -3,6 +3,7 @@
 from monitors.alert import Alert, AlertState, Event, alert_id, detectable, foreseen, is_calm, reopened, step
 from monitors.attribution import Attribution, WorstTrace, attribute
 from monitors.betting import YEAR, evidence
+from monitors.bridging import bridged
 from monitors.changes import Change, first_seen, segment_line
 from monitors.chart import Segment, chart, sparkline
 from monitors.comparison import Comparison, compare, newest
@@ -53,6 +54,7 @@ __all__ = [
     "alert_id",
     "alpha",
     "attribute",
+    "bridged",
     "chart",
     "compare",
     "detectable",

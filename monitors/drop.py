@@ -268,7 +268,7 @@ def _tested(
             offsets = judge.offsets(series, expected.baseline)
             level = [week._replace(mean=week.mean - points) for week, points in zip(weeks, offsets, strict=True)]
             error, df = standard_error(now, level, WOBBLE * span)
-        apart, wider, its_df = _apart(drop, error, df, shift)
+        apart, wider, its_df = without_shift(drop, error, df, shift)
         p_apart = tail(apart, wider, its_df)
         # What nobody is sure of would only add its noise to every week's test.
         if taken_out:
@@ -313,7 +313,7 @@ def _p(
     return max(p, _predictive_tail(level, drop, effective, before))
 
 
-def _apart(drop: float, error: float, df: float, shift: Shift) -> tuple[float, float, float]:
+def without_shift(drop: float, error: float, df: float, shift: Shift) -> tuple[float, float, float]:
     """Return a drop without the judge's part in it, its standard error, and its degrees of freedom (Satterthwaite)."""
     variance = error**2 + shift.variance
     parts = error**4 / df + shift.variance**2 / shift.df

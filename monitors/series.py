@@ -219,6 +219,7 @@ class Held:
         baseline_end: datetime | None = None,
         since: datetime | None = None,
         excluded: Sequence[Span] = (),
+        version: str | None = None,
     ) -> WeeklySeries:
         """Return the scores in weeks; those outside them are left out.
 
@@ -228,6 +229,7 @@ class Held:
             baseline_end: end of the newest baseline block; `at - 7 days` unless an open alert has frozen it.
             since: nothing before it is comparable.
             excluded: spans of time; a block that any of them touches is left out.
+            version: what measured them; by default what measured most of the newest week.
         """
         now = at or self._now
         end = baseline_end or now - WEEK
@@ -238,7 +240,8 @@ class Held:
         inside = (week >= 0) & (week <= weeks)
         if since is not None:
             inside &= when >= _microseconds(since)
-        return self._series(now, end, weeks, left_alone, week, inside)
+        wanted = None if version is None else self._versions.get(version, -1)
+        return self._series(now, end, weeks, left_alone, week, inside, wanted)
 
     def _series(
         self,
@@ -248,9 +251,10 @@ class Held:
         excluded: frozenset[int],
         week: Ints,
         inside: NDArray[np.bool_],
+        wanted: int | None,
     ) -> WeeklySeries:
         versions = np.frombuffer(self._version, dtype=np.int32)
-        version = self._ruling(versions[inside], week[inside])
+        version = self._ruling(versions[inside], week[inside]) if wanted is None else wanted
         kept = inside & (versions == version) if version is not None else inside
         # Where all are wanted nothing is copied: a million scores in two forms at once would be twice the memory.
         chosen = slice(None) if kept.all() else kept
@@ -274,7 +278,7 @@ class Held:
             recent={int(places[row]): score for row, score in self._recent.items() if kept[row] and week[row] == 0},
             excluded=excluded,
             binary=_is_binary(values, bool(declared.all())),
-            version=None if version is None else list(self._versions)[version],
+            version=None if version in {None, -1} else list(self._versions)[version],
             left_out=int(inside.sum() - values.size),
             since=_EPOCH + int(known.min()) * _MICROSECOND if known.size else None,
             age=((_microseconds(now) - 1 - known) // _DAY).astype(np.int32),

@@ -17,6 +17,7 @@ from evaluator.message import Urls, message
 from judges import Rubric, RubricSpec
 from monitors import DropTest, Event
 from monitors.drift import Anchor, Anchored, DriftState, Round, Shift, Turn
+from monitors.drop import Difference
 from tests.unit.evaluator.test_slack_message import ALERT, LINE, TEST
 from tests.weeks import NOW
 
@@ -112,6 +113,12 @@ def test_another_ruler_is_told_with_what_both_make_of_the_same_traces() -> None:
     )
     said = remeasured(Anchored(anchors, rounds), "v1 gpt", "v2 gpt", binary=False)
     assert ascii_(said) == " On 20 frozen traces the new one gives -0.50 (95 % -0.50 to -0.50) against the old one."
+    bridged = remeasured(
+        Anchored(anchors, rounds), "v1 gpt", "v2 gpt", binary=True, bridge=Difference(0.1, -0.02, 0.22)
+    )
+    assert ascii_(bridged).endswith(
+        " Beside that the plain mean moved by -10.0 points (95 % -22.0 points to +2.0 points) against the weeks before."
+    )
     assert remeasured(Anchored(anchors, rounds), "v0", "v2 gpt", binary=False) == ""
     assert remeasured(None, "v1 gpt", "v2 gpt", binary=False) == ""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
+
+import pytest
 
 from monitors import DropTest, Event, MonitorSpec
 from monitors.drift import Anchor, Anchored, Round
@@ -98,6 +102,28 @@ def test_an_open_alert_that_turns_out_to_be_the_judges_is_resolved_and_says_so()
     (second,) = house.look()
     assert second.event is Event.RESOLVED
     assert "The judge: on 40 frozen traces" in house.texts[-1]
+
+
+@pytest.mark.parametrize(("low", "fell"), [(0.6, False), (2.4, True)])
+def test_who_hears_of_another_ruler_hears_whether_the_score_fell_beside_it(low: float, *, fell: bool) -> None:
+    judges = FakeJudges(0.0)
+    judges.rounds.append(replace(judges._round(START - 6.8 * DAY, 0.3), ruler="v2 gpt"))
+    house = House(judges=judges)
+    house.fill(7, 98)
+    house.clock.at = START - 7 * DAY
+    assert house.look() == []
+    house.fill(0, 7, low=low, metadata={"evaluator_version": "v2"})
+    house.clock.at = START
+    (alert,) = house.look()
+    assert alert.event is Event.REMEASURED
+    told = json.dumps(house.slack.got[0], ensure_ascii=False).replace("\N{MINUS SIGN}", "-")
+    assert "the new one gives -0.30" in told
+    found = re.search(r"Beside that the plain mean moved by ([-+.0-9]+) \(95 % ([-+.0-9]+) to ([-+.0-9]+)\)", told)
+    assert found is not None, told
+    moved, least, most = map(float, found.groups())
+    assert least < moved < most
+    assert (most < 0) == fell
+    assert house.look() == [], "no alert comes of it"
 
 
 def test_a_monitor_of_labels_has_no_anchors() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -173,10 +173,12 @@ def test_weights_undo_priority_sampling() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(-1.0, 1.0))
+@example(1915, 0.0)
 def test_the_interval_holds_the_drop_and_p_agrees_with_its_sign(seed: int, low: float) -> None:
     found = run(weekly(steady(weeks=6, n=20, seed=seed, low=low), now=NOW, weeks=6))
     assert found.low <= found.drop <= found.high
-    assert (found.p < 0.5) == (found.drop > 0)
+    if abs(found.drop) > 1e-12:  # a fall of rounding alone has no sign
+        assert (found.p < 0.5) == (found.drop > 0)
     assert found.now + found.mix == pytest.approx(found.mean)
 
 
