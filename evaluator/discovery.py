@@ -256,7 +256,7 @@ class Discovery:
             lag = max(lag, burden.oldest)
         share, shares = 1.0, dict[str, float]()
         if (max_lag := overload.max_lag) is not None:
-            share = next_share(before.share, lag, before.live_lag, max_lag)
+            share = next_share(before.share, lag, before.live_lag, max_lag, self._pace.passed)
             shares = self._paces.shares(before.shares, lags, max_lag)
         load = Load(max(lag, *lags.values()) if lags else lag, share, shares, lag)
         if (share, shares) != (before.share, before.shares):

@@ -17,6 +17,10 @@ _LOOKS: Final = 10
 """Traces end by the dozen, a message at a time: over fewer looks than these it is chance how many do."""
 
 
+_LEAST_CUT, _UNKNOWN, _MOST_CUT = 0.25, 0.5, 0.75
+"""What is left of a share that is cut: at least, when nobody knows how fast the lag grows, and at most."""
+
+
 class Load(NamedTuple):
     """How far workers and models lag, and which share of the sampling rates is taken because of it.
 
@@ -67,12 +71,18 @@ class Pace:
     def __init__(self) -> None:
         """Begin without a look."""
         self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
-        self._lag = self._before = timedelta()
+        self._lag = self._before = self._passed = timedelta()
+        self._at: float | None = None
 
     @property
     def before(self) -> timedelta:
         """How long it was at the look before the last one."""
         return self._before
+
+    @property
+    def passed(self) -> timedelta:
+        """How much time lies between these two looks; nothing after the first."""
+        return self._passed
 
     def lag(self, waiting: int, ended: int, now: float) -> timedelta:
         """Return how long what comes now would wait.
@@ -83,16 +93,18 @@ class Pace:
             now: seconds, of any start.
         """
         self._before = self._lag
+        self._passed = timedelta(seconds=now - self._at) if self._at is not None else timedelta()
+        self._at = now
         if not waiting or (self._looks and ended < self._looks[-1][1]):
             # How fast they could be is seen only while they have enough to do. (Or Redis was emptied.)
             self._looks.clear()
         if not waiting:
             self._lag = timedelta()
-        elif self._looks:
+            return self._lag
+        if self._looks:
             since, before = self._looks[0]
             done = ended - before
-            passed = timedelta(seconds=now - (since if done else self._looks[-1][0]))
-            self._lag = passed * (waiting / done) if done else self._lag + passed
+            self._lag = timedelta(seconds=now - since) * (waiting / done) if done else self._lag + self._passed
         self._looks.append((now, ended))
         return self._lag
 
@@ -114,18 +126,29 @@ class JudgePaces:
     ) -> dict[str, float]:
         """Return the share that each takes after `shares`, those left out that take all."""
         following = {
-            name: next_share(shares.get(name, 1.0), lags[name], pace.before, max_lag)
+            name: next_share(shares.get(name, 1.0), lags[name], pace.before, max_lag, pace.passed)
             for name, pace in self._paces.items()
         }
         return {name: share for name, share in following.items() if share < 1}
 
 
-def next_share(share: float, lag: timedelta, before: timedelta, max_lag: timedelta) -> float:
+def next_share(
+    share: float, lag: timedelta, before: timedelta, max_lag: timedelta, passed: timedelta = timedelta()
+) -> float:
     """Return the share of the sampling rates to take, after one with `share` and lag `before`.
 
-    Half as much as long as the lag grows beyond `max_lag`; while it shrinks, patience; a quarter more once it is well
-    below: rates fall fast and rise slowly.
+    While the lag grows beyond `max_lag`, so much less as it grows faster than it may: by a minute a minute means that
+    twice too much comes. While it shrinks, patience; a quarter more once it is well below: rates fall fast, and rise
+    slowly.
+
+    Args:
+        share: taken until now.
+        lag: that is seen now.
+        before: the one that was seen then.
+        max_lag: what it may be.
+        passed: since then; nothing when that is not known.
     """
     if lag > max_lag:
-        return share if lag < before else max(share / 2, LEAST_SHARE)
+        fitting = passed / (passed + lag - before) if passed and lag > before else _UNKNOWN
+        return share if lag < before else max(share * min(max(fitting, _LEAST_CUT), _MOST_CUT), LEAST_SHARE)
     return min(1.0, share * 1.25) if lag < max_lag / 2 else share

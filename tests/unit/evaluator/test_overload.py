@@ -14,11 +14,21 @@ MAX = timedelta(minutes=15)
 lags = st.timedeltas(timedelta(), timedelta(days=2))
 
 
-@given(st.floats(LEAST_SHARE, 1), lags, lags)
-def test_a_share_is_a_share_and_moves_the_right_way(share: float, lag: timedelta, before: timedelta) -> None:
-    following = next_share(share, lag, before, MAX)
+@given(st.floats(LEAST_SHARE, 1), lags, lags, st.timedeltas(timedelta(), timedelta(hours=1)))
+def test_a_share_is_a_share_and_moves_the_right_way(
+    share: float, lag: timedelta, before: timedelta, passed: timedelta
+) -> None:
+    following = next_share(share, lag, before, MAX, passed)
     assert LEAST_SHARE <= following <= 1
     assert following <= share if lag > MAX / 2 else following >= share
+
+
+def test_a_share_falls_to_what_fits_as_far_as_one_look_tells() -> None:
+    minute = timedelta(minutes=1)
+    assert next_share(1.0, MAX + minute, MAX, MAX, minute) == 0.5, "it grows by a minute a minute: twice too much comes"
+    assert next_share(1.0, MAX + 9 * minute, MAX, MAX, minute) == 0.25
+    assert next_share(1.0, MAX + minute / 60, MAX, MAX, minute) == 0.75
+    assert next_share(1.0, MAX + minute, timedelta(), MAX) == 0.5, "nobody knows"
 
 
 def test_the_lag_is_what_waits_by_what_ended_while_others_waited() -> None:
@@ -31,8 +41,9 @@ def test_the_lag_is_what_waits_by_what_ended_while_others_waited() -> None:
     assert pace.lag(0, 140, 90.0) == timedelta()
     # The quiet night before says nothing of how fast they could be.
     assert pace.lag(0, 140, 30_000.0) == timedelta()
-    assert pace.lag(50, 140, 30_030.0) == LOOK, "nothing ends: it grows with the clock"
-    assert pace.lag(50, 145, 30_060.0) == 10 * timedelta(minutes=1), "50 wait, 5 ended in a minute"
+    assert pace.lag(50, 140, 30_030.0) == timedelta()
+    assert pace.lag(50, 140, 30_060.0) == LOOK, "nothing ends: it grows with the clock"
+    assert pace.lag(50, 145, 30_090.0) == 10 * timedelta(minutes=1), "50 wait, 5 ended in a minute"
 
 
 def test_how_fast_they_were_a_while_ago_does_not_count() -> None:
@@ -73,13 +84,13 @@ def test_an_hour_of_overload_stays_bounded_and_passes_without_help(times: int) -
     shares: list[float] = []
     for look in range(360):
         following = pace.lag(int(waiting), ended, 30.0 * look)
-        share, lag = next_share(share, following, lag, MAX), following
+        share, lag = next_share(share, following, lag, MAX, pace.passed), following
         come = int(done_a_look * (times if look < 120 else 0.6) * share)
         done = min(waiting + come, done_a_look)
         waiting, ended = waiting + come - done, ended + int(done)
         lags_seen.append(lag)
         shares.append(share)
-    assert max(lags_seen) < 4 * MAX
+    assert max(lags_seen) < (2 if times <= 10 else 4) * MAX
     assert 0.3 / times < sum(shares[20:120]) / 100 < 3 / times
     assert shares[-1] == 1
     assert lags_seen[-1] < LOOK * 2
