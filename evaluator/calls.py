@@ -44,7 +44,9 @@ class Calls:
         self._judge_traces = judge_traces
         self._spans = spans
 
-    def ask(self, asked: Sequence[Asked], patience: float | None = None) -> Iterator[list[Ended]]:
+    def ask(
+        self, asked: Sequence[Asked], patience: float | None = None, *, gives_way: bool = False
+    ) -> Iterator[list[Ended]]:
         """Ask all questions and give their outcomes as they end, each by its place.
 
         What the answer of a group's call does not hold is asked alone when all calls have ended.
@@ -52,10 +54,11 @@ class Calls:
         Args:
             asked: of any rubrics and traces.
             patience: seconds after which no question waits any more, as for `ModelApi.ask`.
+            gives_way: whether others go first, as there.
         """
         left: dict[int, Share] = {}
         calls = together([each.question for each in asked], [str(each.subject) for each in asked])
-        for lot in self._answered(asked, calls, patience):
+        for lot in self._answered(asked, calls, patience, gives_way=gives_way):
             ended: list[Ended] = []
             for call, outcome, trace_id in lot:
                 for place, share in zip(call.places, shares(call.question, outcome), strict=True):
@@ -68,11 +71,11 @@ class Calls:
                         ended.append((place, _linked(share.outcome, trace_id)))
             yield ended
         alone = [Call((place,), asked[place].question) for place in left]
-        for lot in self._answered(asked, alone, patience):
+        for lot in self._answered(asked, alone, patience, gives_way=gives_way):
             yield [(c.places[0], asked_alone(_linked(outcome, seen), left[c.places[0]])) for c, outcome, seen in lot]
 
     def _answered(
-        self, asked: Sequence[Asked], calls: Sequence[Call], patience: float | None
+        self, asked: Sequence[Asked], calls: Sequence[Call], patience: float | None, *, gives_way: bool
     ) -> Iterator[list[_Answered]]:
         """Make calls and give what came of them; each is a trace of its own where calls are traced."""
         if not calls:
@@ -90,7 +93,8 @@ class Calls:
         known = [_known(subject, _names(asked, call)) for subject, call in zip(subjects, calls, strict=True)]
         journals = [each.journal for each in seen]
         try:
-            for lot in self._model.ask([call.question for call in calls], patience, known, journals):
+            questions = [call.question for call in calls]
+            for lot in self._model.ask(questions, patience, known, journals, gives_way=gives_way):
                 for place, outcome in lot:
                     _ended(spans[place], outcome)
                 whole = [(i, _with_cost(outcome, spoilt[i])) for i, outcome in lot]

@@ -90,19 +90,20 @@ class Evaluation:
     def evaluate(self, jobs: Sequence[Job], lane: Lane = Lane.LIVE) -> list[Again]:
         """Evaluate jobs, write their scores, and return what must be put back before they are acknowledged.
 
-        On the patient lane questions wait for their model as long as it takes, on others no longer than `patience`.
+        On the live lane questions wait for their model no longer than `patience`, on others as long as it takes; those
+        of old traces let all others go first.
 
         Raises:
             Unavailable: Redis cannot be reached; nothing was acknowledged, the message will come again.
         """
         endings = Endings(self._state, self._arrears, self._clock, lane)
         jobs = self._unsettled(jobs)
-        if lane is Lane.PATIENT:
+        if lane is not Lane.LIVE:
             jobs = self._open(jobs, endings)
         if jobs:
             pairs = self._read(jobs, endings)
             work = [item for pair in pairs for item in pair]
-            self._judge(work, None if lane is Lane.PATIENT else self._patience)
+            self._judge(work, lane)
             self._write(work)
             end(pairs, endings)
         endings.save()
@@ -202,7 +203,7 @@ class Evaluation:
             return [(of_session(known.session, known.written.get(evaluator.name)), known.session)]
         return []
 
-    def _judge(self, work: Sequence[Work], patience: float | None) -> None:
+    def _judge(self, work: Sequence[Work], lane: Lane) -> None:
         """Rules at once, then one `ask` with every question of every rubric of every trace."""
         with self._spans.span("rules") as span:
             asked, questions = self._first(work, span)
@@ -213,7 +214,7 @@ class Evaluation:
             self._remember(asked, [(at, item.outcome) for at, item in enumerate(asked) if item.outcome is not None])
             self._state.counters.spend(used_by(asked))
         if left:
-            self._ask([asked[each.place] for each in left], left, patience)
+            self._ask([asked[each.place] for each in left], left, lane)
 
     def _first(self, work: Sequence[Work], span: Span) -> tuple[list[Work], list[Question]]:
         """Give items the outcome that needs no judge; return those that need one, with their questions."""
@@ -239,14 +240,15 @@ class Evaluation:
             self._remember(work, compared)  # a retry would compare with others
         return asked, questions
 
-    def _ask(self, asked: Sequence[Work], left: Sequence[Left], patience: float | None) -> None:
+    def _ask(self, asked: Sequence[Work], left: Sequence[Left], lane: Lane) -> None:
         """Ask, remembering outcomes as they end: a killed batch pays for nothing twice."""
         wanted = [
             Asked(item.item.subject, item.evaluator.name, item.evaluator.version, each.question, each.spoilt)
             for item, each in zip(asked, left, strict=True)
         ]
         unkept: list[Ended] = []
-        for lot in self._calls.ask(wanted, patience):
+        patience = self._patience if lane is Lane.LIVE else None
+        for lot in self._calls.ask(wanted, patience, gives_way=lane is Lane.BACKFILL):
             for index, outcome in lot:
                 asked[index].outcome = outcome
             self._count_decided([asked[index] for index, _ in lot])

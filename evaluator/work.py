@@ -121,7 +121,7 @@ def _end_pair(pair: Sequence[Work], endings: Endings) -> None:
     again = max((item.comes_again for item in pair if item.comes_again is not None), default=None)
     if again is not None:
         job = job.again([sampled]) if again.failed else replace(job, samples=(sampled,))
-        endings.put_back(job, again.delay, Lane.PATIENT if again.patient else None)
+        endings.put_back(job, again.delay, Lane.PATIENT if again.patient and endings.lane is Lane.LIVE else None)
         return
     if not all(item.state for item in pair):
         return

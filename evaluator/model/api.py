@@ -125,6 +125,8 @@ class ModelApi:
         patience: float | None = None,
         about: Sequence[Mapping[str, str]] | None = None,
         journals: Sequence[Journal | None] | None = None,
+        *,
+        gives_way: bool = False,
     ) -> Generator[list[Ended]]:
         """Ask all questions at once and give their outcomes as they end; a failed question is a `Failure` there.
 
@@ -134,10 +136,12 @@ class ModelApi:
                 as `POSTPONED`, and so does every later question to its model for a while. Calls in the air finish.
             about: what each line of the log about a question says besides.
             journals: where all that is sent for a question is noted.
+            gives_way: whether calls are made only while nobody else waits for the model.
         """
         ended: deque[Ended] = deque()
         none = [None] * len(questions)
-        asking = self._ask_all(questions, ended, patience, about or [{}] * len(questions), journals or none)
+        known = about or [{}] * len(questions)
+        asking = self._ask_all(questions, ended, patience, known, journals or none, gives_way=gives_way)
         yield from self._loop.stream(asking, ended)
 
     def is_closed(self, asks: Sequence[str]) -> bool:
@@ -204,6 +208,8 @@ class ModelApi:
         patience: float | None,
         about: Sequence[Mapping[str, str]],
         journals: Sequence[Journal | None],
+        *,
+        gives_way: bool,
     ) -> None:
         models = {model for question in questions for model in question.asks}
         away = {model for model in models if patience is not None and self._slow.turns_away(model)}
@@ -230,7 +236,7 @@ class ModelApi:
             self._learn(asked, answered)
             waits.end(POSTPONED)
 
-        with self._waiting() as waits:
+        with self._waiting(gives_way=gives_way) as waits:
             timer = asyncio.get_running_loop().call_later(patience, hurry) if patience is not None else None
             tasks = [asyncio.create_task(one(index, question)) for index, question in enumerate(questions)]
             try:
@@ -245,8 +251,8 @@ class ModelApi:
                 self._learn(asked, answered, in_time=patience is not None)
 
     @contextlib.contextmanager
-    def _waiting(self) -> Iterator[Waits]:
-        waits = Waits()
+    def _waiting(self, *, gives_way: bool) -> Iterator[Waits]:
+        waits = Waits(gives_way=gives_way)
         if self._drained:
             waits.end(INTERRUPTED)
         self._asking.add(waits)
@@ -336,7 +342,7 @@ class ModelApi:
                 if self._purse is not None:
                     # Who waits for money must not keep a place from those who have some.
                     await self._purse.room(prompt.payers)
-                await slots.acquire()
+                await slots.acquire(gives_way=waits.gives_way)
             try:
                 if self._purse is None:
                     return await server.reply(prompt, waits, slots)

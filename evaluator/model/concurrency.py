@@ -46,7 +46,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Slots:
-    """Places for calls, first come, first served. Belongs to one event loop."""
+    """Places for calls, first come, first served, but for those who give way. Belongs to one event loop."""
 
     def __init__(
         self, model: str, most: int, now: Callable[[], float], cut: Callable[[], object] = lambda: None
@@ -66,6 +66,7 @@ class Slots:
         self._limit = float(most)
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._giving_way: deque[asyncio.Future[None]] = deque()
         self._cut_at = self._said_at = -1e9
         self._excess = 0.0
         self._latencies: list[float] = []
@@ -95,13 +96,13 @@ class Slots:
         """
         self._cut(max(float(calls), self._taken * _AFTER_REFUSAL), _ELSEWHERE)
 
-    async def acquire(self) -> None:
-        """Wait for a place."""
-        if self._taken < self.limit and not self._waiting:
+    async def acquire(self, *, gives_way: bool = False) -> None:
+        """Wait for a place; who gives way gets one when nobody else waits for it."""
+        if self._taken < self.limit and not self._waiting and not (gives_way and self._giving_way):
             self._taken += 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        (self._giving_way if gives_way else self._waiting).append(place)
         try:
             await place
         except asyncio.CancelledError:
@@ -112,8 +113,8 @@ class Slots:
     def release(self) -> None:
         """Give a place back."""
         self._taken -= 1
-        while self._waiting and self._taken < self.limit:
-            place = self._waiting.popleft()
+        while (waiting := self._waiting or self._giving_way) and self._taken < self.limit:
+            place = waiting.popleft()
             if not place.done():
                 self._taken += 1
                 place.set_result(None)

@@ -11,9 +11,10 @@ from evaluator.errors import Unavailable
 class Waits:
     """Those of one batch who wait for something that nobody has paid for yet. Belongs to one event loop."""
 
-    def __init__(self) -> None:
-        """Let everybody wait."""
+    def __init__(self, *, gives_way: bool = False) -> None:
+        """Let everybody wait; those who are in no hurry let others go first."""
         self.ended_by = ""
+        self.gives_way = gives_way
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def __enter__(self) -> None:

@@ -139,3 +139,23 @@ def test_under_overload_fewer_are_sampled_and_say_with_which_probability(
         discovery.catch_up()
     assert len(jobs) == 50
     assert {sample.probability for job in jobs for sample in job.samples} == {1.0}
+
+
+def test_old_questions_in_hand_give_way_to_live_ones_at_the_model_and_slow_it_for_nobody(
+    sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config
+) -> None:
+    folder = config(service=SERVICE + LIMITS, rubrics={"helpfulness": RUBRIC})
+    sandbox.model.latency_seconds = 0.1  # 40 answers a second: the old traces alone are five seconds of them
+    with service(folder) as app:
+        old = traffic.add(200)
+        queue = open_queue(app)
+        queue.put(found(app), lane=Lane.BACKFILL)
+        with working(app, queue, threads=2):
+            assert eventually(lambda: sandbox.model.counts()["calls"] > 24)
+            live = traffic.add(8, first=1000, ended_ago=60)
+            queue.put(found(app))
+            assert eventually(lambda: {(i, "helpfulness") for i in live} <= scored(sandbox).keys())
+            assert sandbox.model.counts()["calls"] < 100
+            assert eventually(lambda: queue.size() == 0)
+    assert scored(sandbox) == Counter((i, n) for i in old + live for n in ("answered", "no-errors", "helpfulness"))
+    assert sandbox.model.counts()["calls"] == 208

@@ -53,6 +53,22 @@ def test_no_more_than_its_places_are_given_and_first_come_first_served(time: Tim
     run(work)
 
 
+def test_who_gives_way_gets_a_place_when_nobody_else_waits(time: Time) -> None:
+    async def work() -> None:
+        slots = Slots("gpt", 1, time)
+        await slots.acquire(gives_way=True)
+        old = asyncio.create_task(slots.acquire(gives_way=True))
+        await asyncio.sleep(0)
+        (live,) = await take(slots, 1)
+        slots.release()
+        await live
+        assert not old.done()
+        slots.release()
+        await old
+
+    run(work)
+
+
 def test_one_who_gives_up_takes_no_place_with_him(time: Time) -> None:
     async def work() -> None:
         slots = Slots("gpt", 1, time)
