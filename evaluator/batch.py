@@ -6,13 +6,13 @@ The form is versioned: a worker of the next release must read what a scheduler o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from evaluator.sampling import Sampled
-from traces import Ref, SessionRef, TraceRef
+from traces import Ref, SessionRef, TraceRef, record
 
 VERSION: Final = 1
 WITH_SESSIONS: Final = 2
@@ -69,7 +69,7 @@ class Burden(NamedTuple):
 NOTHING_WAITS: Final = Burden()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Job:
     """One trace or session and the evaluators that took it. `attempt` counts how often it was put back.
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple, TypeGuard
 
 from evaluator.judge_traces import JudgeTraces, Spoilt
 from evaluator.model import UNFUNDED, Ended, ModelApi
 from evaluator.spans import NO_SPANS, Span, Spans, about
 from judges import Call, Question, Share, asked_alone, shares, together
-from traces import Failure, Outcome, Subject, Unscored, Verdict
+from traces import Failure, Outcome, Subject, Unscored, Verdict, record
 
 JUDGE_TRACE: Final = "judge_trace_id"
 """Where the details of a verdict name the trace of the call it came from."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Asked:
     """A question of one evaluator about a subject; only questions about the same are asked together.
 

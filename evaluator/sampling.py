@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from evaluator.evaluators import asks_rules, without_rules
-from traces import SampleRule, TraceRoot, When
+from traces import SampleRule, TraceRoot, When, record
 
 _DOMAIN: Final = b"evaluator:sampling:1"
 
@@ -34,7 +33,7 @@ class NotTaken(StrEnum):
     """Not decided yet: there is no money now, and it is caught up with."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Sampled:
     """An evaluator takes a trace: with which probability it did, and through which line of its `sample`.
 

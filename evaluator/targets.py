@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from evaluator.sampling import position
-from traces import Observation, Observe, Session, Subject, Trace
+from traces import Observation, Observe, Session, Subject, Trace, record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Item:
     """One thing that gets one score of one evaluator: what the score says of it, whatever the verdict.
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from judges.answer import CANNOT_JUDGE, BaseScale, OffScale
 from judges.opinions import FINGERPRINT
 from judges.weighing import Token, weighed
-from traces import Failure, Outcome, Unscored, Usage, Verdict, tokens, well_formed
+from traces import Failure, Outcome, Unscored, Usage, Verdict, record, tokens, well_formed
 
 LONGEST_REASON: Final = 4000
 """Characters of a judge's reasoning that are kept."""
@@ -62,7 +62,7 @@ class Attachment:
     missing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Prompt:
     """What is sent to a model.
 
@@ -99,7 +99,7 @@ class Prompt:
         return shown + sum(len(text.encode(errors="surrogatepass")) for text in texts)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reply:
     """What a model answered. `usage` counts this and every earlier call for the same question.
 
@@ -141,7 +141,7 @@ class Escalation:
     below: float
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Question:
     """A prompt and the scale its answer must lie on. `details` go into the verdict.
 

@@ -12,13 +12,13 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
 from judges.answer import CANNOT_JUDGE, OffScale
 from judges.asking import Member, Question, Reply, answer_schema, kept_from_reading, objects, reason_of, spoken
 from judges.fence import CODE, MATERIAL, boundary_for, fenced
-from traces import Failure, Outcome, Unscored, Usage, Verdict, outcome_from_json, outcome_to_json, well_formed
+from traces import Failure, Outcome, Unscored, Usage, Verdict, outcome_from_json, outcome_to_json, record, well_formed
 
 MOST_TOGETHER: Final = 8
 """Rubrics of one group: with more of them each gets too little of a judge's attention."""
@@ -53,7 +53,7 @@ TEMPLATE: Final = _SYSTEM + _QUESTION + _REMINDER
 """The words around every group of questions: part of the version of its rubrics."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class GroupQuestion(Question):
     """Several questions in one prompt; `keys` name them in the answer, in the order they stand in it.
 

@@ -14,7 +14,7 @@ from judges.answer import OffScale
 from judges.asking import Prompt, Question, Reply, kept_from_reading, objects, spoken
 from judges.fence import CODE, MATERIAL, boundary_for, fenced
 from judges.fitting import Parts
-from traces import Outcome, in_tokens, media_in, shortened, well_formed
+from traces import Outcome, in_tokens, media_in, record, shortened, well_formed
 
 _NOTES_ROOM: Final = 1500
 _WORDS_A_TOKEN: Final = 0.6
@@ -51,7 +51,7 @@ TEMPLATE: Final = _SYSTEM + _REMINDER + _LAST
 """The words around material in parts: they belong to the version of a rubric that is read so."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PartPrompt(Prompt):
     """A prompt that shows one part; `notes` are those on all parts before it."""
 
@@ -109,7 +109,7 @@ class Script:
         return _SYSTEM.format(criteria=self.criteria, words=self.words, material=MATERIAL)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PartsQuestion(Question):
     """A question whose material is read in parts: each reply but the last is notes, and leads to the next prompt."""
 

@@ -16,7 +16,7 @@ from judges.asking import Prompt, Question, Reply, kept_from_reading, objects, r
 from judges.fence import CODE, MATERIAL, boundary_for, fenced
 from judges.scale import BooleanScale, CategoricalScale, NumericScale
 from judges.spec import RubricSpec
-from traces import Outcome, Verdict, well_formed
+from traces import Outcome, Verdict, record, well_formed
 
 PRECEDENTS: Final = "What people decided in such cases:"
 """Stands in the criteria above cases that were decided."""
@@ -94,7 +94,7 @@ class Proposal:
         return not self.anchors and not self.cases
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TuningQuestion(Question):
     """Asks for a proposal; `lessons` is how many disagreements are shown, `levels` what may have a meaning."""
 

@@ -22,6 +22,7 @@ from traces.outcomes import (
 from traces.packing import Passage
 from traces.patterns import BadPattern, Pattern
 from traces.per_day import PerDay, Quota
+from traces.record import record
 from traces.scores import DataType, RecordedScore, Score, ScoreValue, Subject, score_id
 from traces.select import BadPath, Located, Path
 from traces.sensitive import Look, SensitiveKind, as_it_is, finder, finder_of
@@ -97,6 +98,7 @@ __all__ = [
     "outcome_to_json",
     "parsed",
     "parsed_json",
+    "record",
     "score_id",
     "shortened",
     "text_in",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from traces.record import record
+
 _GRAINS: Final = 16
 """A token is counted in sixteenths, so that the estimate of two texts together is the sum of theirs."""
 
@@ -48,7 +50,7 @@ class Limit:
         return replace(self, most=self.most - self.cost(text))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Shortened:
     """A text that fits, and how many characters were left out of it."""
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from traces.packing import Passage
+from traces.record import record
 from traces.transcript import transcript_of
 from traces.when import Severity
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TraceRef:
     """Enough of a trace for a queue message and a score id; never content.
 
@@ -28,7 +29,7 @@ class TraceRef:
     ended: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TraceRoot:
     """What a root observation tells about its trace before anything else is read.
 
@@ -58,7 +59,7 @@ class TraceRoot:
         return (self.ref.ended - self.ref.started).total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Observation:
     """One step of a trace.
 
@@ -121,7 +122,7 @@ class Observation:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Trace:
     """A whole request: its root and every observation, in start order (the root among them).
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Final
 
+from traces.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record(frozen=True, slots=True)
 class Usage:
     """What an answer cost: model calls, tokens, US dollars; `model` is the one that answered.
 
@@ -38,7 +40,7 @@ class Usage:
 NOTHING_USED: Final = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Verdict:
     """A value with its reason. `confidence` is in [0, 1], None when nothing is known of it."""
 
@@ -49,14 +51,14 @@ class Verdict:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class NotApplicable:
     """The evaluator has nothing to say about this trace; `reason` is a short constant phrase, fit to be counted."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Unscored:
     """The judge answered that it cannot tell. Never a number."""
 
@@ -64,7 +66,7 @@ class Unscored:
     usage: Usage = NOTHING_USED
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Failure:
     """Something went wrong. `kind` is a short constant phrase, fit to be counted; `reason` the whole story.
 

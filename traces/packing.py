@@ -12,6 +12,7 @@ from itertools import count, groupby
 from typing import Final
 
 from traces.lengths import Limit, Shortened, shortened
+from traces.record import record
 
 _FIRST_ROUND: Final = 1 / 8
 _LEAST_TOKENS: Final = 24
@@ -40,7 +41,7 @@ class Piece:
         return Shortened(lead + inner.text, inner.left_out)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Passage:
     """Text that may be too long to be shown whole: it can be packed, or divided into parts."""
 

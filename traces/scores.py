@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
+
+from traces.record import record
 
 ScoreValue = float | str
 _NAMESPACE: Final = uuid.UUID("5d0e1f8a-7c39-5b7e-9a5e-3f0b9a1c2d47")
@@ -25,7 +27,7 @@ class DataType(StrEnum):
     CATEGORICAL = "CATEGORICAL"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Subject:
     """What a score is about: a trace, an observation of a trace, or a session."""
 
@@ -45,7 +47,7 @@ class Subject:
         return "/".join(part for part in (self.trace_id, self.observation_id, self.session_id) if part)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Score:
     """A score on its way to Langfuse.
 
@@ -64,7 +66,7 @@ class Score:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RecordedScore:
     """A score as Langfuse holds it, whoever wrote it. A boolean's value is 0.0 or 1.0.
 
