@@ -189,11 +189,12 @@ def working(
 def calm_collector() -> None:
     """Look for cyclic garbage seldom: for a process that does nothing but work.
 
-    Traces come and go by the thousand and hold no cycles; looking through them took a fifth of the CPU.
+    Traces come and go by the thousand and hold no cycles; looking through them took a fifth of the CPU. As many objects
+    as a thousand questions in the air are made of must not call for it either: what they were read from is cold then.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(250_000, 20, 20)
 
 
 def thread_count(app: App) -> int:
