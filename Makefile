@@ -61,7 +61,7 @@ bench-monitors: .venv/installed  ## measure alerts on simulated years (about 15 
 bench-rules: .venv/installed  ## measure what each kind of rule costs (about a minute), write docs/performance.md
 	@$(BIN)/python -m benchmarks.rules --write
 
-load: .venv/installed  ## measure load and growth (half an hour), write the results into docs/scaling.md
+load: .venv/installed  ## measure load and growth (about 40 minutes), write the results into docs/scaling.md
 	@$(BIN)/python -m benchmarks.load --write
 
 docs: .venv/installed  ## write the generated parts of docs/ and config/schema

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.load NAME`: one measurement of load and growth; without a name all of them, in half an hour.
+"""`python -m benchmarks.load NAME`: one measurement of load and growth; without a name all, in about 40 minutes.
 
 With `--write` the results go into docs/scaling.md, between their markers.
 """
