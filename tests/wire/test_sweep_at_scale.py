@@ -18,6 +18,7 @@ from evaluator.discovery import Discovery
 from evaluator.errors import Unavailable
 from evaluator.idle_sessions import IdleSessions
 from evaluator.langfuse import scanning
+from evaluator.langfuse.reading import Row, row_of
 from evaluator.langfuse.scanning import Window
 from evaluator.sampling import Sampler
 from tests.serving import OpenService
@@ -92,11 +93,11 @@ def test_a_crash_between_queue_and_claim_repeats_one_batch_and_no_more(service: 
 def test_a_scan_remembers_no_more_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f"{n:032x}" for n in range(5_000)]
 
-    async def ended(*_: object) -> AsyncIterator[list[dict[str, str]]]:
+    async def ended(*_: object) -> AsyncIterator[list[Row]]:
         for start in range(0, len(rows), 100):
             # Each page shows the one before it again, as rows do that are not merged yet.
             yield [
-                {"id": i, "traceId": i, "startTime": NOW.isoformat(), "endTime": NOW.isoformat()}
+                row_of({"id": i, "traceId": i, "startTime": NOW.isoformat(), "endTime": NOW.isoformat()})
                 for i in rows[max(0, start - 100) : start + 100]
             ]
 
