@@ -65,7 +65,8 @@ acme = "acme_rules"
 ```
 
 Two rules of one name are refused with both places. `evaluator rules` lists every kind, your own too, \
-`evaluator rules KIND` shows one, `--json` gives both to programs. A rule is pure: no network, no clock, no files. One \
+`evaluator rules KIND` shows one, `--json` gives both to programs. A rule is pure: no network, no clock, no files, and \
+the trace stays as it is: other evaluators look at it too (a type checker tells). One \
 that raises gives no score, nor does one that takes more than 2 CPU seconds, and one that does so three times in a row \
 rests for ten minutes. Each is counted and named (`rule_error`, `rule_slow`), and no other rule notices.
 '''

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.building import ANY_TEXT, nested
@@ -156,6 +156,7 @@ class TestParsedJson:
     @given(JSON)
     def test_json_is_read_as_what_was_written(self, value: object) -> None:
         written = json.dumps(value)
+        assume("Infinity" not in written)
         assert parsed_json(written) == parsed_json(written.encode())
 
     @given(ANY_TEXT, ANY_TEXT)
