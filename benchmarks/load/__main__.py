@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     made = commands.add_parser("soak", help="memory of a worker over many batches")
     made.add_argument("--batches", type=int, default=1000, metavar="N", help="of 50 traces")
     commands.add_parser("giants", help="memory of a worker that meets giants")
-    made = commands.add_parser("growth", help="what a trace costs, from 1,000 to 100,000 of them")
+    made = commands.add_parser("growth", help="what a trace costs, from 1,000 to 1,000,000 of them")
     made.add_argument("--sizes", type=int, nargs="+", default=list(growth.TRACES), metavar="N")
     made = commands.add_parser("workers", help="pace of 1 to 8 worker processes with a model of 50 ms to 5 s")
     made.add_argument("--workers", type=int, nargs="+", default=list(growth.WORKERS), metavar="N")

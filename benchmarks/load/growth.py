@@ -11,7 +11,7 @@ from typing import Final
 from benchmarks.load.measuring import Bench, bench, cpu_of, table
 from benchmarks.load.outside import Setting
 
-TRACES: Final = (1_000, 10_000, 100_000)
+TRACES: Final = (1_000, 10_000, 100_000, 1_000_000)
 WORKERS: Final = (1, 2, 4, 8)
 LATENCIES: Final = (0.05, 0.5, 5.0)
 IN_FLIGHT: Final = 64
