@@ -194,7 +194,7 @@ def calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(250_000, 20, 20)
+    gc.set_threshold(500_000, 20, 20)
 
 
 def thread_count(app: App) -> int:
