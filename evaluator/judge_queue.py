@@ -33,13 +33,9 @@ _log = structlog.get_logger(__name__)
 class Room:
     """How much waits. Safe for many threads; nothing here waits or raises."""
 
-    def __init__(
-        self, seconds: Callable[[], float], most_spans: int = MOST_SPANS, most_bytes: int = MOST_BYTES
-    ) -> None:
-        """Have room for so many spans and bytes; `seconds` is a clock that never goes back."""
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """Begin empty; `seconds` is a clock that never goes back."""
         self._seconds = seconds
-        self._most_spans = most_spans
-        self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._spans = 0
         self._bytes = 0
