@@ -24,7 +24,7 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
         redis.call('HSET', KEYS[4], pair, at)
         redis.call('HDEL', bucket, pair)
         local open = (string.gsub(bucket, ':settled:', ':open:'))
-        redis.call('SADD', open, pair)
+        if redis.call('SREM', open, pair .. ' early') == 0 then redis.call('SADD', open, pair) end
         redis.call('EXPIRE', open, 2592000)
         local field, hour = one[2] .. '/failed/' .. one[3], (string.gsub(bucket, ':settled:', ':hour:'))
         redis.call('HINCRBY', KEYS[1], field, -1)

@@ -192,7 +192,8 @@ for place, one in ipairs(cjson.decode(ARGV[2])) do
     if redis.call('SADD', open, pair) == 1 then count(bucket, evaluator, 'sampled', 1) end
   elseif failed or (state == 'scored' and one[4]) or state == 'skipped/' .. ARGV[1] then
     redis.call('HDEL', bucket, pair)
-    redis.call('SADD', open, pair)
+    -- One that ended before its claim is not counted as sampled yet: the claim, or the next to take it up, counts it.
+    if redis.call('SREM', open, pair .. ' early') == 0 then redis.call('SADD', open, pair) end
     count(bucket, evaluator, state, -1)
     redis.call('HDEL', KEYS[2], pair)
     redis.call('ZREM', KEYS[3], pair)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,10 +17,11 @@ from evaluator.batch import Job, Lane
 from evaluator.cli import cli
 from evaluator.dead_letters import DeadLetter, Replayed
 from evaluator.service import sweep
+from evaluator.state import Settled
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import OpenService, Traffic, trace_id
-from traces import Failure, Verdict
+from traces import Failure, TraceRef, Verdict
 
 HOUR = timedelta(hours=1)
 FAILED = ("helpfulness", "failed", "bad_answer")
@@ -132,6 +134,17 @@ def test_what_fails_again_leaves_a_new_letter_and_counts_once(app: App, sandbox:
     assert not any(letter.begun for letter in again)
     assert app.state.funnel()[FAILED] == 3
     assert replay(app, first) == Replayed(gone=3)
+
+
+def test_what_failed_and_is_replayed_before_it_was_claimed_is_sampled_once(app: App) -> None:
+    known = app.state.dead_letters()[0]
+    assert isinstance(known.job.ref, TraceRef)
+    ref = replace(known.job.ref, id=trace_id(9))
+    letter = replace(known, job=replace(known.job, ref=ref))
+    app.state.settle([Settled(ref, letter.evaluator, "failed", letter.kind, letter)])
+    assert replay(app, [letter]) == Replayed(put=1)
+    app.state.claim({ref: ["helpfulness/sampled/"]})
+    assert app.state.funnel()["helpfulness", "sampled", ""] == 4
 
 
 def test_a_remembered_failure_is_asked_again_and_a_paid_verdict_is_not(app: App) -> None:

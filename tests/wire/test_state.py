@@ -82,6 +82,16 @@ def test_a_pair_is_sampled_once_whoever_hands_it_over_and_when(state: State) -> 
     assert state.funnel() == Counter({("a", "sampled", ""): 3, ("a", "scored", ""): 3, ("b", "filtered", ""): 1})
 
 
+def test_a_pair_that_was_taken_up_again_before_its_claim_is_sampled_once(state: State) -> None:
+    """Redis was wiped, or who handed it over died, and it failed: the claim comes when it is on its way once more."""
+    state.settle([Settled(ref(n), "a", "failed", "odd") for n in (1, 2)])
+    assert len(state.reopen([job(1, "a"), job(2, "a")], set(), "no money")) == 2
+    state.claim({ref(1): ["a/sampled/"]})
+    state.settle([Settled(ref(n), "a", "scored") for n in (1, 2)])
+    state.claim({ref(2): ["a/sampled/"]})
+    assert state.funnel() == Counter({("a", "sampled", ""): 2, ("a", "scored", ""): 2})
+
+
 def test_claims_and_terminal_states_expire(state: State, valkey: redis.Redis) -> None:
     state.claim({ref(1): []})
     state.settle([Settled(ref(1), "a", "scored")])
