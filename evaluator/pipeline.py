@@ -178,7 +178,8 @@ class Evaluation:
                 if not items:
                     endings.settle(job, [sampled], "skipped", nothing_there(evaluator))
                     continue
-                pair = [Work(job, sampled, item, evaluator, material) for item, material in items]
+                part = 1 / len(items)
+                pair = [Work(job, sampled, item, evaluator, material, part) for item, material in items]
                 for each in pair if remembered else ():
                     each.outcome = remembered.get((job.ref.id, memory_of(evaluator, each.item)))
                 yield pair
@@ -262,6 +263,7 @@ class Evaluation:
     def _count_decided(self, items: Iterable[Work]) -> None:
         """Count those with an outcome as they get it, not when their batch ends: how fast a model is shows by it.
 
+        All items of a pair are one: what waits is known in pairs.
         What waits for money, or for a person to mend a key, does not wait for a model that is slow.
         """
         for item in items:
@@ -269,7 +271,7 @@ class Evaluation:
             if item.evaluator.rubric is None or outcome is None:
                 continue
             if not _comes_again(outcome) or (isinstance(outcome, Failure) and outcome.kind in {UNFUNDED, CLOSED}):
-                self._state.counters.count(DECIDED, item.evaluator.name)
+                self._state.counters.count(DECIDED, item.evaluator.name, by=item.part)
 
     def _kept(self, asked: Sequence[Work], lot: list[Ended]) -> list[Ended]:
         """Remember outcomes; return those that could not be, since Redis is away."""

@@ -38,8 +38,8 @@ class Work:
     """One item of a (subject, evaluator) pair on its way through a batch.
 
     It has the `material` it is about until somebody has looked at it, and does not know the others of its pair: a cycle
-    would hold whole traces until garbage is looked for. It ends in a `state` with a reason, or `comes_again` later. A
-    reason of `failed` is kind and story.
+    would hold whole traces until garbage is looked for; only which `part` of it this is. It ends in a `state` with a
+    reason, or `comes_again` later. A reason of `failed` is kind and story.
     """
 
     job: Job
@@ -47,6 +47,7 @@ class Work:
     item: Item
     evaluator: Evaluator
     material: Trace | Session | None
+    part: float = 1.0
     outcome: Outcome | None = None
     state: str = ""
     reason: str = ""

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from evaluator.app import App
+from evaluator.counters import DECIDED
 from evaluator.service import Swept, sweep
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
@@ -94,6 +95,18 @@ def test_each_observation_that_is_meant_gets_a_score_of_its_own(
     assert result.as_json()["evaluations"] == {"sampled": 30, "scored": 30}
     assert result.used.calls == 30
     assert sandbox.langfuse.counts()["duplicates"] == 0
+
+
+def test_how_fast_a_judge_is_is_told_in_pairs_as_what_waits_is(
+    service: OpenService, config: Config, agents: Any
+) -> None:
+    """What waits was divided by scores: a judge of ten observations a trace seemed ten times as fast."""
+    agents(10)
+    with service(config(rules=RULES, rubrics={"tool": RUBRIC % ""})) as app:
+        swept(app)
+        app.state.counters.flush()
+        decided = {name[1]: number for name, number in app.state.counters.read().items() if name[0] == DECIDED}
+    assert decided == {"tool-choice": pytest.approx(10)}
 
 
 def test_a_score_says_what_it_is_about_and_when_that_ended(
