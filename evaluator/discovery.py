@@ -23,7 +23,7 @@ from evaluator.definitions import Definitions
 from evaluator.filter_scores import late_claim, with_scores
 from evaluator.idle_sessions import SESSIONS_A_MESSAGE, Deciding, IdleSessions
 from evaluator.langfuse import Langfuse, Window
-from evaluator.overload import JudgePaces, Load, Pace, next_share
+from evaluator.overload import JudgePaces, Load, Pace
 from evaluator.owing import Owing
 from evaluator.rations import Rations
 from evaluator.sampling import Choice, NotTaken, Sampled, Sampler
@@ -256,7 +256,7 @@ class Discovery:
             lag = max(lag, burden.oldest)
         share, shares = 1.0, dict[str, float]()
         if (max_lag := overload.max_lag) is not None:
-            share = next_share(before.share, lag, before.live_lag, max_lag, self._pace.passed)
+            share = self._pace.share_after(before.share, lag, before.live_lag, max_lag)
             shares = self._paces.shares(before.shares, lags, max_lag)
         load = Load(max(lag, *lags.values()) if lags else lag, share, shares, lag)
         if (share, shares) != (before.share, before.shares):

@@ -73,16 +73,13 @@ class Pace:
         self._looks: deque[tuple[float, int]] = deque(maxlen=_LOOKS)
         self._lag = self._before = self._passed = timedelta()
         self._at: float | None = None
+        # What waits at the first look of a process may have waited for long: only the next one tells.
+        self._is_known = False
 
     @property
     def before(self) -> timedelta:
         """How long it was at the look before the last one."""
         return self._before
-
-    @property
-    def passed(self) -> timedelta:
-        """How much time lies between these two looks; nothing after the first."""
-        return self._passed
 
     def lag(self, waiting: int, ended: int, now: float) -> timedelta:
         """Return how long what comes now would wait.
@@ -93,20 +90,27 @@ class Pace:
             now: seconds, of any start.
         """
         self._before = self._lag
-        self._passed = timedelta(seconds=now - self._at) if self._at is not None else timedelta()
+        since_last = timedelta(seconds=now - self._at) if self._at is not None else timedelta()
+        self._passed = since_last if self._is_known else timedelta()
         self._at = now
         if not waiting or (self._looks and ended < self._looks[-1][1]):
             # How fast they could be is seen only while they have enough to do. (Or Redis was emptied.)
             self._looks.clear()
+        self._is_known = self._is_known or not waiting or bool(self._looks)
         if not waiting:
             self._lag = timedelta()
             return self._lag
         if self._looks:
             since, before = self._looks[0]
             done = ended - before
-            self._lag = timedelta(seconds=now - since) * (waiting / done) if done else self._lag + self._passed
+            self._lag = timedelta(seconds=now - since) * (waiting / done) if done else self._lag + since_last
         self._looks.append((now, ended))
         return self._lag
+
+    def share_after(self, share: float, lag: timedelta, before: timedelta, max_lag: timedelta) -> float:
+        """Return the share to take after `share` (see `next_share`); it does not rise while the lag is not known."""
+        following = next_share(share, lag, before, max_lag, self._passed)
+        return following if self._is_known else min(share, following)
 
 
 class JudgePaces:
@@ -126,7 +130,7 @@ class JudgePaces:
     ) -> dict[str, float]:
         """Return the share that each takes after `shares`, those left out that take all."""
         following = {
-            name: next_share(shares.get(name, 1.0), lags[name], pace.before, max_lag, pace.passed)
+            name: pace.share_after(shares.get(name, 1.0), lags[name], pace.before, max_lag)
             for name, pace in self._paces.items()
         }
         return {name: share for name, share in following.items() if share < 1}

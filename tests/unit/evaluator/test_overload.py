@@ -74,6 +74,17 @@ def test_each_evaluator_follows_its_own_model_and_comes_back_slowly() -> None:
     assert paces.shares(shares, paces.lags(Burden(), 2030.0), MAX) == {"tone": 0.625}
 
 
+def test_a_scheduler_that_begins_under_overload_takes_no_more_and_little_less_until_it_knows_the_lag() -> None:
+    paces, before = JudgePaces(["tone"]), {"tone": 0.2}
+    lags = paces.lags(Burden(pairs={"tone": 300}, decided={"tone": 50}), 0.0)
+    assert paces.shares(before, lags, MAX) == before, "what waits may have waited for an hour"
+    lags = paces.lags(Burden(pairs={"tone": 300}, decided={"tone": 57}), 30.0)
+    assert lags["tone"] > MAX
+    assert paces.shares(before, lags, MAX) == {"tone": 0.1}, "nobody knows whether it grows"
+    lags = paces.lags(Burden(pairs={"tone": 290}, decided={"tone": 67}), 60.0)
+    assert paces.shares(before, lags, MAX) == before, "it shrinks"
+
+
 @pytest.mark.parametrize("times", [2, 10, 50])
 def test_an_hour_of_overload_stays_bounded_and_passes_without_help(times: int) -> None:
     """Ten times as many messages come as can be done: the backlog stops growing, and everything is sampled again."""
@@ -84,7 +95,7 @@ def test_an_hour_of_overload_stays_bounded_and_passes_without_help(times: int) -
     shares: list[float] = []
     for look in range(360):
         following = pace.lag(int(waiting), ended, 30.0 * look)
-        share, lag = next_share(share, following, lag, MAX, pace.passed), following
+        share, lag = pace.share_after(share, following, lag, MAX), following
         come = int(done_a_look * (times if look < 120 else 0.6) * share)
         done = min(waiting + come, done_a_look)
         waiting, ended = waiting + come - done, ended + int(done)
