@@ -32,7 +32,7 @@ _SLOW: Final = 0.5
 """Seconds a model takes that takes its time."""
 
 _LIMITED, _FAILING = 0.05, 0.02
-_FLEET: Final = (1000, 6000)
+_FLEET: Final = (2000, 10_000)
 _IN_FLIGHT: Final = 250
 
 

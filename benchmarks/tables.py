@@ -56,10 +56,15 @@ def fleets(cases: Mapping[str, Sequence[Sequence[Fleet]]]) -> str:
     """Return what a second worker process adds, by case; of each fleet there are a small and a large run."""
     lines = []
     for name, runs in cases.items():
-        alone = runs[0][-1].rate
-        for small, *_, large in runs:
-            cpu = (large.cpu - small.cpu) / (large.traces - small.traces)
-            figures = [_times(large.rate / alone), f"{large.rate:,.0f}", f"{1000 * cpu:.2f} ms"]
+        rates = []
+        for small, large in runs:
+            more = large.traces - small.traces
+            rates.append(more / (large.seconds - small.seconds))
+            figures = [
+                _times(rates[-1] / rates[0]),
+                f"{rates[-1]:,.0f}",
+                f"{1000 * (large.cpu - small.cpu) / more:.2f} ms",
+            ]
             lines.append([f"{name}, {large.workers} process{'es' * (large.workers > 1)}", *figures])
     return table(["", "speed", "traces/s", "CPU a trace"], lines)
 

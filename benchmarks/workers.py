@@ -1,7 +1,8 @@
 """One worker process against two, on all cores of the machine: does a second one help?
 
 The traces are found and queued beforehand; then the workers start, and time runs from their first request to the last
-score. Nothing is pinned here: stand-ins and Valkey take their share of the same cores.
+score. As for CPU, the difference between two sizes is what counts: it is the pace once everything is under way, without
+the start and the last calls. Nothing is pinned here: stand-ins and Valkey take their share of the same cores.
 """
 
 from __future__ import annotations
@@ -34,11 +35,6 @@ class Fleet:
     traces: int
     cpu: float
     seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Traces a second."""
-        return self.traces / self.seconds
 
 
 def fleet(workers: int, stand_ins: StandIns, behaviour: Behaviour, at_once: int) -> Fleet:
