@@ -55,8 +55,8 @@ class Burden(NamedTuple):
         jobs: of the live lane that no thread works on yet, those among them that a worker has taken ahead.
         oldest: how long the oldest message of it has waited that nobody has taken.
         ended: how many jobs have ended on it so far; what counts is the difference between two looks.
-        pairs: of each evaluator that are on the live or the patient lane.
-        decided: pairs of each evaluator that asks a judge which have their outcome, so far.
+        pairs: of each evaluator that are on the live or the patient lane and wait for a judge, as far as can be known.
+        decided: pairs of each evaluator of which a judge was asked and that have their outcome, so far.
     """
 
     jobs: int = 0

@@ -10,11 +10,18 @@ from typing import Final, NamedTuple
 from evaluator.app import App
 from evaluator.batch import Burden, Lane
 from evaluator.counters import DECIDED
+from evaluator.hours import Funnel
+from evaluator.ledger import NO_MONEY
 from evaluator.pulse import Processes
 from evaluator.worker import Queue
 
 _LOOKED_INTO: Final = 64
 """Messages of a lane, at most, that tell how much is in it and for whom; read at each look while any wait."""
+
+_HOURS: Final = 2
+"""Of so many hours, this one among them, it is known how many pairs were skipped."""
+
+_ENDED: Final = frozenset({"scored", "unscored", "failed", "skipped"})
 
 
 class LaneLoad(NamedTuple):
@@ -38,6 +45,19 @@ def lane_load(queue: Queue, lane: Lane) -> LaneLoad:
     return LaneLoad(messages, math.ceil(sum(map(len, some)) * each), scaled)
 
 
+def asked_share(lately: Funnel, evaluator: str) -> float:
+    """Return which share of an evaluator's pairs are not skipped, by what became of some: of those its judge is asked.
+
+    Nobody looked yet at what is on the live lane. Most traces may have nothing that a rubric looks at; taken for work
+    of its judge, they would make a judge that is idle look overrun.
+    """
+    ended = Counter[bool]()
+    for (name, state, reason), number in lately.items():
+        if name == evaluator and state in _ENDED and reason != NO_MONEY:
+            ended[state == "skipped"] += number
+    return ended[False] / ended.total() if ended.total() > 0 else 1.0
+
+
 def burden(app: App, queue: Queue, now: datetime) -> Burden:
     """Return what workers have before them.
 
@@ -47,7 +67,8 @@ def burden(app: App, queue: Queue, now: datetime) -> Burden:
     waits, live, patient = queue.backlog(now), lane_load(queue, Lane.LIVE), lane_load(queue, Lane.PATIENT)
     threads = sum(each.threads for each in Processes(queue.broker.client, app.settings.evaluator_namespace).living(now))
     unworked = max(waits.messages, live.messages - threads) / live.messages if live.messages else 0.0
-    pairs = live.pairs + patient.pairs
+    lately = sum(app.state.hours.funnels(now, _HOURS).values(), Funnel())
+    pairs = patient.pairs + Counter({name: round(n * asked_share(lately, name)) for name, n in live.pairs.items()})
     counts = app.state.counters.read() if pairs else {}
     decided = {name[1]: int(number) for name, number in counts.items() if name[0] == DECIDED}
     return Burden(math.ceil(live.jobs * unworked), waits.oldest, queue.ended(Lane.LIVE), pairs, decided)

@@ -33,7 +33,7 @@ SUM: Final = "sum"
 _COUNTED: Final = ("calls", "input_tokens", "output_tokens", "cached", "cached_tokens")
 
 DECIDED: Final = "decided"
-"""Name of the count of pairs that have their outcome, by evaluator that asks a judge."""
+"""Name of the count of pairs of which a judge was asked and that have their outcome, by evaluator."""
 
 Counts = Mapping[tuple[str, ...], float]
 """Name and labels -> how many, or how much."""

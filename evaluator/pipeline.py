@@ -208,7 +208,7 @@ class Evaluation:
         """Rules at once, then one `ask` with every question of every rubric of every trace."""
         with self._spans.span("rules") as span:
             asked, questions = self._first(work, span)
-        self._count_decided(work)
+        self._count_decided(item for item in work if isinstance(item.outcome, Failure))
         left = [Left(place, question) for place, question in enumerate(questions)]
         if questions and self._batched is not None:
             left = self._batched.take(asked, questions)
@@ -263,7 +263,9 @@ class Evaluation:
     def _count_decided(self, items: Iterable[Work]) -> None:
         """Count those with an outcome as they get it, not when their batch ends: how fast a model is shows by it.
 
-        All items of a pair are one: what waits is known in pairs.
+        Only what a judge was asked about counts, for most traces may have nothing that a rubric looks at; and all items
+        of a pair as one, for what waits is known in pairs.
+
         What waits for money, or for a person to mend a key, does not wait for a model that is slow.
         """
         for item in items:

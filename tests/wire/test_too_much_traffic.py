@@ -15,10 +15,10 @@ import pytest
 
 from evaluator.app import App
 from evaluator.batch import Job, Lane
-from evaluator.burdens import lane_load
+from evaluator.burdens import burden, lane_load
 from evaluator.pulse import beating
 from evaluator.sampling import Sampled
-from evaluator.service import serve
+from evaluator.service import serve, sweep
 from evaluator.worker import Queue, open_queue
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, Config, OpenService, Traffic
@@ -122,6 +122,24 @@ def test_what_is_before_the_workers_is_counted_in_traces_and_pairs(service: Open
         queue.note_ended(Lane.LIVE, 7)
         assert queue.ended(Lane.LIVE) == 7
         assert queue.ended(Lane.PATIENT) == 0
+
+
+def test_what_a_rubric_skips_is_no_work_of_its_judge(
+    service: OpenService, config: Config, traffic: Traffic, sandbox: Sandbox
+) -> None:
+    """Live traffic in hand, divided by the few that its judge was asked about, was an hour's lag of an idle judge."""
+    seldom = RUBRIC.replace("helpfulness", "seldom").replace("$.root.output", "$.root.metadata.draft")
+    with service(config(rubrics={"helpfulness": RUBRIC, "seldom": seldom})) as app:
+        queue = open_queue(app)
+        traffic.add(20)
+        sweep(app, timedelta(hours=1), drain=True, threads=2)
+        queue.put([job(n, "helpfulness", "seldom", "other") for n in range(100, 120)])
+        queue.put([job(n, "seldom") for n in range(200, 203)], lane=Lane.PATIENT)
+        app.state.counters.flush()
+        before = burden(app, queue, datetime.now(UTC))
+    assert before.pairs == {"helpfulness": 20, "other": 20, "seldom": 3}
+    assert before.decided == {"helpfulness": 20}
+    assert sandbox.model.counts()["calls"] == 20
 
 
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
