@@ -20,6 +20,12 @@ _OUTAGE_DELAY: Final = timedelta(seconds=15)
 _FIRST_DELAY: Final = timedelta(seconds=10)
 _LONGEST_DELAY: Final = timedelta(minutes=10)
 
+FETCH_REFUSED: Final = "fetch_refused"
+WORKER_ERROR: Final = "worker_error"
+
+_PROVES_NOTHING: Final = frozenset({FETCH_REFUSED, WORKER_ERROR})
+"""Kinds of failure that say nothing of what judges answered: what is paid for is there when the work is replayed."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -79,7 +85,8 @@ class Endings:
             self.arrears.park(self.unfunded)
         self.state.settle(self.settled, self.clock.now())
         come_again = {job.ref.id for job, _, _ in self.back} | {job.ref.id for job in self.unfunded}
-        self.state.forget({s.ref.id for s in self.settled} - come_again)
+        unproved = {s.ref.id for s in self.settled if s.reason in _PROVES_NOTHING}
+        self.state.forget({s.ref.id for s in self.settled} - come_again - unproved)
 
     def again(self) -> list[Again]:
         """Return what comes back: one job a subject and attempt, one message a lane and delay."""

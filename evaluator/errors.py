@@ -4,6 +4,7 @@ EvaluatorError
 |-- ConfigError     a person edits a file or an environment variable
 |-- Unavailable     wait, then the same again
 |-- Refused         never retry: the request itself is wrong
+|   `-- Overtaxed   ask for less at once; what is one thing only, later and not for ever
 |-- Gone            the thing no longer exists (or never will)
 
 The edges (`langfuse/`, `model/`, `slack.py`, `state.py`) translate each status and exception into one of these;
@@ -50,6 +51,10 @@ class Unavailable(EvaluatorError):
 
 class Refused(EvaluatorError):
     """A service will never accept this request."""
+
+
+class Overtaxed(Refused):
+    """A service had no resources for this request: for less, or at another time, it may have them."""
 
 
 class Gone(EvaluatorError):

@@ -11,14 +11,14 @@ import structlog
 from evaluator.batch import Job
 from evaluator.clock import Clock
 from evaluator.earlier import Earlier
-from evaluator.endings import Endings, backoff, outage_delay
-from evaluator.errors import ConfigError, Refused, Unavailable
+from evaluator.endings import FETCH_REFUSED, Endings, backoff, outage_delay
+from evaluator.errors import ConfigError, Overtaxed, Refused, Unavailable
 from evaluator.langfuse import Langfuse, SessionRoots
 from evaluator.service_config import DiscoveryConfig, ServiceConfig
 from traces import Session, SessionRef, Subject, Trace, TraceRef, score_id
 
 LOOKS: Final = 8
-"""A trace that stays invisible is gone after this many looks, about half an hour."""
+"""A trace that stays invisible is gone after this many looks, about half an hour; one too large to read is given up."""
 
 WENT_ON: Final = "the session went on"
 """Why a session is not judged now: it is taken again when it is idle again."""
@@ -73,11 +73,14 @@ class Gathering:
     # -- traces ------------------------------------------------------------------------------------------------------
 
     def _traces(self, jobs: Sequence[Job], endings: Endings) -> dict[str, Trace]:
-        traces = self._langfuse.fetch([job.ref for job in jobs if isinstance(job.ref, TraceRef)])
+        answers = self._langfuse.fetch_each([job.ref for job in jobs if isinstance(job.ref, TraceRef)])
         for job in jobs:
-            if job.ref.id not in traces:
+            answer = answers.get(job.ref.id)
+            if answer is None:
                 _is_invisible(job, endings)
-        return traces
+            elif isinstance(answer, Refused):
+                _is_refused(job, answer, endings)
+        return {trace_id: answer for trace_id, answer in answers.items() if not isinstance(answer, Refused)}
 
     def _rests(self, job: Job, trace: Trace | None, endings: Endings) -> bool:
         if trace is None:
@@ -141,7 +144,7 @@ def _patiently(
         return {}
     except Refused as error:
         if len(jobs) == 1:
-            endings.give_up(jobs[0], jobs[0].samples, "fetch_refused", str(error))
+            _is_refused(jobs[0], error, endings)
             return {}
         # One trace that Langfuse will not give must not take the others with it.
         middle = len(jobs) // 2
@@ -170,6 +173,15 @@ def _is_invisible(job: Job, endings: Endings) -> None:
         endings.settle(job, job.samples, "gone", "not visible in Langfuse")
     else:
         endings.put_back(job.again(), backoff(job.attempt))
+
+
+def _is_refused(job: Job, error: Refused, endings: Endings) -> None:
+    """Note that Langfuse does not give a trace or session asked for alone; what it has no resources for comes again."""
+    if isinstance(error, Overtaxed) and not _is_last(job):
+        _log.warning("Langfuse has no resources for a trace, it comes again", **job.about, reason=str(error))
+        endings.put_back(job.again(), backoff(job.attempt))
+    else:
+        endings.give_up(job, job.samples, FETCH_REFUSED, str(error))
 
 
 def _is_last(job: Job) -> bool:

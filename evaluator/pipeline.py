@@ -25,7 +25,7 @@ from evaluator.conditions import NOTHING_FOUND, decided
 from evaluator.counters import DECIDED
 from evaluator.definitions import Definitions, Evaluator
 from evaluator.earlier import Earlier
-from evaluator.endings import Again, Endings
+from evaluator.endings import WORKER_ERROR, Again, Endings
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.first_outcomes import nothing_there
 from evaluator.gathering import Gathered, Gathering
@@ -103,8 +103,10 @@ class Evaluation:
         if jobs:
             pairs = self._read(jobs, endings)
             work = [item for pair in pairs for item in pair]
+            # Asked once, and before anything is paid for: without it nothing can be written.
+            project = self._langfuse.capabilities().project_id if work else ""
             self._judge(work, lane)
-            self._write(work)
+            self._write(work, project)
             end(pairs, endings)
         endings.save()
         return endings.again()
@@ -126,7 +128,7 @@ class Evaluation:
     def give_up(self, job: Job, reason: str) -> None:
         """Bury a job whose evaluation keeps raising, and settle it as failed."""
         endings = Endings(self._state, self._arrears, self._clock)
-        endings.give_up(job, job.samples, "worker_error", reason)
+        endings.give_up(job, job.samples, WORKER_ERROR, reason)
         endings.save()
 
     def questions(self, jobs: Sequence[Job]) -> list[Prepared]:
@@ -292,10 +294,9 @@ class Evaluation:
 
     # -- scores ------------------------------------------------------------------------------------------------------
 
-    def _write(self, work: Sequence[Work]) -> None:
+    def _write(self, work: Sequence[Work], project: str) -> None:
         """Write the scores, and note how each item ends."""
         scored: list[tuple[Work, tuple[Score, ...]]] = []
-        project = self._langfuse.capabilities().project_id if work else ""
         for item in work:
             match item.outcome:
                 case Verdict() as verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
 
 from evaluator.clock import Clock
-from evaluator.errors import EvaluatorError, Refused
+from evaluator.errors import EvaluatorError, Overtaxed, Refused
 from evaluator.langfuse.grouping import Grouped
 from evaluator.langfuse.media import MediaStore
 from evaluator.langfuse.native import rows_of
@@ -42,7 +43,7 @@ from evaluator.langfuse.scanning import (
 )
 from evaluator.langfuse.server import Capabilities, probe
 from evaluator.langfuse.sessions import SessionRoots, score_times, session_roots
-from evaluator.langfuse.wire import TooWide, Wire
+from evaluator.langfuse.wire import TooLong, TooWide, Wire
 from evaluator.langfuse.writing import SCORES_A_REQUEST, Writer
 from evaluator.limits import Gate
 from evaluator.loop import LoopThread
@@ -140,25 +141,36 @@ class Langfuse:
         if not since:
             return {}
         until = self._clock.now() + _AHEAD
-        try:
+        with _refusing("even one second"):
             reading = session_roots(self._wire, since, until, most, exclude_environments, self._root_fields)
             return self._loop.call(reading)
-        except TooWide as error:
-            raise Refused(f"even one second is more than Langfuse can read: {error}") from error
 
     def score_times(self, score_ids: Collection[str]) -> dict[str, datetime]:
         """Return the timestamps of those scores that exist."""
-        return self._loop.call(score_times(self._wire, score_ids)) if score_ids else {}
+        with _refusing("a session's scores"):
+            return self._loop.call(score_times(self._wire, score_ids)) if score_ids else {}
 
     def fetch(self, refs: Sequence[TraceRef]) -> dict[str, Trace]:
-        """Return whole traces by id; those Langfuse does not show are absent."""
+        """Return whole traces by id; those Langfuse does not show are absent.
+
+        Raises:
+            Refused: one of them is more than Langfuse can read.
+        """
         traces: dict[str, Trace] = {}
-        for answer in self._loop.call(self._reads.ask(refs)):
-            if isinstance(answer, TooWide):
-                raise Refused(f"a trace is more than Langfuse can read: {answer}") from answer
-            if answer is not None:
-                traces[answer.id] = answer
+        for trace_id, answer in self.fetch_each(refs).items():
+            if isinstance(answer, Refused):
+                raise answer
+            traces[trace_id] = answer
         return traces
+
+    def fetch_each(self, refs: Sequence[TraceRef]) -> dict[str, Trace | Refused]:
+        """Return whole traces by id, and why for one that is more than Langfuse can read; absent as in `fetch`."""
+        answers = zip(refs, self._loop.call(self._reads.ask(refs)), strict=True)
+        return {
+            ref.id: _refusal("a trace", answer) if isinstance(answer, TooWide) else answer
+            for ref, answer in answers
+            if answer is not None
+        }
 
     def write(self, scores: Sequence[Score]) -> list[EvaluatorError | None]:
         """Write scores; one answer each, in order: None when Langfuse accepted it, else why not."""
@@ -288,14 +300,26 @@ class Langfuse:
 
     def _drawn(self, pages: AsyncIterator[Page]) -> Iterator[Page]:
         """Draw pages from the event loop one at a time: nothing is read ahead of who reads it."""
-        try:
-            while True:
+        while True:
+            with _refusing("even one second"):
                 page = self._loop.call(_next(pages))
-                if page is None:
-                    return
-                yield page[0]
-        except TooWide as error:
-            raise Refused(f"even one second is more than Langfuse can read: {error}") from error
+            if page is None:
+                return
+            yield page[0]
+
+
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except TooWide as error:
+        raise _refusal(what, error) from error
+
+
+def _refusal(what: str, error: TooWide) -> Refused:
+    """Return what reading in the smallest parts came to: too many bytes stay too many, resources may be there later."""
+    kind = Refused if isinstance(error, TooLong) else Overtaxed
+    return kind(f"{what} is more than Langfuse can read: {error}")
 
 
 async def _next(pages: AsyncIterator[Page]) -> tuple[Page] | None:
