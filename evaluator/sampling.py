@@ -27,7 +27,7 @@ class NotTaken(StrEnum):
     FILTERED = "filtered"
     SAMPLED_OUT = "sampled_out"
     SHED = "shed"
-    """Taken at the configured rate, but not while workers cannot keep up, or the money runs low."""
+    """Taken at the configured rate, but not while workers or its model cannot keep up, or the money runs low."""
 
     OWED = "owed"
     """Not decided yet: there is no money now, and it is caught up with."""

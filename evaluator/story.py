@@ -285,7 +285,7 @@ def _pending(facts: Facts, evaluator: Evaluator, decision: Decision) -> tuple[st
     if name in facts.judged:
         return "pending", "judged and paid for; its score waits to be written to Langfuse", ""
     if facts.funnel and left["sampled"] <= ended:
-        shed = f" ({left['shed']:,} of that hour were shed: the workers could not keep up, or money ran low)"
+        shed = f" ({left['shed']:,} of that hour were shed: workers or its model could not keep up, or money ran low)"
         then = f"not taken when it was seen, by the definitions and rates of then{shed if left['shed'] else ''}"
         return "sampled_out", f"{then}; now it would be: {decision.why}", ""
     if not facts.rests:
