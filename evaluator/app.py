@@ -40,7 +40,7 @@ from evaluator.kept_tests import KeptTest, KeptTests
 from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
 from evaluator.late_scores import LateScores
-from evaluator.limits import FleetGate, Gate, OpenGate
+from evaluator.limits import FleetGate, Gate, OpenGate, TwoLines
 from evaluator.loop import LoopThread
 from evaluator.low_scores import LowScores, Waiting
 from evaluator.message import model_closed
@@ -280,8 +280,8 @@ def _langfuse(settings: Settings, definitions: Definitions, gate: Gate, loop: Lo
     )
 
 
-def _gate(definitions: Definitions, state: State) -> FleetGate:
-    return FleetGate(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute)
+def _gate(definitions: Definitions, state: State) -> Gate:
+    return TwoLines(state, "langfuse", definitions.service.limits.langfuse_requests_per_minute)
 
 
 def _model(

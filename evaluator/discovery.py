@@ -23,6 +23,7 @@ from evaluator.definitions import Definitions
 from evaluator.filter_scores import late_claim, with_scores
 from evaluator.idle_sessions import SESSIONS_A_MESSAGE, Deciding, IdleSessions
 from evaluator.langfuse import Langfuse, Window
+from evaluator.limits import going_first
 from evaluator.overload import JudgePaces, Load, Pace
 from evaluator.owing import Owing
 from evaluator.rations import Rations
@@ -107,7 +108,8 @@ class Discovery:
         Raises:
             Unavailable, Refused: Langfuse or Redis; the watermark stays where the last whole window ended.
         """
-        with self._spans.span("sweep", {"evaluator.sweep": "live"}) as span:
+        # Behind the reads and writes of all that waits it would learn too late that too much does.
+        with going_first(), self._spans.span("sweep", {"evaluator.sweep": "live"}) as span:
             return _told(span, self._catch_up(burden))
 
     def _catch_up(self, burden: Burden) -> Found:

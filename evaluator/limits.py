@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Final, NamedTuple, Protocol
 
-from evaluator.state import State
+from evaluator.state import State, Turn
 
 _LONGEST_WAIT_SECONDS: Final = 5.0
 _TOKENS_WAIT_SECONDS: Final = 0.5
@@ -19,6 +21,8 @@ _KNOWN_OPEN_SECONDS: Final = 0.2
 
 _NOTED_SECONDS: Final = 0.1
 """A shorter wait is that for Redis, not for a limit."""
+
+_goes_first: ContextVar[bool] = ContextVar("goes_first", default=False)
 
 ANSWERED: Final = "answered"
 NO_ANSWER: Final = "no_answer"
@@ -79,11 +83,20 @@ class FleetGate:
     """
 
     def __init__(
-        self, state: State, provider: str, per_minute: int | None, tokens_per_minute: int | None = None
+        self,
+        state: State,
+        provider: str,
+        per_minute: int | None,
+        tokens_per_minute: int | None = None,
+        turn: Turn = Turn.ANY,
     ) -> None:
-        """Guard `provider`: so many requests and tokens a minute, None for no limit but its own pauses."""
+        """Guard `provider`: so many requests and tokens a minute, None for no limit but its own pauses.
+
+        `turn` says whose turn its requests have; with a limit of tokens all have the same.
+        """
         self._state = state
         self._provider = provider
+        self._turn = turn
         self._per_minute = per_minute
         self._tokens_per_minute = tokens_per_minute
         self._returned = 0
@@ -162,7 +175,7 @@ class FleetGate:
     def _permits(self, wanted: Sequence[int]) -> tuple[int, float]:
         """Ask Redis how many of the first requests may go now."""
         if self._tokens_per_minute is None:
-            return self._state.permits(self._provider, self._per_minute, len(wanted))
+            return self._state.permits(self._provider, self._per_minute, len(wanted), self._turn)
         returned, self._returned = self._returned, 0
         most = self._tokens_per_minute
         return self._state.tokens.permits(self._provider, self._per_minute, most, returned, wanted)
@@ -171,6 +184,38 @@ class FleetGate:
         """Return the sizes of those that wait, without those who gave up meanwhile."""
         self._waiting = deque(each for each in self._waiting if not each.permitted.done())
         return [each.tokens for each in self._waiting]
+
+
+class TwoLines:
+    """A fleet's gate with two lines: what is asked for under `going_first` does not wait behind all the rest."""
+
+    def __init__(self, state: State, provider: str, per_minute: int | None) -> None:
+        """Guard `provider`: so many requests a minute, None for no limit but its own pauses."""
+        self._first = FleetGate(state, provider, per_minute, turn=Turn.FIRST)
+        self._rest = FleetGate(state, provider, per_minute, turn=Turn.BEHIND)
+
+    async def permit(self) -> None:
+        """Return when one request may be sent.
+
+        Raises:
+            Unavailable: Redis cannot be asked.
+        """
+        await (self._first if _goes_first.get() else self._rest).permit()
+
+    async def pause(self, seconds: float) -> None:
+        """Let nobody of the fleet send before `seconds` from now."""
+        await self._first.pause(seconds)
+        await self._rest.pause(seconds)
+
+
+@contextlib.contextmanager
+def going_first() -> Iterator[None]:
+    """Let what this thread or task asks for go before what others do, at gates with two lines."""
+    token = _goes_first.set(True)
+    try:
+        yield
+    finally:
+        _goes_first.reset(token)
 
 
 class _Waiting(NamedTuple):

@@ -217,11 +217,14 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 
 -- permits
--- KEYS: pause, window   ARGV: requests a minute (0: no limit), how many are wanted
+-- KEYS: pause, window, window of those that go first
+-- ARGV: requests a minute (0: no limit), how many are wanted, whose turn: 'first', 'behind' them, or '' where all are one
 -- Returns how many may go now, and the milliseconds to the next. Evenly spaced with a burst of a tenth of the minute's
 -- requests (generic cell rate algorithm), on the server's clock, so that all workers agree. A burst and the evenly
 -- spaced ones behind it never come to more than the limit within a minute, whenever the provider starts to count, nor
--- within a second more: requests take different times on their way.
+-- within a second more: requests take different times on their way. One request of the burst is left to those that go
+-- first, by those behind them; what they take of it comes back before anybody behind has a turn. Of the minute they have
+-- so half, and three at once: for what is beyond they wait like the others.
 local wanted = tonumber(ARGV[2])
 local pause = redis.call('PTTL', KEYS[1])
 if pause > 0 then return {0, pause} end
@@ -232,11 +235,26 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local burst = math.max(1, math.floor(per_minute / 10))
 local spacing = 61000 / (per_minute - burst + 1)
 local due = math.max(now, tonumber(redis.call('GET', KEYS[2]) or '0'))
-local granted = math.max(0, math.min(wanted, math.floor((now - due) / spacing + burst + 0.001)))
+local free = math.max(0, math.floor((now - due) / spacing + burst + 0.001))
+local kept = ARGV[3] ~= '' and burst > 1 and 1 or 0
+local granted, share, first_due, at_once = math.min(wanted, math.max(0, free - kept)), 0, now, math.min(burst, 3)
+if ARGV[3] == 'first' then
+  first_due = math.max(now, tonumber(redis.call('GET', KEYS[3]) or '0'))
+  share = math.max(0, math.floor((now - first_due) / (2 * spacing) + at_once + 0.001))
+  granted = math.max(granted, math.min(wanted, free, share))
+  first_due = first_due + math.min(granted, share) * 2 * spacing
+end
 due = due + granted * spacing
-if granted > 0 then redis.call('SET', KEYS[2], string.format('%.17g', due), 'PX', 120000) end
+if granted > 0 then
+  redis.call('SET', KEYS[2], string.format('%.17g', due), 'PX', 120000)
+  if share > 0 then redis.call('SET', KEYS[3], string.format('%.17g', first_due), 'PX', 120000) end
+end
 if granted == wanted then return {granted, 0} end
-return {granted, math.max(1, math.ceil(due - now - (burst - 1) * spacing))}
+local one, wait = due - now - (burst - 1) * spacing, due - now - (burst - 1 - kept) * spacing
+if ARGV[3] == 'first' then
+  wait = math.min(wait, math.max(one, first_due - now - (at_once - 1) * 2 * spacing))
+end
+return {granted, math.max(1, math.ceil(wait))}
 
 -- pause
 -- KEYS: pause   ARGV: milliseconds. A shorter pause never cuts a longer one.

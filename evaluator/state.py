@@ -17,7 +17,7 @@ No key holds trace content, except that a judge's reason, in N:outcomes and N:ou
 | N:hour:*, N:promised:*, N:counters, N:usage | hash | (see hours, counters) | what was counted | it starts at 0 |
 | N:workers | hash | a minute | which processes live (pulse.py) | they say so again |
 | N:lease:NAME | string | its lease | who leads | another scheduler takes over |
-| N:pause:, N:window:, N:tokens:PROVIDER | string | the pause, 2 min | rate limits of the fleet | one more 429 |
+| N:pause:, N:window:, N:first:, N:tokens:PROVIDER | string | the pause, 2 min | the fleet's limits | one more 429 |
 | N:monitor:NAME | string | for ever | state of a score's alert (monitor_records.py) | the scores tell |
 | N:spent:DAY | hash | 40 days | what judging cost, by rubric (ledger.py) | the day's budget begins anew |
 | N:held:DAY, N:held:by:DAY, N:payers:DAY | hash, zset | 2 days | money reserved, by whom, who lives | as above |
@@ -46,6 +46,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
@@ -69,6 +70,14 @@ _HOURS_SECONDS: Final = int(HOURS_KEPT.total_seconds())
 _PROMISES_SECONDS: Final = int(PROMISES_KEPT.total_seconds())
 Pairs = Collection[tuple[str, str]]
 _IS_FREE: Final = b"0"[0].__eq__
+
+
+class Turn(StrEnum):
+    """Whose turn a request has within a provider's minute."""
+
+    ANY = ""
+    FIRST = "first"
+    BEHIND = "behind"
 
 
 class Settled(NamedTuple):
@@ -291,11 +300,11 @@ class State:
         with reachable():
             self._scripts["release"]([self._key("lease", name)], [owner])
 
-    def permits(self, provider: str, per_minute: int | None, wanted: int) -> tuple[int, float]:
+    def permits(self, provider: str, per_minute: int | None, wanted: int, turn: Turn = Turn.ANY) -> tuple[int, float]:
         """Take up to `wanted` requests of a provider's minute; return how many may go now, and seconds to the next."""
-        keys = [self._key("pause", provider), self._key("window", provider)]
+        keys = [self._key(kind, provider) for kind in ("pause", "window", "first")]
         with reachable():
-            granted, wait = cast("list[int]", self._scripts["permits"](keys, [per_minute or 0, wanted]))
+            granted, wait = cast("list[int]", self._scripts["permits"](keys, [per_minute or 0, wanted, turn]))
         return granted, wait / 1000
 
     def pause(self, provider: str, duration: timedelta) -> None:

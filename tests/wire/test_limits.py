@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
 
+from evaluator.batch import Job
 from evaluator.connection import connect
 from evaluator.errors import Unavailable
-from evaluator.limits import FleetGate
-from evaluator.state import State
+from evaluator.limits import FleetGate, TwoLines, going_first
+from evaluator.state import State, Turn
+from tests.serving import SERVICE, Config, OpenService, Traffic
 
 
 class Counting(State):
@@ -21,9 +24,9 @@ class Counting(State):
 
     asked = 0
 
-    def permits(self, provider: str, per_minute: int | None, wanted: int) -> tuple[int, float]:
+    def permits(self, provider: str, per_minute: int | None, wanted: int, turn: Turn = Turn.ANY) -> tuple[int, float]:
         self.asked += 1
-        return super().permits(provider, per_minute, wanted)
+        return super().permits(provider, per_minute, wanted, turn)
 
 
 @pytest.fixture
@@ -94,6 +97,66 @@ def test_one_who_gives_up_takes_nobodys_place(state: State) -> None:
         await asyncio.wait_for(patient, 3)
 
     asyncio.run(work())
+
+
+def test_who_goes_first_waits_behind_nobody_of_another_process(state: State) -> None:
+    """1200 a minute: one in a twentieth of a second, and two hundred who wait before the first one asks."""
+
+    async def work() -> list[int]:
+        scheduler, worker = TwoLines(state, "langfuse", 1200), TwoLines(state, "langfuse", 1200)
+        others = [asyncio.create_task(worker.permit()) for _ in range(400)]
+        own = [asyncio.create_task(scheduler.permit()) for _ in range(400)]
+        await asyncio.sleep(0.2)
+        before = []
+        with going_first():
+            for _ in range(3):
+                passed = sum(task.done() for task in others + own)
+                await scheduler.permit()
+                before.append(sum(task.done() for task in others + own) - passed)
+        for task in others + own:
+            task.cancel()
+        await asyncio.gather(*others, *own, return_exceptions=True)
+        return before
+
+    assert max(asyncio.run(work())) <= 3
+
+
+def test_those_behind_are_not_starved_by_those_who_always_go_first(state: State) -> None:
+    passed = Counter[Turn]()
+    state.permits("langfuse", 1200, 10_000, Turn.BEHIND)
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until:
+        for turn in (Turn.FIRST, Turn.BEHIND):
+            passed[turn] += state.permits("langfuse", 1200, 1, turn)[0]
+    assert passed[Turn.FIRST] > 0
+    assert passed[Turn.BEHIND] >= 0.2 * passed.total()
+
+
+def test_discovery_goes_first_and_what_it_hands_over_behind_it(
+    service: OpenService, config: Config, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[Turn] = []
+
+    class Noting(State):
+        def permits(
+            self, provider: str, per_minute: int | None, wanted: int, turn: Turn = Turn.ANY
+        ) -> tuple[int, float]:
+            turns.append(turn)
+            return super().permits(provider, per_minute, wanted, turn)
+
+    monkeypatch.setattr("evaluator.app.State", Noting)
+    config(service=f"{SERVICE}limits: {{langfuse_requests_per_minute: 6000}}\n")
+    traffic.add(3)
+    with service() as app:
+        jobs: list[Job] = []
+        app.state.advance(datetime.now(UTC) - timedelta(hours=1))
+        app.discovery(jobs.extend).catch_up()
+        assert len(jobs) == 3
+        assert set(turns) == {Turn.FIRST}
+        turns.clear()
+        app.evaluation.evaluate(jobs)
+        assert Turn.FIRST not in turns
+        assert Turn.BEHIND in turns
 
 
 def test_those_who_wait_are_told_when_redis_is_gone() -> None:
