@@ -44,6 +44,8 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+        finally:
+            del future  # or what it raised and this frame would hold each other, with all that was read
 
     def stream(self, work: Coroutine[Any, Any, None], ended: deque[T]) -> Iterator[list[T]]:
         """Run `work`, which appends to `ended`, and give what it appended in lots.
@@ -66,6 +68,7 @@ class LoopThread:
             future.result()
         finally:
             future.cancel()
+            del future
 
     def time(self) -> float:
         """Return the event loop's clock, in seconds."""
@@ -90,13 +93,16 @@ class LoopThread:
 
 
 def _result(future: Future[T]) -> T:
-    while True:
-        try:
-            return future.result(_STEP_SECONDS)
-        except NotYet:
-            # It may have ended just now; and what it raised may itself be a timeout.
-            if future.done():
-                return future.result()
+    try:
+        while True:
+            try:
+                return future.result(_STEP_SECONDS)
+            except NotYet:
+                # It may have ended just now; and what it raised may itself be a timeout.
+                if future.done():
+                    return future.result()
+    finally:
+        del future
 
 
 async def _cancel_all() -> None:

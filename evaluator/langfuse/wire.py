@@ -10,7 +10,6 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 import aiohttp
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from evaluator.errors import ConfigError, EvaluatorError, Problem, Refused, Unavailable
 from evaluator.http import TooLarge, content_of, open_session
@@ -108,22 +107,22 @@ class Wire:
         self, method: str, path: str, read: Callable[[bytes], T], *, params: Params = (), body: bytes | None = None
     ) -> tuple[int, T, int]:
         """Send a request, again and again while Langfuse is unavailable."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Unavailable),
-            stop=stop_after_attempt(self._attempts),
-            wait=self._wait,
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
                 return await self._once(method, path, read, params, body)
-        raise AssertionError("tenacity returns or raises")
+            except Unavailable as error:
+                # A loop of our own: the error that ends one of tenacity's holds itself, and with it all that was read.
+                if attempt >= self._attempts:
+                    raise
+                seconds = self._wait(error, attempt)
+            await asyncio.sleep(seconds)
 
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, Unavailable) and error.retry_after is not None:
+    def _wait(self, error: Unavailable, attempt: int) -> float:
+        if error.retry_after is not None:
             return 0.0  # the gate holds everybody
-        return float(min(0.25 * 2**state.attempt_number, 15.0) * (0.5 + self._random.random()))
+        return float(min(0.25 * 2**attempt, 15.0) * (0.5 + self._random.random()))
 
     async def _once(
         self, method: str, path: str, read: Callable[[bytes], T], params: Params, body: bytes | None

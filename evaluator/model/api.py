@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import structlog
 from structlog.contextvars import bind_contextvars
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from evaluator.cache import Cache
 from evaluator.errors import Unavailable
@@ -310,29 +309,18 @@ class ModelApi:
         return replace(outcome, details={**outcome.details, "unpriced": True})
 
     async def _reply(self, prompt: Prompt, waits: Waits) -> Reply:
-        try:
-            return await self._call(prompt, waits)
-        except Unavailable as error:
-            failed = [error]
-
-        async def wait(seconds: float) -> None:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._call(prompt, waits)
+            except Unavailable as error:
+                # A loop of our own: the error that ends one of tenacity's holds itself, and with it all that was asked.
+                if waits.ended_by or attempt >= self._attempts:
+                    raise
+                seconds = self._wait(error, attempt)
             with waits:
                 await asyncio.sleep(seconds)
-
-        # Most calls need no second attempt; setting tenacity up costs as much as half a call.
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Unavailable),
-            stop=lambda state: bool(waits.ended_by) or state.attempt_number >= self._attempts,
-            wait=self._wait,
-            sleep=wait,
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt:
-                if failed:
-                    raise failed.pop()
-                return await self._call(prompt, waits)
-        raise AssertionError("tenacity returns or raises")
 
     async def _call(self, prompt: Prompt, waits: Waits) -> Reply:
         slots = await self._pacing.slots(prompt.model)
@@ -362,13 +350,12 @@ class ModelApi:
         finally:
             purse.settle(bill, usd)
 
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
+    def _wait(self, error: Unavailable, attempt: int) -> float:
         jitter = 0.5 + self._random.random()
-        if isinstance(error, Unavailable) and error.retry_after is not None:
+        if error.retry_after is not None:
             # The gate holds everybody for so long. Spread behind it, or all come back in the same moment.
             return error.retry_after + self._first_backoff * jitter
-        backoff: float = self._first_backoff * 2.0 ** (state.attempt_number - 1)
+        backoff: float = self._first_backoff * 2.0 ** (attempt - 1)
         return min(backoff, _LONGEST_BACKOFF) * jitter
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -224,6 +226,18 @@ class TestAnswers:
         assert str(caught.value) == "Langfuse's rate limit is reached; it asks for 7 s"
         assert caught.value.retry_after == 7.0
         assert gate.pauses == [7.0, 7.0]
+
+    def test_an_error_that_nobody_holds_is_gone_at_once(self, make: Make, serve: Callable[[Handler], str]) -> None:
+        """Garbage is looked for seldom: an error in a cycle would hold all that was read on its way for long."""
+        client = make(serve(answering(503)), attempts=2)
+        gc.collect()
+        gc.disable()
+        try:
+            with contextlib.suppress(Unavailable):
+                client.capabilities()
+            assert [each for each in gc.get_objects() if isinstance(each, Unavailable)] == []
+        finally:
+            gc.enable()
 
     def test_a_page_that_repeats_for_ever_ends_the_scan(self, make: Make, serve: Callable[[Handler], str]) -> None:
         url = serve(answering(200, '{"data": [], "meta": {"cursor": "again"}}'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from typing import Any, Final
 
@@ -313,3 +314,16 @@ class TestOpinions:
         assert isinstance(outcome, Verdict)
         assert outcome.value == 4
         assert sorted(request["model"] for request in server.requests) == ["gone", "gpt", "other"]
+
+
+def test_a_question_that_failed_is_gone_with_its_error(opened: Open, server: Answering) -> None:
+    """Garbage is looked for seldom: an error in a cycle would hold the prompts of thousands of questions."""
+    server.always = refuses(500)
+    api = opened(attempts=2)
+    gc.collect()
+    gc.disable()
+    try:
+        assert failure(api).kind == "model_unavailable"
+        assert [each for each in gc.get_objects() if isinstance(each, Unavailable)] == []
+    finally:
+        gc.enable()
