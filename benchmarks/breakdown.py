@@ -26,8 +26,8 @@ from typing import Any, Final
 from evaluator import cli, service
 
 LINES: Final = (
-    ("evaluator.discovery", "sampling"),
-    ("evaluator.sampling", "sampling"),
+    ("evaluator.discovery.sweep", "sampling"),
+    ("evaluator.sampling.sampler", "sampling"),
     ("evaluator.langfuse.client", "fetching and reading traces"),
     ("evaluator.langfuse.reading", "fetching and reading traces"),
     ("evaluator.langfuse.scanning", "fetching and reading traces"),
@@ -35,11 +35,11 @@ LINES: Final = (
     ("judges.rubric", "rendering prompts"),
     ("evaluator.model", "asking the model"),
     ("judges.asking", "reading answers"),
-    ("evaluator.scoring", "scores"),
+    ("evaluator.scoring.scores", "scores"),
     ("evaluator.langfuse.writing", "scores"),
-    ("evaluator.state", "Redis: claims, outcomes, done-marks"),
+    ("evaluator.state.fleet", "Redis: claims, outcomes, done-marks"),
     ("evaluator.limits", "limits"),
-    ("evaluator.judge_traces", "pipeline"),
+    ("evaluator.scoring.judge_traces", "pipeline"),
     ("evaluator.pipeline", "pipeline"),
     ("evaluator.worker", "Dramatiq and its Redis"),
     ("dramatiq", "Dramatiq and its Redis"),

@@ -23,7 +23,7 @@ from benchmarks.traffic import finished_traces, recent
 from evaluator.app import open_app
 from evaluator.service import sweep
 from evaluator.settings import Settings
-from evaluator.telemetry import configure_logs
+from evaluator.telemetry.logs import configure_logs
 from judges import Price
 from judges.grouping import MOST_TOGETHER
 from sandbox.model_api import ModelStandIn

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from benchmarks.tables import table
-from evaluator.weekly_look import analysed
+from evaluator.alerts.weekly_look import analysed
 from monitors import (
     AlertState,
     Event,

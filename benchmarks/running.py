@@ -22,7 +22,7 @@ import redis
 
 from benchmarks.outside import Behaviour
 from benchmarks.stand_ins import StandIns, standing_in
-from evaluator.embedded import embedded_redis
+from evaluator.state.embedded import embedded_redis
 
 SCORES_A_TRACE: Final = 6
 STOPPED: Final = "stopped by the benchmark"

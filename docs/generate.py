@@ -10,9 +10,9 @@ from typing import Any
 import rules
 from evaluator import starter
 from evaluator.definitions import Definitions, load, schemas
-from evaluator.forecast import ASSUMED_OUTPUT
-from evaluator.metrics import METRICS
+from evaluator.preview.forecast import ASSUMED_OUTPUT
 from evaluator.settings import variables
+from evaluator.status.metrics import METRICS
 from judges import BooleanScale, CategoricalScale, ChecklistScale, NumericScale, Question, Rubric
 from rules.document import inside, markdown
 from traces import json_text

@@ -19,22 +19,22 @@ from typing import Final
 import numpy as np
 
 from evaluator import starter
-from evaluator.batch import Backlog, Lane
-from evaluator.coverage import Kept
+from evaluator.calibration.trust import Agreement, Trust
 from evaluator.definitions import load
-from evaluator.delivery import Letter
-from evaluator.hours import Promises
-from evaluator.kept_tests import KeptTest
-from evaluator.message import Urls
-from evaluator.overload import Load
+from evaluator.definitions.service_config import CoverageConfig
+from evaluator.messages.alert import Urls
+from evaluator.messages.delivery import Letter
+from evaluator.messages.rendering import as_html
+from evaluator.pages.report import Report, chapter
+from evaluator.pages.report_page import page
 from evaluator.pulse import Process
-from evaluator.rendering import as_html
-from evaluator.report import Report, chapter
-from evaluator.report_page import page
-from evaluator.service_config import CoverageConfig
-from evaluator.status import Limit, Spending, Status
-from evaluator.status_page import Frame, evaluators, overview
-from evaluator.trust import Agreement, Trust
+from evaluator.sampling.jobs import Backlog, Lane
+from evaluator.sampling.overload import Load
+from evaluator.state.coverage import Kept
+from evaluator.state.golden_tests import KeptTest
+from evaluator.state.hours import Promises
+from evaluator.status.overview import Limit, Spending, Status
+from evaluator.status.page import Frame, evaluators, overview
 from judges.calibration import Figure
 from monitors import AlertState, WeekMean
 from tests.watching import START, House, recorded

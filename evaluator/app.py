@@ -15,45 +15,45 @@ from typing import Any, Final
 import redis
 
 from evaluator import opening
-from evaluator.alert_memory import AlertMemory
-from evaluator.anchoring import Anchoring
-from evaluator.batch import Enqueue
-from evaluator.batch_lane import BatchLane
-from evaluator.batch_room import BatchRoom
-from evaluator.batched import Batched
-from evaluator.calibrating import Calibrating
-from evaluator.calls import Calls
-from evaluator.circuits import Circuits
+from evaluator.alerts.kept_weeks import KeptWeeks
+from evaluator.calibration.anchoring import Anchoring
+from evaluator.calibration.low_scores import LowScores, Waiting
+from evaluator.calibration.weekly import Calibrating
 from evaluator.clock import Clock, SystemClock
-from evaluator.connection import connect
 from evaluator.definitions import Definitions, load
-from evaluator.delivery import Delivery, Destination
-from evaluator.destinations import destinations
-from evaluator.discovery import Discovery
-from evaluator.earlier import Earlier
-from evaluator.embedded import embedded_redis
+from evaluator.discovery.filter_scores import asks_for_metadata
+from evaluator.discovery.idle_sessions import IdleSessions
+from evaluator.discovery.late_scores import LateScores
+from evaluator.discovery.sweep import Discovery
 from evaluator.errors import ConfigError
-from evaluator.filter_scores import asks_for_metadata
-from evaluator.idle_sessions import IdleSessions
-from evaluator.judges_seen import JudgesSeen
-from evaluator.kept_tests import KeptTest, KeptTests
-from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
-from evaluator.late_scores import LateScores
 from evaluator.limits import FleetGate, Gate, OpenGate, TwoLines
 from evaluator.loop import LoopThread
-from evaluator.low_scores import LowScores, Waiting
-from evaluator.message import model_closed
+from evaluator.messages.alert import model_closed
+from evaluator.messages.delivery import Delivery, Destination
+from evaluator.messages.destinations import destinations
 from evaluator.model import Breaker, ModelApi
-from evaluator.model_entries import model_arguments
-from evaluator.money import Money, open_money
-from evaluator.paces import Paces
+from evaluator.model.entries import model_arguments
+from evaluator.money.opening import Money, open_money
 from evaluator.pipeline import Evaluation
-from evaluator.prompts import fetched, sources
-from evaluator.session_state import SessionState
+from evaluator.sampling.jobs import Enqueue
+from evaluator.scoring.batch_lane import BatchLane
+from evaluator.scoring.batched import Batched
+from evaluator.scoring.calls import Calls
+from evaluator.scoring.prompts import fetched, sources
 from evaluator.settings import Settings
-from evaluator.spans import NO_SPANS, Spans
-from evaluator.state import State
+from evaluator.state.alert_memory import AlertMemory
+from evaluator.state.batch_room import BatchRoom
+from evaluator.state.circuits import Circuits
+from evaluator.state.connection import connect
+from evaluator.state.earlier import Earlier
+from evaluator.state.embedded import embedded_redis
+from evaluator.state.fleet import State
+from evaluator.state.golden_tests import KeptTest, KeptTests
+from evaluator.state.judges_seen import JudgesSeen
+from evaluator.state.paces import Paces
+from evaluator.state.sessions import SessionState
+from evaluator.telemetry.spans import NO_SPANS, Spans
 from evaluator.watch import Watch
 
 _KEPT_BESIDE_OVERLAP: Final = timedelta(days=2)

@@ -24,19 +24,19 @@ import orjson
 import redis
 import structlog
 
+from evaluator.alerts.kept_weeks import KeptWeeks
 from evaluator.app import App
-from evaluator.batch import Job, Lane
-from evaluator.catching_up import MOST_WAITING
-from evaluator.connection import reachable
 from evaluator.definitions import Evaluator
+from evaluator.discovery.standing import standing
 from evaluator.errors import Unavailable
-from evaluator.hours import Funnel
-from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Window
-from evaluator.ledger import NO_MONEY
-from evaluator.sampling import Sampler
+from evaluator.money.catching_up import MOST_WAITING
+from evaluator.sampling.jobs import Job, Lane
+from evaluator.sampling.sampler import Sampler
 from evaluator.service import until_empty
-from evaluator.standing import standing
+from evaluator.state.connection import reachable
+from evaluator.state.hours import Funnel
+from evaluator.state.ledger import NO_MONEY
 from evaluator.worker import Queue
 from traces import TraceRoot
 

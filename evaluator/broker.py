@@ -23,9 +23,9 @@ from dramatiq.common import compute_backoff
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware, Retries
 
-from evaluator.connection import reachable
 from evaluator.errors import Unavailable
-from evaluator.spans import Attribute, Spans
+from evaluator.state.connection import reachable
+from evaluator.telemetry.spans import Attribute, Spans
 
 TRACEPARENT: Final = "traceparent"
 """The option of a message that says which span put it on the queue. Workers that know none do not mind it."""

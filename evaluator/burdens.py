@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from evaluator.app import App
-from evaluator.batch import Burden, Lane
-from evaluator.counters import DECIDED
-from evaluator.hours import Funnel
-from evaluator.ledger import NO_MONEY
 from evaluator.pulse import Processes
+from evaluator.sampling.jobs import Burden, Lane
+from evaluator.state.counters import DECIDED
+from evaluator.state.hours import Funnel
+from evaluator.state.ledger import NO_MONEY
 from evaluator.worker import Queue
 
 _LOOKED_INTO: Final = 64

@@ -16,29 +16,29 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from evaluator.alert_cli import alert
-from evaluator.anchors_cli import anchors
-from evaluator.arguments import duration, percentage
-from evaluator.backfill_cli import backfill
-from evaluator.calibrate_cli import calibrate
-from evaluator.dead_letters_cli import dead_letters
+from evaluator.commands.alert import alert
+from evaluator.commands.anchors import anchors
+from evaluator.commands.arguments import duration, percentage
+from evaluator.commands.backfill import backfill
+from evaluator.commands.calibrate import calibrate
+from evaluator.commands.dead_letters import dead_letters
+from evaluator.commands.importing import imports
+from evaluator.commands.label import label
+from evaluator.commands.rubric import rubric
+from evaluator.commands.rules import rules
+from evaluator.commands.status import status, top, why
+from evaluator.commands.trying import try_it
 from evaluator.errors import ConfigError, EvaluatorError
-from evaluator.import_cli import imports
-from evaluator.label_cli import label
-from evaluator.rubric_cli import rubric
-from evaluator.rules_cli import rules
 from evaluator.settings import Settings, load_settings
-from evaluator.status_cli import status, top, why
-from evaluator.telemetry import configure_logs, spelled_out, tell_of_threads, told
-from evaluator.try_cli import try_it
+from evaluator.telemetry.logs import configure_logs, spelled_out, tell_of_threads, told
 
 if TYPE_CHECKING:
     from evaluator.app import App
     from evaluator.definitions import Definitions
-    from evaluator.discovery import Found
-    from evaluator.hours import Funnel
+    from evaluator.discovery.sweep import Found
     from evaluator.reloading import Reload
     from evaluator.service import Swept
+    from evaluator.state.hours import Funnel
 
 _ORDER: Final = (
     *("demo", "sandbox", "init", "check", "plan", "try", "sweep", "run", "scheduler", "worker"),
@@ -175,14 +175,14 @@ def check(
 ) -> None:
     """Validate the definitions, say what will be evaluated, and try every service."""
     back = duration(since, "--since")
-    from evaluator.check import check as check_everything
+    from evaluator.preview.check import check as check_everything
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
     if not check_everything(settings, _out, offline=offline):
         raise typer.Exit(1)
     if traces:
-        from evaluator.instrumentation import tell
+        from evaluator.preview.instrumentation import tell
 
         tell(settings, back, since, _out)
 
@@ -198,10 +198,10 @@ def plan(
 ) -> None:
     """Replay the definitions over past traffic: volume, cost, limits. Calls no model, writes nothing."""
     back = duration(last, "--last")
-    from evaluator import planning, planning_report
     from evaluator.app import open_desk, with_managed_prompts
+    from evaluator.commands.progress import counting
     from evaluator.definitions import load
-    from evaluator.progress import counting
+    from evaluator.preview import planning, planning_report
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
@@ -225,11 +225,11 @@ def backtest(
     as_json: Annotated[bool, typer.Option("--json", help="print it as one JSON object")] = False,
 ) -> None:
     """Replay past weeks through the monitors: what would have been told, how much is chance, what can be seen."""
-    from evaluator import backtest_report
     from evaluator.app import open_desk
-    from evaluator.backtest import backtest as replayed
+    from evaluator.commands.progress import counting
     from evaluator.definitions import load
-    from evaluator.progress import counting
+    from evaluator.preview import backtest_report
+    from evaluator.preview.backtest import backtest as replayed
 
     wanted = percentage(want, "--want") if want else None
     settings = load_settings()
@@ -256,10 +256,10 @@ def report(
 ) -> None:
     """Write a page about some weeks of scores: charts, prompt versions compared, traces to read, coverage, cost."""
     from evaluator.app import open_desk
+    from evaluator.commands.progress import counting
     from evaluator.definitions import load
-    from evaluator.progress import counting
-    from evaluator.report import gather
-    from evaluator.report_page import page
+    from evaluator.pages.report import gather
+    from evaluator.pages.report_page import page
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
@@ -278,7 +278,7 @@ def report(
 def digest() -> None:
     """Print the weekly digest as it would be now; nothing is sent."""
     from evaluator.app import open_app
-    from evaluator.rendering import as_text
+    from evaluator.messages.rendering import as_text
 
     settings = load_settings()
     configure_logs(settings.evaluator_log, secrets=settings.secrets())
@@ -325,7 +325,7 @@ def _serve(*, schedule: bool, work: bool, threads: int | None = None) -> None:
     from evaluator.pulse import beating
     from evaluator.reloading import keep_serving
     from evaluator.service import serve, until_told_to_stop
-    from evaluator.status_server import served_beside
+    from evaluator.status.server import served_beside
     from evaluator.worker import thread_count
 
     settings = load_settings()

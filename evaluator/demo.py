@@ -32,16 +32,16 @@ from rich.text import Text
 from evaluator import starter
 from evaluator.app import App, open_app
 from evaluator.burdens import burden
-from evaluator.calibration import Calibration, calibrate
-from evaluator.calibration_page import page
-from evaluator.calibration_report import heading, verdict_of
+from evaluator.calibration.agreement import Calibration, calibrate
+from evaluator.calibration.report import heading, verdict_of
 from evaluator.clock import SystemClock
 from evaluator.definitions import Definitions, load
 from evaluator.errors import Unavailable
-from evaluator.hours import Funnel
 from evaluator.langfuse import is_excluded
+from evaluator.pages.calibration_page import page
 from evaluator.scheduler import Scheduler
 from evaluator.settings import Settings
+from evaluator.state.hours import Funnel
 from evaluator.worker import Queue, open_queue, working
 from sandbox import ingest, traffic
 from sandbox.slack import render

@@ -7,7 +7,7 @@ EvaluatorError
 |   `-- Overtaxed   ask for less at once; what is one thing only, later and not for ever
 |-- Gone            the thing no longer exists (or never will)
 
-The edges (`langfuse/`, `model/`, `slack.py`, `state.py`) translate each status and exception into one of these;
+The edges (`langfuse/`, `model/`, `messages/`, `state/`) translate each status and exception into one of these;
 above them nobody looks at HTTP codes. A message says what is wrong, where, what was expected and what to do, and never
 carries a key or trace content.
 """

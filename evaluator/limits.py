@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Final, NamedTuple, Protocol
 
-from evaluator.state import State, Turn
+from evaluator.state.fleet import State, Turn
 
 _LONGEST_WAIT_SECONDS: Final = 5.0
 _TOKENS_WAIT_SECONDS: Final = 0.5

@@ -11,36 +11,36 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import redis
 import structlog
 
-from evaluator.alert_memory import AlertMemory
-from evaluator.anchoring import Anchoring
-from evaluator.batch_lane import BatchLane
-from evaluator.batch_room import BatchRoom
-from evaluator.cache import Cache
+from evaluator.alerts.kept_weeks import KeptWeeks
+from evaluator.alerts.people import places
+from evaluator.calibration.anchoring import Anchoring
+from evaluator.calibration.low_scores import LowScores
 from evaluator.clock import Clock
-from evaluator.connection import connect
 from evaluator.definitions import Definitions
-from evaluator.delivery import Delivery
-from evaluator.judge_traces import JudgeTraces
-from evaluator.judges_seen import JudgesSeen
-from evaluator.kept_prompts import KeptPrompts
-from evaluator.kept_weeks import KeptWeeks
 from evaluator.langfuse import Langfuse
 from evaluator.loop import LoopThread
-from evaluator.low_scores import LowScores
+from evaluator.messages.delivery import Delivery
 from evaluator.model import BatchApi
-from evaluator.money import Money
-from evaluator.paces import Paces
-from evaluator.people import places
+from evaluator.money.opening import Money
 from evaluator.pipeline import Evaluation
-from evaluator.prompts import Prompts
-from evaluator.scoring import Accepted
+from evaluator.scoring.batch_lane import BatchLane
+from evaluator.scoring.judge_traces import JudgeTraces
+from evaluator.scoring.prompts import Prompts
+from evaluator.scoring.scores import Accepted
 from evaluator.settings import Settings
-from evaluator.spans import NO_SPANS, Spans
-from evaluator.state import State
+from evaluator.state.alert_memory import AlertMemory
+from evaluator.state.batch_room import BatchRoom
+from evaluator.state.cache import Cache
+from evaluator.state.connection import connect
+from evaluator.state.fleet import State
+from evaluator.state.judges_seen import JudgesSeen
+from evaluator.state.paces import Paces
+from evaluator.state.prompts import KeptPrompts
+from evaluator.telemetry.spans import NO_SPANS, Spans
 from evaluator.watch import Watch
 
 if TYPE_CHECKING:
-    from evaluator.events import ScoreEvents
+    from evaluator.telemetry.events import ScoreEvents
 
 Told = Callable[[Accepted], None]
 """Hears of the scores that Langfuse accepted."""
@@ -191,7 +191,7 @@ def _events(settings: Settings, definitions: Definitions, clock: Clock) -> Score
     """Return the way to the collector of the environment; without one nothing of OpenTelemetry is loaded."""
     if not settings.otlp_logs_endpoint:
         return None
-    from evaluator.events import open_events  # noqa: PLC0415
+    from evaluator.telemetry.events import open_events  # noqa: PLC0415
 
     told = definitions.service.judges.event_explanations
     return open_events(settings, lambda: clock.now().timestamp(), explanations=told)
@@ -201,6 +201,6 @@ def _spans(settings: Settings) -> Spans:
     """Return what tells a collector of the service's own work; without one nothing of OpenTelemetry is loaded."""
     if not settings.otlp_traces_endpoint:
         return NO_SPANS
-    from evaluator.tracing import open_spans  # noqa: PLC0415
+    from evaluator.telemetry.tracing import open_spans  # noqa: PLC0415
 
     return open_spans(settings)

@@ -14,31 +14,31 @@ from typing import Final
 
 import structlog
 
-from evaluator.arrears import Arrears
-from evaluator.batch import Job, Lane
-from evaluator.batched import Batched, Left, Prepared, memory_of
-from evaluator.budgets import budgets_of
-from evaluator.calls import Asked, Calls
-from evaluator.checking import Checks
 from evaluator.clock import Clock
-from evaluator.conditions import NOTHING_FOUND, decided
-from evaluator.counters import DECIDED
 from evaluator.definitions import Definitions, Evaluator
-from evaluator.earlier import Earlier
-from evaluator.endings import WORKER_ERROR, Again, Endings
 from evaluator.errors import EvaluatorError, Unavailable
-from evaluator.first_outcomes import nothing_there
-from evaluator.gathering import Gathered, Gathering
-from evaluator.judge_traces import JudgeTraces
 from evaluator.langfuse import Langfuse
-from evaluator.ledger import NO_MONEY
 from evaluator.model import CLOSED, UNFUNDED, Ended, ModelApi
-from evaluator.sampling import Sampled
-from evaluator.scoring import Accepted, scores_of
-from evaluator.spans import NO_SPANS, Span, Spans, kind_of
-from evaluator.state import State
-from evaluator.targets import Item, of_observations, of_session, of_trace
-from evaluator.work import CLOSED_DELAY, WAITS, Work, end, looks, note_failed, note_written, used_by
+from evaluator.money.budgets import budgets_of
+from evaluator.sampling.conditions import NOTHING_FOUND, decided
+from evaluator.sampling.jobs import Job, Lane
+from evaluator.sampling.sampler import Sampled
+from evaluator.sampling.targets import Item, of_observations, of_session, of_trace
+from evaluator.scoring.batched import Batched, Left, Prepared, memory_of
+from evaluator.scoring.calls import Asked, Calls
+from evaluator.scoring.checking import Checks
+from evaluator.scoring.endings import WORKER_ERROR, Again, Endings
+from evaluator.scoring.first_outcomes import nothing_there
+from evaluator.scoring.gathering import Gathered, Gathering
+from evaluator.scoring.judge_traces import JudgeTraces
+from evaluator.scoring.scores import Accepted, scores_of
+from evaluator.scoring.work import CLOSED_DELAY, WAITS, Work, end, looks, note_failed, note_written, used_by
+from evaluator.state.arrears import Arrears
+from evaluator.state.counters import DECIDED
+from evaluator.state.earlier import Earlier
+from evaluator.state.fleet import State
+from evaluator.state.ledger import NO_MONEY
+from evaluator.telemetry.spans import NO_SPANS, Span, Spans, kind_of
 from judges import Question
 from traces import Failure, NotApplicable, Outcome, Score, Session, Trace, Unscored, Verdict
 

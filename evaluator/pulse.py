@@ -24,9 +24,9 @@ import structlog
 
 from evaluator.app import App
 from evaluator.clock import Clock
-from evaluator.connection import connect, reachable
-from evaluator.counters import Counters
 from evaluator.errors import EvaluatorError
+from evaluator.state.connection import connect, reachable
+from evaluator.state.counters import Counters
 
 BEAT: Final = timedelta(seconds=5)
 SILENT: Final = timedelta(seconds=30)

@@ -20,9 +20,9 @@ from types import FrameType
 import structlog
 
 from evaluator.definitions import Definitions, load
-from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError
 from evaluator.settings import Settings
+from evaluator.state.embedded import embedded_redis
 
 _log = structlog.get_logger(__name__)
 

@@ -14,11 +14,11 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 
+from evaluator.alerts.coverage_notices import CoverageNotices
 from evaluator.app import App
-from evaluator.batch import Burden
-from evaluator.coverage_notices import CoverageNotices
-from evaluator.discovery import Discovery
+from evaluator.discovery.sweep import Discovery
 from evaluator.errors import EvaluatorError
+from evaluator.sampling.jobs import Burden
 
 LEASE: Final = timedelta(seconds=45)
 """Another scheduler takes over when the leader is silent for so long."""

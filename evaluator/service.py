@@ -18,13 +18,13 @@ from typing import Any, Final
 import structlog
 
 from evaluator.app import App
-from evaluator.batch import Lane
 from evaluator.burdens import burden
-from evaluator.discovery import Found
+from evaluator.discovery.sweep import Found
 from evaluator.errors import Refused, Unavailable
-from evaluator.hours import Funnel
 from evaluator.pulse import beating
+from evaluator.sampling.jobs import Lane
 from evaluator.scheduler import Scheduler
+from evaluator.state.hours import Funnel
 from evaluator.worker import Queue, open_queue, take_up, thread_count, working
 from traces import Usage
 

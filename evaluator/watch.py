@@ -16,26 +16,26 @@ from typing import Any, Final
 
 import structlog
 
-from evaluator.alert_budget import Budget
-from evaluator.alert_memory import Mark
-from evaluator.blame import remeasured
-from evaluator.blocks import Message
+from evaluator.alerts.budget import Budget
+from evaluator.alerts.judged import judged
+from evaluator.alerts.kept_weeks import Reading
+from evaluator.alerts.people import by_people
+from evaluator.alerts.ports import Judges, MonitorState, Saying, ScoreStore
+from evaluator.alerts.saying import marks_of
+from evaluator.alerts.telling import LOOKED_BACK, alert_of, payload_of, sight_of, unwatched
+from evaluator.alerts.weekly_look import Look, analysed, baseline
 from evaluator.clock import Clock
-from evaluator.delivery import Delivery
-from evaluator.digest import Coverage, DigestLine, Totals, digest
+from evaluator.definitions.service_config import Digests
 from evaluator.errors import EvaluatorError
-from evaluator.judged import judged
-from evaluator.kept_weeks import Reading
 from evaluator.langfuse import Window
-from evaluator.message import Urls
-from evaluator.missing import gaps, told
-from evaluator.monitor_records import MonitorRecord
-from evaluator.people import by_people
-from evaluator.saying import marks_of
-from evaluator.service_config import Digests
-from evaluator.telling import LOOKED_BACK, alert_of, payload_of, sight_of, unwatched
-from evaluator.watch_ports import Judges, MonitorState, Saying, ScoreStore
-from evaluator.weekly_look import Look, analysed, baseline
+from evaluator.messages.alert import Urls
+from evaluator.messages.blame import remeasured
+from evaluator.messages.blocks import Message
+from evaluator.messages.delivery import Delivery
+from evaluator.messages.digest import Coverage, DigestLine, Totals, digest
+from evaluator.messages.missing import gaps, told
+from evaluator.state.alert_memory import Mark
+from evaluator.state.monitor_records import MonitorRecord
 from monitors import (
     LASTING,
     Alert,

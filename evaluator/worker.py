@@ -23,17 +23,17 @@ from dramatiq.middleware import Middleware, TimeLimit
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from evaluator.app import App, open_app
-from evaluator.arrears import Span as TimeSpan
-from evaluator.batch import Backlog, Job, Lane, UnknownVersion, from_message, to_message
 from evaluator.broker import TRACEPARENT, Broker, PatientRetries, PromptStop, Traced
-from evaluator.catching_up import MadeUp
-from evaluator.connection import reachable
 from evaluator.errors import EvaluatorError, Unavailable
 from evaluator.langfuse import Window
+from evaluator.money.catching_up import MadeUp
 from evaluator.pulse import beating
+from evaluator.sampling.jobs import Backlog, Job, Lane, UnknownVersion, from_message, to_message
 from evaluator.settings import load_settings
-from evaluator.spans import NO_SPANS, SESSION_ID, TRACE_ID, Attribute, Span, Spans, kind_of
-from evaluator.telemetry import configure_logs
+from evaluator.state.arrears import Span as TimeSpan
+from evaluator.state.connection import reachable
+from evaluator.telemetry.logs import configure_logs
+from evaluator.telemetry.spans import NO_SPANS, SESSION_ID, TRACE_ID, Attribute, Span, Spans, kind_of
 from traces import SessionRef, TraceRef
 
 TRIES: Final = 10

@@ -11,9 +11,9 @@ import hypothesis
 import pytest
 import redis
 
-from evaluator.connection import connect
-from evaluator.embedded import embedded_redis
-from evaluator.state import State
+from evaluator.state.connection import connect
+from evaluator.state.embedded import embedded_redis
+from evaluator.state.fleet import State
 
 # How long an example takes depends on who else uses the machine: no test is a timed one.
 hypothesis.settings.register_profile("untimed", deadline=None)

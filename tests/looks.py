@@ -6,12 +6,12 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from evaluator.batch import Backlog, Lane
-from evaluator.coverage import Kept
-from evaluator.overload import Load
-from evaluator.paces import Slowed
 from evaluator.pulse import Process
-from evaluator.status import Limit, Spending, Status
+from evaluator.sampling.jobs import Backlog, Lane
+from evaluator.sampling.overload import Load
+from evaluator.state.coverage import Kept
+from evaluator.state.paces import Slowed
+from evaluator.status.overview import Limit, Spending, Status
 
 NOW = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
 

@@ -101,6 +101,39 @@ def test_there_is_something_to_hold_to_the_rules() -> None:
     assert {"tests/conftest.py", "docs/generate.py", *map(shown, OURS)} <= set(map(shown, EVERY))
 
 
+def test_unit_tests_lie_where_what_they_test_lies() -> None:
+    def elsewhere(path: Path) -> str:
+        package = path.parent.relative_to(ROOT / "tests" / "unit")
+        if not (ROOT / package / "__init__.py").is_file():
+            return f"{package} is no package"
+        if len(package.parts) == 1:
+            return ""
+        dotted = ".".join(package.parts)
+        return "" if re.search(rf"\b{dotted}\b", text(path)) else f"has nothing to do with {dotted}"
+
+    unit = ROOT / "tests" / "unit"
+    assert at_fault((path for path in modules("tests/unit") if path.parent != unit), elsewhere) == {}
+
+
+def test_the_page_of_the_code_shows_every_part_of_the_service_in_the_order_of_imports() -> None:
+    page = text(ROOT / "docs" / "code.md").partition("\nevaluator/ ")[2].partition("\nsandbox/ ")[0]
+    shown_there = [name.removesuffix("/").removesuffix(".py") for name in re.findall(r"^  (\S+)  ", page, re.MULTILINE)]
+    here = {path.stem for path in (ROOT / "evaluator").glob("*.py")} - {"__init__"}
+    here |= {path.parent.name for path in (ROOT / "evaluator").glob("*/__init__.py")}
+    assert sorted(shown_there) == sorted(here)
+    contracts = tomllib.loads(text(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["evaluator"])
+    place = {name: number for number, row in enumerate(layers) for name in row.split(" | ")}
+    assert shown_there == sorted(shown_there, key=place.__getitem__)
+
+
+def test_the_inside_of_every_package_of_the_service_has_an_order() -> None:
+    contracts = tomllib.loads(text(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    ordered = [name for each in contracts if each.get("exhaustive") for name in each["containers"]]
+    folders = {path.parent.relative_to(ROOT) for path in modules("evaluator")}
+    assert sorted(ordered) == sorted(".".join(folder.parts) for folder in folders)
+
+
 def test_modules_are_short() -> None:
     def too_many_lines(path: Path) -> int:
         most = TEST_MODULE_LINES if "tests" in path.relative_to(ROOT).parts else MODULE_LINES
@@ -216,8 +249,8 @@ def test_changes_are_told() -> None:
 
 LOADING: Final = {
     # The kinds of rules; a text beside the module; the number of the release.
-    "importlib": {"rules/collect.py", "evaluator/connection.py", "evaluator/pulse.py"},
-    "subprocess": {"evaluator/embedded.py", "evaluator/demo.py"},  # the embedded Valkey; the demo's own processes
+    "importlib": {"rules/collect.py", "evaluator/state/connection.py", "evaluator/pulse.py"},
+    "subprocess": {"evaluator/state/embedded.py", "evaluator/demo.py"},  # the embedded Valkey; the demo's own processes
 }
 """Modules that can make code of a text or start a program, and who of ours may use them."""
 

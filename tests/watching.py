@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.alert_memory import DONE, Mark
-from evaluator.blocks import Message
-from evaluator.delivery import Delivery, Letter
+from evaluator.alerts.ports import Judges
+from evaluator.definitions.service_config import Digests
 from evaluator.errors import Unavailable
 from evaluator.langfuse import Capabilities, SessionRoots, Window
-from evaluator.monitor_records import MonitorRecord
-from evaluator.service_config import Digests
+from evaluator.messages.blocks import Message
+from evaluator.messages.delivery import Delivery, Letter
+from evaluator.state.alert_memory import DONE, Mark
+from evaluator.state.monitor_records import MonitorRecord
 from evaluator.watch import Watch
-from evaluator.watch_ports import Judges
 from monitors import Alert, MonitorSpec
 from traces import RecordedScore, TraceRoot, Usage
 

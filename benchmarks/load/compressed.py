@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import sys
 
-from evaluator import cli, connection, endings, pulse, state, worker
-from evaluator.batch import Lane
+from evaluator import cli, pulse, worker
 from evaluator.model import slow
+from evaluator.sampling.jobs import Lane
+from evaluator.scoring import endings
+from evaluator.state import connection, fleet
 
 _LENGTHS = re.compile(r"\b(61000|120000)\b")
 
@@ -21,9 +23,9 @@ def main() -> None:
     factor = float(sys.argv.pop(1))
     scripts = connection.scripts()
     if not any(_LENGTHS.search(body) for body in scripts.values()):
-        raise SystemExit("the gate's minute is not where it was: state.lua has changed, and so must this")
+        raise SystemExit("the gate's minute is not where it was: fleet.lua has changed, and so must this")
     shorter = {name: _LENGTHS.sub(lambda found: f"{int(found[1]) / factor:g}", body) for name, body in scripts.items()}
-    vars(state)["scripts"] = lambda: shorter  # there is no other way to a short minute, nor should there be
+    vars(fleet)["scripts"] = lambda: shorter  # there is no other way to a short minute, nor should there be
     vars(slow)["_SECONDS"] /= factor
     vars(worker)["_POLL_MILLISECONDS"] = {lane: round(1000 / factor) for lane in Lane}
     vars(pulse)["BEAT"] /= factor

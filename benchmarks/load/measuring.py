@@ -18,7 +18,7 @@ import redis
 
 from benchmarks.running import pin
 from benchmarks.stand_ins import StandIns, standing_in
-from evaluator.embedded import embedded_redis
+from evaluator.state.embedded import embedded_redis
 
 ROOT: Final = Path(__file__).parents[2]
 _TICKS: Final = os.sysconf("SC_CLK_TCK")

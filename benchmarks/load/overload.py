@@ -20,9 +20,9 @@ import redis
 
 from benchmarks.load.measuring import Bench, bench, megabytes_of, table
 from benchmarks.load.outside import Setting
-from evaluator.batch import Lane
-from evaluator.overload import Load
-from evaluator.state import State
+from evaluator.sampling.jobs import Lane
+from evaluator.sampling.overload import Load
+from evaluator.state.fleet import State
 
 FACTOR: Final = 30.0
 TIMES: Final = 10.0

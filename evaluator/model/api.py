@@ -15,7 +15,6 @@ from typing import Any, Final
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from evaluator.cache import Cache
 from evaluator.errors import Unavailable
 from evaluator.limits import TokenGate
 from evaluator.loop import LoopThread
@@ -31,8 +30,9 @@ from evaluator.model.reuse import Reuse
 from evaluator.model.server import Server
 from evaluator.model.slow import Slow
 from evaluator.model.waits import Waits
-from evaluator.paces import Paces
-from evaluator.purse import Bill, Purse, Spent
+from evaluator.money.purse import Bill, Purse, Spent
+from evaluator.state.cache import Cache
+from evaluator.state.paces import Paces
 from judges import Price, Prompt, Question, Reply
 from traces import Failure, Outcome, Usage, Verdict
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import structlog
 
-from evaluator.circuits import Circuits
 from evaluator.errors import Unavailable
 from evaluator.model.completion import ACCESS_REFUSED, KEY_REFUSED, QUOTA_EXHAUSTED
+from evaluator.state.circuits import Circuits
 from traces import Failure, Outcome
 
 _LOOK_SECONDS: Final = 5.0

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from evaluator.paces import Slowed
+from evaluator.state.paces import Slowed
 
 _AFTER_REFUSAL: Final = 0.7
 _TOLERATED: Final = 0.15

@@ -16,7 +16,7 @@ import structlog
 
 from evaluator.errors import Unavailable
 from evaluator.model.concurrency import Slots
-from evaluator.paces import Cut, Paces
+from evaluator.state.paces import Cut, Paces
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_LOOK: Final = 2.0

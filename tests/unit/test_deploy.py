@@ -13,9 +13,9 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from evaluator.batch import Lane
 from evaluator.cli import cli
 from evaluator.definitions import load
+from evaluator.sampling.jobs import Lane
 from evaluator.settings import variables
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from evaluator.metrics import METRICS
+from evaluator.status.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
 TOLD = {each.name: set(each.labels) for each in METRICS}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evaluator.status import look
-from evaluator.status_report import show
+from evaluator.status.overview import look
+from evaluator.status.report import show
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService
@@ -47,7 +47,7 @@ def test_a_program_gets_every_number_signed(sandbox: Sandbox, service: OpenServi
 def test_a_receiver_that_is_down_gets_it_later_and_slack_hears_once(
     sandbox: Sandbox, service: OpenService, both: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.delivery._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("evaluator.messages.delivery._FIRST_WAIT", 0.0)
     sandbox.receiver.faults.change({"errors": 1.0, "error_statuses": [503]})
     with service(**both) as app:
         (alert,) = app.watch.look()

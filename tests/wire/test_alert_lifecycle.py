@@ -109,7 +109,7 @@ def test_a_bot_that_may_not_read_its_channel_still_tells(
 @pytest.fixture
 def ask(environment: dict[str, str], config: Config, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Run `evaluator alert ...` in this process, whose logs stay as they are."""
-    monkeypatch.setattr("evaluator.alert_cli.configure_logs", lambda *_, **__: None)
+    monkeypatch.setattr("evaluator.commands.alert.configure_logs", lambda *_, **__: None)
     for name, value in {**environment, "EVALUATOR_CONFIG": str(config(monitors=MONITORS)), "COLUMNS": "160"}.items():
         monkeypatch.setenv(name, value)
     return lambda *words: CliRunner().invoke(cli, ["alert", *words])

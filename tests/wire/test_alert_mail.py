@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from evaluator.clock import SystemClock
-from evaluator.delivery import Letter
 from evaluator.errors import ConfigError, Refused, Unavailable
 from evaluator.loop import LoopThread
-from evaluator.mail import Mail, Server
+from evaluator.messages.delivery import Letter
+from evaluator.messages.mail import Mail, Server
 from sandbox.mail import PASSWORD, MailStandIn
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService

@@ -137,8 +137,8 @@ def test_another_process_delivers_what_this_one_could_not(sandbox: Sandbox, serv
 def test_slack_that_is_away_for_a_while_gets_the_message_later(
     sandbox: Sandbox, service: OpenService, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], left: int
 ) -> None:
-    monkeypatch.setattr("evaluator.slack._wait", lambda state: 0.0)
-    monkeypatch.setattr("evaluator.delivery._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("evaluator.messages.slack._wait", lambda state: 0.0)
+    monkeypatch.setattr("evaluator.messages.delivery._FIRST_WAIT", 0.0)
     sandbox.langfuse.load_scores(scores())
     sandbox.slack.faults.change(fault)
     with service() as app:
@@ -156,7 +156,7 @@ def test_slack_that_is_away_for_a_while_gets_the_message_later(
 def test_a_bot_posts_once_and_a_chart_that_fails_repeats_nothing(
     sandbox: Sandbox, service: OpenService, monkeypatch: pytest.MonkeyPatch, *, chart_fails: bool
 ) -> None:
-    monkeypatch.setattr("evaluator.slack._wait", lambda state: 0.0)
+    monkeypatch.setattr("evaluator.messages.slack._wait", lambda state: 0.0)
     sandbox.langfuse.load_scores(scores())
     if chart_fails:
         sandbox.slack.faults.change({"errors": 1.0, "error_statuses": [500], "paths": "files|upload"})

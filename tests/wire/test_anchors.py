@@ -15,18 +15,18 @@ from typing import Any, Final
 import pytest
 import redis
 
-from evaluator.anchor_rounds import Known
-from evaluator.anchors import dataset_of
 from evaluator.app import App, Desk
-from evaluator.batch import NOTHING_WAITS
-from evaluator.calls import Asked
+from evaluator.calibration.anchors import dataset_of
 from evaluator.errors import Unavailable
 from evaluator.model import Ended
-from evaluator.report import gather
-from evaluator.report_page import page
+from evaluator.pages.report import gather
+from evaluator.pages.report_page import page
+from evaluator.sampling.jobs import NOTHING_WAITS
 from evaluator.scheduler import Scheduler
+from evaluator.scoring.calls import Asked
 from evaluator.service import sweep
-from evaluator.status import look as status_of
+from evaluator.state.anchor_rounds import Known
+from evaluator.status.overview import look as status_of
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.labelling import load, ours

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 import redis
 
-from evaluator.arrears import Arrears, Span
-from evaluator.batch import Job, to_message
-from evaluator.sampling import Sampled
+from evaluator.sampling.jobs import Job, to_message
+from evaluator.sampling.sampler import Sampled
+from evaluator.state.arrears import Arrears, Span
 from traces import TraceRef
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)

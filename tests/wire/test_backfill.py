@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from evaluator.app import App
 from evaluator.backfill import Backfill, Backfilled, Positions, Request, at_rate
-from evaluator.batch import Lane, from_message
-from evaluator.catching_up import MOST_WAITING
 from evaluator.cli import cli
 from evaluator.langfuse import Window
-from evaluator.sampling import position
+from evaluator.money.catching_up import MOST_WAITING
+from evaluator.sampling.jobs import Lane, from_message
+from evaluator.sampling.sampler import position
 from evaluator.service import sweep
 from evaluator.worker import Queue, open_queue, working
 from sandbox.server import Sandbox

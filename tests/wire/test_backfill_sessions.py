@@ -16,7 +16,7 @@ from evaluator.app import App
 from evaluator.backfill import Backfill, Backfilled, Request, at_rate
 from evaluator.cli import cli
 from evaluator.langfuse import Window
-from evaluator.sampling import position
+from evaluator.sampling.sampler import position
 from evaluator.service import sweep
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox

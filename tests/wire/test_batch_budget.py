@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import Job
-from evaluator.ledger import EVERYBODY
+from evaluator.sampling.jobs import Job
+from evaluator.state.ledger import EVERYBODY
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import Job, Lane
-from evaluator.batch_lane import TRIES
 from evaluator.errors import Unavailable
+from evaluator.sampling.jobs import Job, Lane
+from evaluator.scoring.batch_lane import TRIES
 from evaluator.service import sweep
-from evaluator.status import look
+from evaluator.status.overview import look
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Traffic
@@ -204,7 +204,7 @@ def test_a_batch_whose_answer_was_lost_is_found_by_its_label(
         sandbox.model.faults.clear()
         assert app.batches.step(back.extend, "me", at_once=True) == 5
         assert sandbox.model.counts()["batches"] == 1
-        monkeypatch.setattr("evaluator.batch_lane._LOST_AFTER", timedelta())
+        monkeypatch.setattr("evaluator.scoring.batch_lane._LOST_AFTER", timedelta())
         app.batches.step(back.extend, "me")
         assert app.batches.step(back.extend, "me") == 0
         by_hand(app, back)

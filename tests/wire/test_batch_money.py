@@ -9,9 +9,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.batch_money import BatchMoney, Wanted, first_that_fit
 from evaluator.clock import SystemClock
-from evaluator.ledger import EVERYBODY, Ledger, Settlement, parts_of
+from evaluator.money.batches import BatchMoney, Wanted, first_that_fit
+from evaluator.state.ledger import EVERYBODY, Ledger, Settlement, parts_of
 
 NOW = SystemClock().now()
 TODAY = NOW.date()

@@ -14,8 +14,8 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError, ConnectionClosed
 
 from evaluator.broker import Away, Broker, PatientRetries, PromptStop
-from evaluator.connection import reachable
 from evaluator.errors import Unavailable
+from evaluator.state.connection import reachable
 
 QUEUE = "evaluate"
 

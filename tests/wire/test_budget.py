@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import redis
 
-from evaluator.ledger import EVERYBODY, Ledger, Settlement, billionths
+from evaluator.state.ledger import EVERYBODY, Ledger, Settlement, billionths
 
 TODAY = date(2026, 11, 23)
 LIMIT = billionths(1.0)
@@ -96,8 +96,8 @@ def test_what_a_killed_process_reserved_is_free_after_a_time(valkey: redis.Redis
 SPENDER = """
 import random, sys, time
 from datetime import date
-from evaluator.connection import connect
-from evaluator.ledger import EVERYBODY, Ledger, Settlement, billionths
+from evaluator.state.connection import connect
+from evaluator.state.ledger import EVERYBODY, Ledger, Settlement, billionths
 url, name = sys.argv[1:]
 books, chance = Ledger(connect(url), "test"), random.Random(name)
 limits, most = {EVERYBODY: billionths(1.0)}, billionths(0.01)

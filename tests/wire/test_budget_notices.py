@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from evaluator.batch import NOTHING_WAITS
-from evaluator.budget_notices import BudgetNotices, Stage, stage_of
-from evaluator.budgets import Budgets
-from evaluator.ledger import EVERYBODY, Settlement, billionths
-from evaluator.rations import Outlook
+from evaluator.money.budgets import Budgets
+from evaluator.money.notices import BudgetNotices, Stage, stage_of
+from evaluator.money.rations import Outlook
+from evaluator.sampling.jobs import NOTHING_WAITS
 from evaluator.scheduler import Scheduler
-from evaluator.state import State
+from evaluator.state.fleet import State
+from evaluator.state.ledger import EVERYBODY, Settlement, billionths
 from sandbox.server import Sandbox
 from tests.serving import SERVICE, Config, OpenService, WrongClock
 

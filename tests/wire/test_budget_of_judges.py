@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import Job
-from evaluator.ledger import EVERYBODY, Settlement, billionths
-from evaluator.sampling import position
+from evaluator.sampling.jobs import Job
+from evaluator.sampling.sampler import position
+from evaluator.state.ledger import EVERYBODY, Settlement, billionths
 from evaluator.worker import Queue, open_queue, take_up, working
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic, WrongClock

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from evaluator.app import App
-from evaluator.batch import Job
+from evaluator.sampling.jobs import Job
 from sandbox.server import Sandbox
 from tests.answering import Answering, scores
 from tests.serving import SERVICE, Config, OpenService, Run, Traffic, everything

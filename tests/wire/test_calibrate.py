@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
+from evaluator.alerts.people import by_people
 from evaluator.app import App, Desk
-from evaluator.calibrating import Calibrating, Kept, place_of
-from evaluator.calibration import OFF_SCALE, Calibration, calibrate
-from evaluator.calibration_page import page
+from evaluator.calibration.agreement import OFF_SCALE, Calibration, calibrate
+from evaluator.calibration.labels import LATE, OLDER, UNSCORED
+from evaluator.calibration.trust import trusted
+from evaluator.calibration.weekly import Calibrating, Kept, place_of
 from evaluator.errors import Unavailable
-from evaluator.labels import LATE, OLDER, UNSCORED
 from evaluator.langfuse import Langfuse, Window
-from evaluator.people import by_people
-from evaluator.rendering import as_text
-from evaluator.report import gather
-from evaluator.report_page import page as report_page
-from evaluator.sampling import LATE as LATE_STRATUM
+from evaluator.messages.rendering import as_text
+from evaluator.pages.calibration_page import page
+from evaluator.pages.report import gather
+from evaluator.pages.report_page import page as report_page
+from evaluator.sampling.sampler import LATE as LATE_STRATUM
 from evaluator.scheduler import Scheduler
-from evaluator.trust import trusted
 from sandbox.server import Sandbox
 from tests.labelling import annotated, load, ours, score
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Run, WrongClock

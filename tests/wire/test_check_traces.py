@@ -9,7 +9,7 @@ from rich.console import Console
 
 from evaluator.app import open_desk
 from evaluator.definitions import load
-from evaluator.instrumentation import Instrumented, inspect, show
+from evaluator.preview.instrumentation import Instrumented, inspect, show
 from evaluator.settings import Settings
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, Config, Run, Traffic

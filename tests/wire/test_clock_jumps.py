@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import NOTHING_WAITS, Job
-from evaluator.discovery import Discovery
-from evaluator.idle_sessions import IdleSessions
+from evaluator.discovery.idle_sessions import IdleSessions
+from evaluator.discovery.sweep import Discovery
 from evaluator.pipeline import Evaluation
+from evaluator.sampling.jobs import NOTHING_WAITS, Job
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
 from tests.serving import OpenService, Traffic, WrongClock

@@ -10,10 +10,10 @@ import redis
 from rich.console import Console
 
 from evaluator.app import App
-from evaluator.batch import Job, Lane
+from evaluator.sampling.jobs import Job, Lane
 from evaluator.service import sweep
-from evaluator.status import look
-from evaluator.status_report import show
+from evaluator.status.overview import look
+from evaluator.status.report import show
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import OpenService, Traffic

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.alert_memory import AlertMemory
-from evaluator.coverage_notices import CoverageNotices, promises_nothing
+from evaluator.alerts.coverage_notices import CoverageNotices, promises_nothing
 from evaluator.definitions import Definitions, load
-from evaluator.state import Settled, State
+from evaluator.state.alert_memory import AlertMemory
+from evaluator.state.fleet import Settled, State
 from tests.watching import HandClock
 from traces import TraceRef
 

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from evaluator.app import App
-from evaluator.batch import Job, Lane
 from evaluator.cli import cli
-from evaluator.dead_letters import DeadLetter, Replayed
+from evaluator.sampling.jobs import Job, Lane
 from evaluator.service import sweep
-from evaluator.state import Settled
+from evaluator.state.dead_letters import DeadLetter, Replayed
+from evaluator.state.fleet import Settled
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import OpenService, Traffic, trace_id

@@ -12,13 +12,13 @@ from typing import Any, Final
 import pytest
 import redis
 
-from evaluator import earlier
 from evaluator.app import App
-from evaluator.batch import Job
 from evaluator.definitions import load
-from evaluator.earlier import Earlier
-from evaluator.sampling import Sampled
+from evaluator.sampling.jobs import Job
+from evaluator.sampling.sampler import Sampled
 from evaluator.service import sweep
+from evaluator.state import earlier
+from evaluator.state.earlier import Earlier
 from sandbox.server import Sandbox
 from tests.building import START, trace
 from tests.serving import Config, OpenService, Traffic, everything

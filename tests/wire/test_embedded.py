@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from evaluator.connection import connect
-from evaluator.embedded import embedded_redis
 from evaluator.errors import ConfigError, Unavailable
-from evaluator.keeper import to_disk
+from evaluator.state.connection import connect
+from evaluator.state.embedded import embedded_redis
+from evaluator.state.keeper import to_disk
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 10) -> bool:
@@ -106,7 +106,7 @@ def _written(folder: Path) -> str:
 
 def test_an_owner_killed_outright_leaves_no_server_behind(tmp_path: Path) -> None:
     code = (
-        "import sys, time, pathlib; from evaluator.embedded import embedded_redis\n"
+        "import sys, time, pathlib; from evaluator.state.embedded import embedded_redis\n"
         "with embedded_redis(pathlib.Path(sys.argv[1])) as url: print(url, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -16,10 +16,10 @@ from pydantic import SecretStr
 
 from evaluator.app import App
 from evaluator.errors import ConfigError
-from evaluator.health import NOBODY_LEADS, OK
 from evaluator.pulse import Process, Processes, beating, living
 from evaluator.settings import Settings
-from evaluator.status_server import listen, served_beside
+from evaluator.status.health import NOBODY_LEADS, OK
+from evaluator.status.server import listen, served_beside
 from sandbox.server import Sandbox
 from tests.serving import OpenService
 

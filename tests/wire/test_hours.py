@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from evaluator.batch import Job, from_message, to_message
-from evaluator.connection import connect
-from evaluator.counters import SUM, Counters
 from evaluator.errors import Unavailable
-from evaluator.hours import Promises
-from evaluator.sampling import Sampled
-from evaluator.state import Settled, State
+from evaluator.sampling.jobs import Job, from_message, to_message
+from evaluator.sampling.sampler import Sampled
+from evaluator.state.connection import connect
+from evaluator.state.counters import SUM, Counters
+from evaluator.state.fleet import Settled, State
+from evaluator.state.hours import Promises
 from traces import TraceRef
 
 NOW = datetime(2026, 11, 29, 12, 7, tzinfo=UTC)

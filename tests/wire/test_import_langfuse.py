@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from evaluator.cli import cli
 from evaluator.definitions import load
-from evaluator.importing import Imported, imported
+from evaluator.rubrics.importing import Imported, imported
 from sandbox.server import Sandbox
 from tests.serving import Config
 

@@ -95,7 +95,7 @@ def test_where_the_environment_forbids_all_tracing_no_score_names_a_trace_that_i
 def test_a_question_for_which_there_is_no_room_is_told_and_its_score_names_no_trace(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.judge_queue.MOST_BYTES", 1)
+    monkeypatch.setattr("evaluator.scoring.judge_queue.MOST_BYTES", 1)
     traffic.add(12)
     with capture_logs() as lines, service(config(rules="[]", service=service_file("all"))) as app:
         sweep(app, timedelta(hours=1), drain=True, threads=2)

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from evaluator.judges_seen import JudgesSeen
+from evaluator.state.judges_seen import JudgesSeen
 from traces import DataType, Score, Subject
 
 NOW = datetime(2026, 3, 30, 6, 0, tzinfo=UTC)

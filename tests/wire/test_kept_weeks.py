@@ -11,11 +11,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from evaluator.judged import judged
-from evaluator.kept_weeks import KeptWeeks
+from evaluator.alerts.judged import judged
+from evaluator.alerts.kept_weeks import KeptWeeks
+from evaluator.alerts.weekly_look import analysed
 from evaluator.langfuse import Window
 from evaluator.service import sweep
-from evaluator.weekly_look import analysed
 from monitors import AlertState, DropTest, Held, Judged, MonitorSpec
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Traffic
@@ -126,7 +126,7 @@ def test_a_backfill_is_seen_at_once_and_todays_scores_forget_nothing(weeks: Kept
 def test_a_week_that_is_too_large_is_read_again(
     weeks: KeptWeeks, house: House, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.kept_weeks._LARGEST", 100)
+    monkeypatch.setattr("evaluator.alerts.kept_weeks._LARGEST", 100)
     assert len(read(weeks)) == 50 * 84
     assert valkey.keys("test:week:*") == []
 

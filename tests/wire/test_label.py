@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from evaluator.app import App
-from evaluator.calibration import CHOSEN
+from evaluator.calibration.agreement import CHOSEN
+from evaluator.calibration.label_queue import LabelQueue, place_of, queue_of, read_queue
+from evaluator.calibration.labelling import Board, Labelling
+from evaluator.calibration.labelling_report import as_json, kappa_line, mean_line, reason
 from evaluator.errors import ConfigError, Problem, Refused, Unavailable
-from evaluator.label_queue import LabelQueue, place_of, queue_of, read_queue
-from evaluator.labelling import Board, Labelling
-from evaluator.labelling_report import as_json, kappa_line, mean_line, reason
 from evaluator.langfuse import QueueItem
 from judges.teaching import Why, is_drawn
 from sandbox.server import Sandbox

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import Backlog, Burden, Job, Lane
+from evaluator.sampling.jobs import Backlog, Burden, Job, Lane
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Traffic, trace_id

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from evaluator.app import App
-from evaluator.evidence import counts
+from evaluator.calibration.evidence import counts
 from evaluator.langfuse import Window
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox

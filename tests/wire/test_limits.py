@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from evaluator.batch import Job
-from evaluator.connection import connect
 from evaluator.errors import Unavailable
 from evaluator.limits import FleetGate, TwoLines, going_first
-from evaluator.state import State, Turn
+from evaluator.sampling.jobs import Job
+from evaluator.state.connection import connect
+from evaluator.state.fleet import State, Turn
 from tests.serving import SERVICE, Config, OpenService, Traffic
 
 

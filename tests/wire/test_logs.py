@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from evaluator.service import sweep
-from evaluator.telemetry import configure_logs
+from evaluator.telemetry.logs import configure_logs
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Traffic, trace_id
 

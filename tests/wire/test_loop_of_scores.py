@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evaluator.app import App
-from evaluator.discovery import Found
+from evaluator.discovery.sweep import Found
 from evaluator.service import Swept, sweep
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Traffic, trace_id
@@ -211,8 +211,8 @@ def test_a_model_that_misbehaves_costs_retries_and_no_score(
 def test_a_deleted_trace_is_gone_and_named(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.gathering.LOOKS", 2)
-    monkeypatch.setattr("evaluator.endings._FIRST_DELAY", timedelta(milliseconds=100))
+    monkeypatch.setattr("evaluator.scoring.gathering.LOOKS", 2)
+    monkeypatch.setattr("evaluator.scoring.endings._FIRST_DELAY", timedelta(milliseconds=100))
     traffic.add(3)
     with service() as app:
         sweep(app, timedelta(hours=1), drain=False)

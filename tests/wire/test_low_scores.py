@@ -11,7 +11,7 @@ from aiohttp import web
 
 from evaluator.errors import Unavailable
 from evaluator.service import sweep
-from evaluator.status import look
+from evaluator.status.overview import look
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.answering import Answering, scores

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from evaluator.app import App
-from evaluator.counters import DECIDED
 from evaluator.service import Swept, sweep
+from evaluator.state.counters import DECIDED
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.answering import Answering, refuses, scores
@@ -186,7 +186,7 @@ def test_an_observation_that_cannot_be_judged_stops_no_other_and_is_not_hidden(
 def test_when_a_model_fails_only_what_is_missing_is_asked_again(
     sandbox: Sandbox, service: OpenService, config: Config, agents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.endings._FIRST_DELAY", timedelta(milliseconds=50))
+    monkeypatch.setattr("evaluator.scoring.endings._FIRST_DELAY", timedelta(milliseconds=50))
     found = agents(6)
     failing = {"find-1-1", "find-4-0"}
 

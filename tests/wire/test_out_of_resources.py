@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from evaluator.app import App
-from evaluator.batch import Job
-from evaluator.endings import Again
-from evaluator.gathering import LOOKS
+from evaluator.sampling.jobs import Job
+from evaluator.scoring.endings import Again
+from evaluator.scoring.gathering import LOOKS
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.processes import eventually, running

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from evaluator.app import App
-from evaluator.check import check
+from evaluator.preview.check import check
 from evaluator.service import Swept, sweep
 from judges import Question
 from sandbox.server import Sandbox
@@ -56,7 +56,7 @@ def test_a_failed_judge_is_never_a_number_and_never_silent(
 def test_a_retry_is_a_retry(
     sandbox: Sandbox, service: OpenService, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.endings._FIRST_DELAY", timedelta(milliseconds=300))
+    monkeypatch.setattr("evaluator.scoring.endings._FIRST_DELAY", timedelta(milliseconds=300))
     traffic.add(3)
     # More failures than one round of attempts takes: the questions come back to the queue, and then succeed.
     sandbox.model.faults.change({"burst": 8, "error_statuses": [503]})

@@ -11,11 +11,11 @@ import redis
 from evaluator.app import with_managed_prompts
 from evaluator.definitions import load
 from evaluator.errors import ConfigError
-from evaluator.first_outcomes import PROMPT_MISSING, first_outcome
-from evaluator.kept_prompts import KeptPrompts
-from evaluator.prompts import EVERY, Prompts
+from evaluator.scoring.first_outcomes import PROMPT_MISSING, first_outcome
+from evaluator.scoring.prompts import EVERY, Prompts
 from evaluator.service import sweep
 from evaluator.settings import Settings
+from evaluator.state.prompts import KeptPrompts
 from judges import ManagedPrompt, PromptSource
 from sandbox.server import Sandbox
 from tests.answering import Answering

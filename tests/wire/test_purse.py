@@ -13,8 +13,8 @@ import redis
 
 from evaluator.clock import SystemClock
 from evaluator.errors import Unavailable
-from evaluator.ledger import EVERYBODY, Ledger, Parts, Settlement
-from evaluator.purse import Bill, FleetPurse, Spent
+from evaluator.money.purse import Bill, FleetPurse, Spent
+from evaluator.state.ledger import EVERYBODY, Ledger, Parts, Settlement
 from tests.serving import WrongClock
 
 

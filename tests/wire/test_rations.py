@@ -13,12 +13,12 @@ import pytest
 import redis
 
 from evaluator.definitions import load
-from evaluator.ledger import EVERYBODY, Ledger, Settlement, billionths
-from evaluator.rationing import SLACK
-from evaluator.rations import Rations
-from evaluator.sampling import Sampled
-from evaluator.state import State
-from evaluator.volumes import Volumes
+from evaluator.money.rationing import SLACK
+from evaluator.money.rations import Rations
+from evaluator.sampling.sampler import Sampled
+from evaluator.state.fleet import State
+from evaluator.state.ledger import EVERYBODY, Ledger, Settlement, billionths
+from evaluator.state.volumes import Volumes
 from tests.serving import WrongClock
 from traces import TraceRef, TraceRoot
 

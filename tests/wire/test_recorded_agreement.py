@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
-from evaluator.calibration import Calibration, calibrate
+from evaluator.calibration.agreement import Calibration, calibrate
 from evaluator.service import sweep
 from judges import Rubric, RubricSpec
 from sandbox import ingest

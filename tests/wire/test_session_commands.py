@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 
 from evaluator.service import sweep
-from evaluator.story import Story
-from evaluator.story_facts import desk_of, story_of
+from evaluator.status.story import Story
+from evaluator.status.story_facts import desk_of, story_of
 from sandbox.server import Sandbox
 from tests.labelling import annotated, load
 from tests.serving import SERVICE, Config, OpenService, Run, Traffic

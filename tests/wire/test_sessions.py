@@ -13,11 +13,11 @@ import pytest
 import redis
 
 from evaluator.app import App
-from evaluator.batch import Job
+from evaluator.discovery.idle_sessions import SESSIONS_A_MESSAGE
 from evaluator.errors import Unavailable
-from evaluator.idle_sessions import SESSIONS_A_MESSAGE
+from evaluator.sampling.jobs import Job
 from evaluator.service import Swept, sweep
-from evaluator.status import look
+from evaluator.status.overview import look
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.answering import Answering

@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import Job, Lane
 from evaluator.broker import TRACEPARENT
 from evaluator.errors import Unavailable
+from evaluator.sampling.jobs import Job, Lane
 from evaluator.scheduler import Scheduler
 from evaluator.service import sweep, until_empty
 from evaluator.worker import Queue, open_queue, take_up, working

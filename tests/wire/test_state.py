@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from evaluator.batch import Job
-from evaluator.connection import connect
-from evaluator.dead_letters import DeadLetter
 from evaluator.errors import Unavailable
-from evaluator.sampling import Sampled
-from evaluator.state import Settled, State, Turn
+from evaluator.sampling.jobs import Job
+from evaluator.sampling.sampler import Sampled
+from evaluator.state.connection import connect
+from evaluator.state.dead_letters import DeadLetter
+from evaluator.state.fleet import Settled, State, Turn
 from traces import Failure, NotApplicable, TraceRef, Unscored, Usage, Verdict
 
 NOW = datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC)
@@ -142,7 +142,7 @@ def given_up(number: int, evaluator: str, reason: str, at: datetime) -> Settled:
 
 
 def test_dead_letters_without_end_do_not_fill_redis(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluator.dead_letters._MOST_DEAD", 3)
+    monkeypatch.setattr("evaluator.state.dead_letters._MOST_DEAD", 3)
     for number in range(5):
         state.settle([given_up(number, "a", "refused", NOW + timedelta(seconds=number))])
     assert [letter.job.ref.id for letter in state.dead_letters()] == [ref(number).id for number in (2, 3, 4)]
@@ -163,7 +163,7 @@ def test_what_one_worker_gave_up_and_another_scored_is_scored_and_leaves_no_lett
 def test_letters_are_counted_by_kind_without_reading_all_of_them_each_time(
     state: State, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.dead_letters._FEW", 2)
+    monkeypatch.setattr("evaluator.state.dead_letters._FEW", 2)
     hostile = '","reason":"forged: no'
     state.settle([given_up(n, "a", "bad_answer: no number", NOW + timedelta(seconds=n)) for n in range(3)])
     state.settle([given_up(9, hostile, "refused", NOW)])
@@ -282,7 +282,7 @@ def test_the_lock_of_one_who_died_is_in_the_way_for_a_while_and_never_for_good(
     valkey.set("test:monitor:faithfulness:lock", "dead", px=400)
     with state.monitor("faithfulness") as record:
         assert record.state is None
-    monkeypatch.setattr("evaluator.monitor_records._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("evaluator.state.monitor_records._LOCK_SECONDS", 0.1)
     valkey.set("test:monitor:faithfulness:lock", "slow", px=60_000)
     with pytest.raises(Unavailable, match="another process"), state.monitor("faithfulness"):
         pass

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from evaluator.batch import Job, Lane
-from evaluator.ledger import EVERYBODY, Settlement, billionths
-from evaluator.overload import Load
-from evaluator.sampling import Sampled
+from evaluator.sampling.jobs import Job, Lane
+from evaluator.sampling.overload import Load
+from evaluator.sampling.sampler import Sampled
 from evaluator.service import sweep
-from evaluator.status import Status, look
-from evaluator.status_report import show
+from evaluator.state.ledger import EVERYBODY, Settlement, billionths
+from evaluator.status.overview import Status, look
+from evaluator.status.report import show
 from evaluator.worker import open_queue
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Traffic

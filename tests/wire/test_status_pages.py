@@ -13,12 +13,12 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, ViewportSize, sync_playwright
 
 from evaluator.app import App
-from evaluator.paces import Slowed
 from evaluator.pulse import beating
 from evaluator.service import sweep
-from evaluator.state import Settled
-from evaluator.status_page import PAGES
-from evaluator.status_server import address_of, application, listen, serving
+from evaluator.state.fleet import Settled
+from evaluator.state.paces import Slowed
+from evaluator.status.page import PAGES
+from evaluator.status.server import address_of, application, listen, serving
 from sandbox.server import Sandbox
 from tests.serving import Config, OpenService, Traffic
 from traces import TraceRef

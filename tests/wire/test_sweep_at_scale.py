@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evaluator import sampling
 from evaluator.app import App
-from evaluator.batch import Enqueue, Job
 from evaluator.clock import SystemClock
-from evaluator.discovery import Discovery
+from evaluator.discovery.idle_sessions import IdleSessions
+from evaluator.discovery.sweep import Discovery
 from evaluator.errors import Unavailable
-from evaluator.idle_sessions import IdleSessions
 from evaluator.langfuse import scanning
 from evaluator.langfuse.reading import Row, row_of
 from evaluator.langfuse.scanning import Window
-from evaluator.sampling import Sampler
+from evaluator.sampling import sampler as sampling
+from evaluator.sampling.jobs import Enqueue, Job
+from evaluator.sampling.sampler import Sampler
 from tests.serving import OpenService
 from traces import SampleRule, TraceRef, TraceRoot, When
 

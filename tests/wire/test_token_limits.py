@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from evaluator.limits import FleetGate
-from evaluator.state import State
+from evaluator.state.fleet import State
 
 BIG = 600_000
 """Tokens a minute: 10,000 a second, 60,000 of them at once."""

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from evaluator.app import App
-from evaluator.batch import Job, Lane
 from evaluator.burdens import burden, lane_load
 from evaluator.pulse import beating
-from evaluator.sampling import Sampled
+from evaluator.sampling.jobs import Job, Lane
+from evaluator.sampling.sampler import Sampled
 from evaluator.service import serve, sweep
 from evaluator.worker import Queue, open_queue
 from sandbox.server import Sandbox

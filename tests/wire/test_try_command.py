@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from evaluator import trying
 from evaluator.app import Desk, open_desk
 from evaluator.definitions import load
 from evaluator.errors import Gone
-from evaluator.sampling import position
+from evaluator.preview import trying
+from evaluator.sampling.sampler import position
 from evaluator.settings import Settings
 from sandbox.server import Sandbox
 from tests.serving import RUBRIC, Config, Run, Traffic, everything, trace_id

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from evaluator.batch import Job, Lane, from_message, to_message
-from evaluator.sampling import Sampled
+from evaluator.sampling.jobs import Job, Lane, from_message, to_message
+from evaluator.sampling.sampler import Sampled
 from evaluator.worker import open_queue, working
 from sandbox.server import Sandbox
 from tests.processes import Processes, eventually, running

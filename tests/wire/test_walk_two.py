@@ -89,7 +89,7 @@ def test_a_week_without_scores_is_no_fall(sandbox: Sandbox, service: OpenService
 def test_a_message_slack_did_not_take_is_kept_and_sent_once(
     sandbox: Sandbox, service: OpenService, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.delivery._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("evaluator.messages.delivery._FIRST_WAIT", 0.0)
     sandbox.langfuse.load_scores(history(fall=1.2))
     sandbox.slack.faults.change({"errors": 1.0, "error_statuses": [404]})
     with service(config(monitors=MONITORS)) as app:

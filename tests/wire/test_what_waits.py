@@ -6,7 +6,7 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from evaluator.batch import Job
+from evaluator.sampling.jobs import Job
 from sandbox.server import Sandbox
 from tests.processes import eventually
 from tests.serving import OpenService, Traffic

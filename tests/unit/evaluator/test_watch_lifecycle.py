@@ -7,9 +7,9 @@ from itertools import count
 
 import pytest
 
-from evaluator.alert_memory import Kind, Mark
-from evaluator.delivery import Delivery
 from evaluator.errors import Unavailable
+from evaluator.messages.delivery import Delivery
+from evaluator.state.alert_memory import Kind, Mark
 from monitors import Event, Expected, MonitorSpec
 from tests.watching import START, FakeMemory, FakeSlack, FakeState, HandClock, House, Killed, die
 

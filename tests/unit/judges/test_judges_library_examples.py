@@ -8,7 +8,7 @@ import pytest
 
 from evaluator import starter
 from evaluator.definitions import load
-from evaluator.golden import Result, run_examples
+from evaluator.rubrics.golden import Result, run_examples
 from judges import CANNOT_JUDGE, Rubric
 from tests.judging import Opinion, Scripted, as_expected, by_brevity, by_length, near, obedient, unforthcoming
 

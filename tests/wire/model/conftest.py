@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from evaluator.circuits import Circuits
 from evaluator.loop import LoopThread
 from evaluator.model import Breaker, ModelApi
 from evaluator.model.breaker import Tell
+from evaluator.state.circuits import Circuits
 from judges import Price
 from tests.answering import KEY, Answering, Gate, Open
 

@@ -11,9 +11,9 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from evaluator.cache import Cache
-from evaluator.connection import connect
 from evaluator.model import Endpoint, ModelApi, Served
+from evaluator.state.cache import Cache
+from evaluator.state.connection import connect
 from judges import Question
 from tests.answering import KEY, Answering, Gate, Open, ask, question, refuses, says, scores
 from tests.serving import everything

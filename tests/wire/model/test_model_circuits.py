@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from evaluator.circuits import Circuits
 from evaluator.model import CLOSED, Endpoint, Served
+from evaluator.state.circuits import Circuits
 from judges import Price
 from judges.asking import Escalation
 from tests.answering import KEY, Act, Answering, Gate, Open, ask, failure, question, refuses, scores

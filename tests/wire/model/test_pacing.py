@@ -10,11 +10,11 @@ import pytest
 import redis
 from aiohttp import web
 
-from evaluator.connection import connect
 from evaluator.errors import Unavailable
 from evaluator.model.concurrency import Slots
 from evaluator.model.pacing import Pacing
-from evaluator.paces import Cut, Paces, Slowed
+from evaluator.state.connection import connect
+from evaluator.state.paces import Cut, Paces, Slowed
 from tests.answering import Answering, Open, ask, question, refuses, scores
 from traces import Verdict
 
