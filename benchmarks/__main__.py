@@ -32,7 +32,9 @@ _SLOW: Final = 0.5
 """Seconds a model takes that takes its time."""
 
 _LIMITED, _FAILING = 0.05, 0.02
-_FLEET: Final = (2000, 10_000)
+_FLEET: Final = (6000, 16_000)
+"""Even the smaller one is so large that its last batches, which no two workers share alike, are a small part of it."""
+
 _IN_FLIGHT: Final = 250
 
 
