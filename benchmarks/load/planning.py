@@ -36,8 +36,8 @@ class Constants:
 
     root: float = 20e-6
     again: float = 7.6
-    trace: float = 0.43e-3
-    judged: float = 0.35e-3
+    trace: float = 0.30e-3
+    judged: float = 0.38e-3
     reads: float = 1.3
     claim: float = 60.0
     evaluated: float = 90.0
