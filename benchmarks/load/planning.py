@@ -34,7 +34,7 @@ class Constants:
         in_flight: judge calls at once in a process.
     """
 
-    root: float = 20e-6
+    root: float = 15e-6
     again: float = 7.6
     trace: float = 0.30e-3
     judged: float = 0.38e-3
