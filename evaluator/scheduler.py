@@ -16,6 +16,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from evaluator.alerts.coverage_notices import CoverageNotices
 from evaluator.app import App
+from evaluator.clock import SystemClock
 from evaluator.discovery.sweep import Discovery
 from evaluator.errors import EvaluatorError
 from evaluator.sampling.jobs import Burden
@@ -68,7 +69,7 @@ class Scheduler:
         discovery = self._app.definitions.service.discovery
         self.renew()
         self._app.anchoring.start()
-        now = self._app.clock.now()
+        now = SystemClock().now()  # APScheduler goes by the machine's clock: by one that is ahead it would wait for it
         own = ((self.renew, _RENEW), (self.due, _DUE), (self.move_batches, _BATCHES), (self.ask_anchors, _ANCHORS))
         reads = ((self.discover, discovery.every), (self.read_scores, discovery.scores_every))
         for job, interval in (*reads, *own):

@@ -15,6 +15,7 @@ from evaluator.pipeline import Evaluation
 from evaluator.sampling.jobs import NOTHING_WAITS, Job
 from evaluator.scheduler import Scheduler
 from sandbox.server import Sandbox
+from tests.processes import eventually
 from tests.serving import OpenService, Traffic, WrongClock
 
 
@@ -91,6 +92,15 @@ class Looks:
     def digest(self) -> None: ...
 
     def deliver(self) -> None: ...
+
+
+def test_a_scheduler_that_starts_by_a_clock_that_is_ahead_begins_at_once(service: OpenService) -> None:
+    clock = WrongClock()
+    clock.wrong = timedelta(hours=1)
+    with service() as app:
+        leader = Scheduler(replace(app, clock=clock), discovery(app, clock, []), lambda _: NOTHING_WAITS)
+        with leader.running():
+            assert eventually(lambda: app.state.watermark() is not None, seconds=10)
 
 
 def test_a_look_that_ran_in_the_future_keeps_none_from_running(service: OpenService) -> None:
