@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any, Final
 
-from judges import CANNOT_JUDGE, BooleanScale, ChecklistScale, Example, NumericScale, Question, Reply, Rubric
+from evaluator.definitions import Evaluator
+from judges import (
+    CANNOT_JUDGE,
+    BooleanScale,
+    ChecklistScale,
+    Example,
+    NumericScale,
+    Question,
+    Reply,
+    Rubric,
+    RubricSpec,
+)
 from traces import Outcome, Usage, Verdict, as_text
 
 Answer = tuple[float, Any]
@@ -103,3 +114,15 @@ def _checked(scale: ChecklistScale, said: dict[str, str]) -> Answer:
     verdict = scale.judged({name: {"reason": "", "answer": answer} for name, answer in said.items()}, "")
     assert isinstance(verdict, Verdict)
     return float(verdict.value), {name: {"reason": "Seen.", "answer": answer} for name, answer in said.items()}
+
+
+def numeric_judge(**changes: Any) -> Evaluator:
+    """Return an evaluator whose rubric gives an answer 1 to 5, with some of its keys changed."""
+    written = {
+        "name": "helpfulness",
+        "inputs": {"answer": "$.root.output"},
+        "criteria": "Does it help?",
+        "score": {"type": "numeric", "min": 1, "max": 5},
+    }
+    made = Rubric(RubricSpec.model_validate({**written, **changes}))
+    return Evaluator(made.name, "rubric", made.spec.when, made.spec.sample, made.version, made.data_type, rubric=made)

@@ -11,32 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.definitions import Definitions, Evaluator
+from evaluator.definitions import Definitions
 from evaluator.definitions.service_config import ServiceConfig
 from evaluator.langfuse import Window
 from evaluator.preview.forecast import ASSUMED_OUTPUT, Forecast, demands, forecasts
 from evaluator.preview.looking import Drawn, Looked, chosen
 from evaluator.preview.planning import Plan, Replay, Taken, Traffic
-from judges import Rubric, RubricSpec
+from tests.judging import numeric_judge
 from traces import TraceRef, Usage
 
 HOUR = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY = Window(HOUR - timedelta(hours=12), HOUR + timedelta(hours=12))
 
 
-def rubric(**changes: Any) -> Evaluator:
-    written = {
-        "name": "helpfulness",
-        "inputs": {"answer": "$.root.output"},
-        "criteria": "Does it help?",
-        "score": {"type": "numeric", "min": 1, "max": 5},
-    }
-    made = Rubric(RubricSpec.model_validate({**written, **changes}))
-    return Evaluator(made.name, "rubric", made.spec.when, made.spec.sample, made.version, made.data_type, rubric=made)
-
-
 def replay(looked: Looked, sampled: int = 100, judge: Any = None, **service: Any) -> Replay:
-    evaluator = rubric(judge=judge or {})
+    evaluator = numeric_judge(judge=judge or {})
     config = ServiceConfig.model_validate({"models": {"prices": {"gpt": {"input": 1, "output": 10}}}, **service})
     taken = Taken(evaluator, Counter(sampled=sampled, sampled_out=900), Counter({HOUR: sampled}))
     return Replay(
@@ -92,7 +81,7 @@ def test_a_batch_costs_half() -> None:
 def test_a_round_of_anchors_is_foretold_from_what_was_read_alone_and_at_full_price() -> None:
     asked = looked()
     asked.alone = {"gpt": (6.0, 6 * 900.0)}  # longer than its part of a call that rubrics share
-    evaluator = rubric(anchors={"size": 40, "samples": 2}, judge={"lane": "batch"})
+    evaluator = numeric_judge(anchors={"size": 40, "samples": 2}, judge={"lane": "batch"})
     found = replay(asked)
     found.taken["helpfulness"].evaluator = evaluator
     (each,) = forecasts(found, {})

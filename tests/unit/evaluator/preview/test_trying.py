@@ -10,26 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.definitions import Definitions, Evaluator
+from evaluator.definitions import Definitions
 from evaluator.definitions.service_config import ServiceConfig
 from evaluator.preview.trying import Decision, decide
 from evaluator.sampling.sampler import Sampled, Sampler, position
-from judges import Rubric, RubricSpec
+from tests.judging import numeric_judge
 from traces import TraceRef, TraceRoot
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SERVICE = ServiceConfig()
-
-
-def evaluator(**changes: Any) -> Evaluator:
-    written = {
-        "name": "helpfulness",
-        "inputs": {"answer": "$.root.output"},
-        "criteria": "Does it help?",
-        "score": {"type": "numeric", "min": 1, "max": 5},
-    }
-    made = Rubric(RubricSpec.model_validate({**written, **changes}))
-    return Evaluator(made.name, "rubric", made.spec.when, made.spec.sample, made.version, made.data_type, rubric=made)
 
 
 def root(trace_id: str = "t1", environment: str = "production", **fields: Any) -> TraceRoot:
@@ -37,13 +26,13 @@ def root(trace_id: str = "t1", environment: str = "production", **fields: Any) -
 
 
 def decided(of: TraceRoot | None, service: ServiceConfig = SERVICE, **changes: Any) -> Decision:
-    (found,) = decide(of, [evaluator(**changes)], service)
+    (found,) = decide(of, [numeric_judge(**changes)], service)
     return found
 
 
 @given(st.text(min_size=1, max_size=40), st.floats(0, 1))
 def test_it_decides_as_the_service_does_and_says_by_what(trace_id: str, rate: float) -> None:
-    of = evaluator(sample=[{"rate": rate}])
+    of = numeric_judge(sample=[{"rate": rate}])
     found = decided(root(trace_id), sample=[{"rate": rate}])
     (choice,) = Sampler([of], SERVICE.sampling.salt).choose(root(trace_id))
     assert found.takes is isinstance(choice.decision, Sampled)
@@ -88,7 +77,7 @@ def test_what_the_service_never_sees() -> None:
 
 
 def test_rubrics_by_name_or_all() -> None:
-    both = [evaluator(), evaluator(name="tone")]
+    both = [numeric_judge(), numeric_judge(name="tone")]
     definitions = Definitions(SERVICE, tuple(both), (), Path("config"))
     assert [each.name for each in definitions.rubrics()] == ["helpfulness", "tone"]
     assert [each.name for each in definitions.rubrics(["tone"])] == ["tone"]
